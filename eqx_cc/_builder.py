@@ -1,0 +1,79 @@
+"""Building a computational graph edge by edge, with whatever yields its values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._combine import Sum
+from ._graph import ComputationalGraph
+from ._numeric import run_sum, Values
+from ._pattern import add, identity, Pattern
+
+
+class Edge(NamedTuple):
+    """The sources of an edge's values, and how they add up if there are several."""
+
+    sources: tuple[Any, ...]
+    sum: Sum | None
+
+    def values(self, parts: list[Values], dtype: np.dtype) -> Values:
+        """The edge's values from those of each source."""
+        if self.sum is None:
+            return parts[0]
+        return run_sum(self.sum, tuple(v for part in parts for v in part), dtype)
+
+
+class GraphBuilder:
+    """Collects vertices and edges in topological order."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.places: list[str] = []
+        self.dtypes: list[np.dtype] = []
+        self.dense_fallbacks: list[int] = []
+        self._edges: dict[tuple[int, int], list[tuple[Pattern, Any]]] = {}
+
+    def vertex(self, dtype: np.dtype, label: str = "", place: str = "") -> int:
+        """A new vertex."""
+        self.labels.append(label)
+        self.places.append(place)
+        self.dtypes.append(dtype)
+        return len(self.labels) - 1
+
+    def edge(self, u: int, v: int, pattern: Pattern, source: Any) -> None:
+        """An edge, in parallel to those between the same vertices."""
+        self._edges.setdefault((u, v), []).append((pattern, source))
+
+    def output(self, vertex: int, shape: tuple[int, ...], taken: set[int]) -> int:
+        """The vertex to stand for an output: a copy if it is used in another way."""
+        used = any(u == vertex for u, _ in self._edges)
+        if not used and vertex not in taken:
+            return vertex
+        dtype = self.dtypes[vertex]
+        copy = self.vertex(dtype, "output", "")
+        block = identity(shape, complex=np.issubdtype(dtype, np.complexfloating))
+        self.edge(vertex, copy, block, None)
+        return copy
+
+    def build(
+        self, independents: list[int], dependents: list[int]
+    ) -> tuple[ComputationalGraph, dict[tuple[int, int], Edge]]:
+        """The graph, and where the values of its edges come from."""
+        blocks, edges = [], {}
+        for ends, parallel in self._edges.items():
+            patterns = [pattern for pattern, _ in parallel]
+            pattern, total = (patterns[0], None) if len(patterns) == 1 else add(*patterns)
+            if not pattern.is_zero:
+                blocks.append((ends, pattern))
+                edges[ends] = Edge(tuple(source for _, source in parallel), total)
+        graph = ComputationalGraph(
+            tuple(independents),
+            tuple(dependents),
+            tuple(blocks),
+            tuple(self.labels),
+            tuple(self.places),
+            tuple(self.dense_fallbacks),
+        )
+        return graph, edges

@@ -1,0 +1,153 @@
+"""Elimination orders: forward, reverse, greedy Markowitz, given."""
+
+from __future__ import annotations
+
+import abc
+import heapq
+from collections.abc import Sequence
+from functools import lru_cache
+
+import equinox as eqx
+
+from ._graph import ComputationalGraph
+from ._plan import Elimination
+
+
+class AbstractOrdering(eqx.Module):
+    """Chooses the order in which the intermediates of a graph are eliminated.
+
+    Every order gives the same Jacobian (up to rounding); they differ in cost.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        """**Arguments:**
+
+        - `graph`: a [`eqx_cc.ComputationalGraph`][].
+
+        **Returns:** a permutation of `graph.intermediates`.
+        """
+
+
+class Forward(AbstractOrdering):
+    """Eliminates from the inputs to the outputs: forward accumulation."""
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        return graph.intermediates
+
+
+class Reverse(AbstractOrdering):
+    """Eliminates from the outputs to the inputs: reverse accumulation."""
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        return graph.intermediates[::-1]
+
+
+class MinimalMarkowitz(AbstractOrdering):
+    """Eliminates a vertex that takes the fewest multiplications next: greedy.
+
+    For scalars with unknown partials that number is the Markowitz degree, the number
+    of predecessors times the number of successors. Ties go to the last vertex.
+
+    ??? cite "Reference"
+
+        Griewank and Reese, *On the calculation of Jacobian matrices by the Markowitz
+        rule*, in Automatic Differentiation of Algorithms, SIAM, 1991.
+    """
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        return _minimal_markowitz(graph)
+
+
+@lru_cache(maxsize=1024)
+def _minimal_markowitz(graph: ComputationalGraph) -> tuple[int, ...]:
+    state = Elimination(graph)
+    costs = {vertex: state.cost(vertex) for vertex in graph.intermediates}
+    queue = [(cost, -vertex) for vertex, cost in costs.items()]
+    heapq.heapify(queue)
+    order = []
+    while queue:
+        cost, vertex = heapq.heappop(queue)
+        if costs.get(-vertex) != cost:
+            continue
+        vertex = -vertex
+        del costs[vertex]
+        touched = [v for v in state.neighbours(vertex) if v in costs]
+        state.eliminate(vertex)
+        order.append(vertex)
+        for neighbour in touched:
+            costs[neighbour] = state.cost(neighbour)
+            heapq.heappush(queue, (costs[neighbour], -neighbour))
+    return tuple(order)
+
+
+class Given(AbstractOrdering):
+    """Eliminates in a given order.
+
+    **Arguments:**
+
+    - `order`: a permutation of the graph's intermediates, by their numbers (as
+        [`eqx_cc.explain`][] shows them).
+    """
+
+    order: tuple[int, ...] = eqx.field(converter=tuple, static=True)
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        check_order(graph, self.order)
+        return self.order
+
+
+_NAMED = {"forward": Forward, "reverse": Reverse, "markowitz": MinimalMarkowitz}
+
+
+def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrdering:
+    """The ordering that a user's `order` argument stands for."""
+    if isinstance(order, AbstractOrdering):
+        return order
+    if isinstance(order, str) and order in _NAMED:
+        return _NAMED[order]()
+    if not isinstance(order, str):
+        try:
+            return Given(tuple(int(vertex.__index__()) for vertex in order))
+        except (TypeError, AttributeError):
+            pass
+    raise ValueError(
+        f"`order` must be one of {', '.join(map(repr, _NAMED))}, a sequence of vertex "
+        f"numbers, or an `eqx_cc.AbstractOrdering`; got {order!r}."
+    )
+
+
+def check_order(graph: ComputationalGraph, order: tuple[int, ...]) -> None:
+    """Raises a `ValueError` unless `order` is a permutation of the intermediates."""
+    wrong = _misfits(graph, order)
+    if wrong:
+        count = len(graph.intermediates)
+        raise ValueError(
+            f"`order` must be a permutation of the {count} intermediate vertices"
+            f"{_some(graph.intermediates)}; got {len(order)} numbers, of which "
+            + "; ".join(f"{what}: {_listed(which)}" for what, which in wrong)
+            + ". `eqx_cc.explain` lists the vertices."
+        )
+
+
+def _misfits(graph, order) -> list[tuple[str, list[int]]]:
+    inner, given = set(graph.intermediates), set(order)
+    ends = set(graph.independents), set(graph.dependents)
+    other = given - inner - ends[0] - ends[1]
+    kinds = {
+        f"inputs (there are {len(ends[0])})": given & ends[0],
+        f"outputs (there are {len(ends[1])})": given & ends[1] - ends[0],
+        "no vertices on a path from an input to an output": other,
+        "repeated": {v for v in given if order.count(v) > 1},
+        "missing": inner - given,
+    }
+    return [(what, sorted(which)) for what, which in kinds.items() if which]
+
+
+def _listed(vertices: Sequence[int], most: int = 10) -> str:
+    shown = ", ".join(map(str, vertices[:most]))
+    return shown + (f", ... ({len(vertices)} in all)" if len(vertices) > most else "")
+
+
+def _some(vertices: Sequence[int]) -> str:
+    return f" ({_listed(vertices)})" if vertices else ""

@@ -1,0 +1,159 @@
+"""A jaxpr as a flat list of equations: calls inlined, what does not matter dropped."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+
+# Calls that only group equations: their bodies are read in place.
+INLINED = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+}
+_SMALL = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An operand that is known while tracing: a literal or a captured array."""
+
+    value: Any
+    aval: Any
+
+
+class Equation(NamedTuple):
+    """One equation: operands are numbers of variables, or constants."""
+
+    eqn: jex.JaxprEqn
+    operands: tuple[int | Constant, ...]
+    results: tuple[int, ...]
+
+    @property
+    def primitive(self) -> jex.Primitive:
+        return self.eqn.primitive
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.eqn.params
+
+    @property
+    def operand_avals(self) -> list[Any]:
+        return [v.aval for v in self.eqn.invars]
+
+    @property
+    def result_avals(self) -> list[Any]:
+        return [v.aval for v in self.eqn.outvars]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A flat program; variables are numbered, the inputs first."""
+
+    num_inputs: int
+    equations: tuple[Equation, ...]
+    outputs: tuple[int | Constant, ...]
+
+
+def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] = ()) -> Program:
+    """The flat program of a jaxpr whose constant variables have given values."""
+    counter = itertools.count()
+    inputs = [next(counter) for _ in jaxpr.invars]
+    equations: list[Equation] = []
+    operands = [Constant(c, v.aval) for c, v in zip(constants, jaxpr.constvars)]
+    outputs = _inline(jaxpr, operands, inputs, counter, equations)
+    kept = _needed(equations, outputs)
+    return Program(len(inputs), tuple(kept), tuple(outputs))
+
+
+def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Constant]:
+    env: dict[jex.Var, int | Constant] = {}
+    env.update(zip(jaxpr.constvars, constants))
+    env.update(zip(jaxpr.invars, operands))
+
+    def read(atom):
+        if isinstance(atom, jex.Literal):
+            return Constant(atom.val, atom.aval)
+        return env[atom]
+
+    for eqn in jaxpr.eqns:
+        inner = _called(eqn)
+        arguments = [read(atom) for atom in eqn.invars]
+        if inner is None:
+            results = [next(counter) for _ in eqn.outvars]
+            equations.append(Equation(eqn, tuple(arguments), tuple(results)))
+        else:
+            inner, values = inner
+            captured = [Constant(c, v.aval) for c, v in zip(values, inner.constvars)]
+            results = _inline(inner, captured, arguments, counter, equations)
+        env.update(zip(eqn.outvars, results))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _called(eqn: jex.JaxprEqn) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
+    """The body of a call that only groups equations, and its constants."""
+    name = INLINED.get(eqn.primitive.name)
+    body = eqn.params.get(name) if name is not None else None
+    if isinstance(body, jex.ClosedJaxpr):
+        return body.jaxpr, body.consts
+    return (body, ()) if isinstance(body, jex.Jaxpr) else None
+
+
+def _needed(equations: Sequence[Equation], outputs) -> list[Equation]:
+    """Equations that an output depends on, or that have an effect."""
+    needed = {out for out in outputs if isinstance(out, int)}
+    kept = []
+    for equation in reversed(equations):
+        if equation.eqn.effects or not needed.isdisjoint(equation.results):
+            kept.append(equation)
+            needed.update(o for o in equation.operands if isinstance(o, int))
+    return kept[::-1]
+
+
+def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
+    """Evaluates one equation."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    with eqn.ctx.manager:
+        results = eqn.primitive.bind(*operands, **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def concrete(equation: Equation, known: dict[int, np.ndarray]) -> list[np.ndarray] | None:
+    """The values of small integer results that are known while tracing.
+
+    Static indices reach a gather through such equations.
+    """
+    avals = equation.result_avals
+    if equation.eqn.effects or not all(_is_index(aval) for aval in avals):
+        return None
+    operands = [known_value(operand, known) for operand in equation.operands]
+    if any(operand is None for operand in operands):
+        return None
+    with jax.ensure_compile_time_eval():
+        return [np.asarray(value) for value in bind(equation.eqn, operands)]
+
+
+def known_value(operand: int | Constant, known: dict[int, np.ndarray]) -> Any | None:
+    """The value of an operand, if it is a small integer array known while tracing."""
+    if isinstance(operand, int):
+        return known.get(operand)
+    if isinstance(operand.value, jax.core.Tracer) or not _is_index(operand.aval):
+        return None
+    return np.asarray(operand.value)
+
+
+def _is_index(aval) -> bool:
+    dtype = getattr(aval, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iub":
+        return False
+    return aval.size <= _SMALL

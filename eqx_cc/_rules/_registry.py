@@ -1,0 +1,165 @@
+"""The registry of rules, and how a rule states a block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+from .._affine import Affine, single
+from .._numeric import take, Values
+from .._pattern import Pattern
+from .._term import normalise, Scalar, Term
+
+Arrays = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An operand of a linear equation.
+
+    `linear`: whether the equation is linear in it (it is a tangent). Otherwise it is a
+    coefficient; `known` is its value if that is one number known while tracing, and
+    `indices` if it is an integer array known while tracing.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    linear: bool
+    known: Scalar | None = None
+    indices: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_complex(self) -> bool:
+        return bool(jnp.issubdtype(self.dtype, jnp.complexfloating))
+
+
+@dataclass(frozen=True)
+class Block:
+    """The partial of one result with respect to one operand.
+
+    `values` reads the pattern's values off the operands' arrays (`None` for linear
+    ones). `fallback` says that no rule found a structure.
+    """
+
+    operand: int
+    pattern: Pattern
+    values: Callable[[Arrays], Values]
+    result: int = 0
+    fallback: bool = False
+
+
+Rule = Callable[
+    [Sequence[Operand], Sequence[jax.ShapeDtypeStruct], Mapping[str, Any]],
+    Sequence[Block] | None,
+]
+
+_RULES: dict[jex.Primitive, Rule] = {}
+
+
+def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
+    """Registers the local partials of linear primitives.
+
+    The rule is called as `rule(operands, results, params)` while tracing, where
+    `operands` says of each operand its shape, dtype and whether it is linear, and
+    `results` has the shape and dtype of each result. It returns a `Block` for each pair
+    of a linear operand and a result, or `None` where the equation is not linear in the
+    operands that are marked so, or has no structure worth stating: then an exact dense
+    block takes its place.
+
+    **Arguments:**
+
+    - `*primitives`: objects such as those in `jax.extend.core.primitives`.
+
+    **Returns:** a decorator.
+    """
+
+    def decorate(rule: Rule) -> Rule:
+        _RULES.update((primitive, rule) for primitive in primitives)
+        return rule
+
+    return decorate
+
+
+def rules() -> Mapping[jex.Primitive, Rule]:
+    """All registered rules."""
+    return _RULES
+
+
+def linear_rule(primitive: jex.Primitive) -> Rule | None:
+    """The rule of a primitive, or None."""
+    return _RULES.get(primitive)
+
+
+class Shape:
+    """The two sides of a block, and the terms of its pattern.
+
+    A convenience for rules: `term` states one term over free indices; `block` makes the
+    block, bringing the values into normal form.
+    """
+
+    def __init__(self, operands: Sequence[Operand], which: int, result) -> None:
+        self.operand, self.which, self.result = operands[which], which, result
+        self.terms: list[Term] = []
+        self.reads: list[Callable[[Arrays], Any] | None] = []
+
+    def term(
+        self,
+        out: Sequence[Affine],
+        inp: Sequence[Affine],
+        sizes: Mapping[int, int],
+        *,
+        scale: Scalar = 1,
+        value: Sequence[int] | None = None,
+        read: Callable[[Arrays], Any] | None = None,
+        mask: bool = False,
+        conj: bool = False,
+    ) -> Shape:
+        """Adds a term whose value `read(arrays)` has one axis for each of `value`."""
+        indices = None if value is None else tuple(value)
+        if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
+            return self
+        if scale != 0:
+            raw = Term(tuple(out), tuple(inp), (), indices, scale, mask, conj)
+            term, recipe = normalise(raw, dict(sizes))
+            self.terms.append(term)
+            self.reads.append(
+                None if read is None else lambda arrays: take(read(arrays), recipe)
+            )
+        return self
+
+    def block(self, result: int = 0) -> Block:
+        pattern = Pattern(
+            tuple(self.result.shape),
+            tuple(self.operand.shape),
+            tuple(self.terms),
+            bool(jnp.issubdtype(self.result.dtype, jnp.complexfloating)),
+            self.operand.is_complex,
+        )
+        reads = tuple(self.reads)
+        return Block(
+            self.which,
+            pattern,
+            lambda arrays: tuple(r if r is None else r(arrays) for r in reads),
+            result,
+        )
+
+
+def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
+    """One index for each axis, numbered from `first`."""
+    return [single(first + axis) for axis in range(len(shape))]
+
+
+def indexed(shape: Sequence[int], first: int = 0) -> dict[int, int]:
+    """The sizes of the indices of `axes(shape, first)`."""
+    return {first + axis: size for axis, size in enumerate(shape)}

@@ -1,0 +1,26 @@
+"""Settings for every test. Nothing here may import `eqx_cc`: jaxtyping's pytest option
+has to instrument it first."""
+
+import jax
+import jax.random as jr
+import pytest
+
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# What an earlier run left on disk must not decide what this one compiles.
+jax.config.update("jax_enable_compilation_cache", False)
+
+
+@pytest.fixture
+def getkey():
+    """Returns a new random key at every call, and the same ones in every run."""
+    key = jr.key(0)
+
+    def _getkey():
+        nonlocal key
+        key, subkey = jr.split(key)
+        return subkey
+
+    return _getkey

@@ -1,0 +1,207 @@
+"""The arrows of the house, read from the imports of `eqx_cc`. CONTRIBUTING.md says why
+they point as they do; this table says how."""
+
+import ast
+import importlib
+import inspect
+import itertools as it
+import pathlib
+import re
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+
+import pytest
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "eqx_cc"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room is a module of `eqx_cc`, or a folder of them; with each, the rooms that it may
+# import. They stand in three columns, each listed from the ground up.
+SYMBOLIC = {
+    "_affine": "",
+    "_term": "_affine",
+    "_combine": "_affine _term",
+    "_pattern": "_affine _term _combine",
+    "_graph": "_pattern _term",
+    "_plan": "_graph _pattern",
+    "_ordering": "_graph _plan",
+}
+NUMERIC = {
+    "_numeric": "_affine _term _combine _pattern",
+    "_partial": "_term _combine _pattern _numeric",
+    "_rules": "_affine _term _pattern _partial",
+    "_program": "",
+    "_linearise": "_pattern _graph _partial _rules _program",
+    "_accumulate": "_pattern _graph _plan _numeric _partial",
+}
+MEETING = {
+    "_accumulate_function": "_graph _plan _ordering _partial _linearise _accumulate",
+    "_transforms": "_accumulate_function _partial _ordering",
+    "_jacobian": "_transforms _ordering",
+    "_referees": "",
+    "_report": "_referees",
+    "_check": "_transforms _ordering _referees _report",
+}
+HOUSE = SYMBOLIC | NUMERIC | MEETING
+
+# Structure needs the standard library alone. `AbstractOrdering` is a module of Equinox,
+# as every class that users may derive from is.
+PACKAGES = dict.fromkeys(SYMBOLIC, "") | {"_ordering": "equinox"}
+PACKAGES |= dict.fromkeys(NUMERIC | MEETING, "equinox jax jaxtyping numpy")
+
+MAX_LINES = 400
+
+
+def _room(file: pathlib.Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _module(file: pathlib.Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def _imports(file: pathlib.Path) -> set[str]:
+    """Every module that a file imports, wherever in the file it does, in full."""
+    package = _module(file).split(".")
+    if file.name != "__init__.py":
+        package.pop()
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join(above + (node.module.split(".") if node.module else []))
+            names = {f"{module}.{alias.name}" for alias in node.names}
+            submodules = names & MODULES.keys()
+            modules |= submodules
+            if len(submodules) < len(names):
+                modules.add(module)
+    return modules
+
+
+MODULES = {_module(file): file for file in FILES}
+IMPORTS = {module: _imports(file) for module, file in MODULES.items()}
+ROOMS = [file for file in FILES if file != PACKAGE / "__init__.py"]
+
+
+def _name(file: pathlib.Path) -> str:
+    return str(file.relative_to(PACKAGE))
+
+
+def test_every_room_is_in_the_table():
+    assert {_room(file) for file in ROOMS} == set(HOUSE)
+
+
+@pytest.mark.parametrize("file", ROOMS, ids=_name)
+def test_imports_only_what_the_table_allows(file):
+    room = _room(file)
+    rooms, packages = set(HOUSE[room].split()), set(PACKAGES[room].split())
+    imports = IMPORTS[_module(file)]
+    ours = {module for module in imports if module.split(".")[0] == "eqx_cc"}
+    # The package itself counts as a room: to import it is to import everything.
+    assert {(m.split(".") + [""])[1] or m for m in ours} <= rooms | {room}
+    others = {module.split(".")[0] for module in imports - ours}
+    assert others - sys.stdlib_module_names <= packages
+
+
+def _reached(room: str) -> set[str]:
+    below = HOUSE[room].split()
+    return set(below).union(*map(_reached, below))
+
+
+def test_the_table_has_no_cycle():
+    TopologicalSorter({room: below.split() for room, below in HOUSE.items()}).prepare()
+
+
+def test_modules_have_no_import_cycle():
+    ours = {module: imports & MODULES.keys() for module, imports in IMPORTS.items()}
+    TopologicalSorter(ours).prepare()
+
+
+@pytest.mark.parametrize("room", SYMBOLIC)
+def test_symbolic_rooms_know_nothing_of_numbers(room):
+    assert _reached(room) <= set(SYMBOLIC)
+    assert "jax" not in PACKAGES[room].split()
+
+
+@pytest.mark.parametrize("room", NUMERIC)
+def test_numeric_rooms_do_not_choose_orders(room):
+    assert _reached(room) <= set(SYMBOLIC | NUMERIC) - {"_ordering"}
+
+
+def test_patterns_need_only_the_standard_library():
+    assert all(PACKAGES[room] == "" for room in {"_pattern"} | _reached("_pattern"))
+
+
+def test_core_does_not_import_policy():
+    assert not any("policy" in rooms.split() for rooms in HOUSE.values())
+
+
+def test_dependencies_are_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=!~ ;\[]", d)[0] for d in project["dependencies"]}
+    used = {m.split(".")[0] for m in it.chain(*IMPORTS.values())}
+    assert used - sys.stdlib_module_names - {"eqx_cc"} == declared
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert importlib.import_module("eqx_cc").__version__ == project["version"]
+
+
+#
+# What is said, and how much of it
+#
+
+
+def _public_names() -> list[str]:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return [alias.asname or alias.name for node in imports for alias in node.names]
+
+
+def test_init_only_re_exports():
+    first, *rest = ast.parse((PACKAGE / "__init__.py").read_text()).body
+    assert isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    for node in rest:
+        if isinstance(node, ast.Assign):
+            assert ast.unparse(node.targets[0]) in ("__version__", "__all__")
+        else:
+            assert isinstance(node, ast.ImportFrom) and node.level == 1
+
+
+def _has_words(name: str, thing) -> bool:
+    doc = inspect.getdoc(thing) or ""
+    # What a dataclass makes up when it has none.
+    return doc != "" and not doc.startswith(f"{name}(")
+
+
+def _public_members(thing) -> dict:
+    if not inspect.isclass(thing):
+        return {}
+    kinds = property, classmethod, staticmethod
+    names = [k for k, v in vars(thing).items() if isinstance(v, kinds) or callable(v)]
+    # `getattr`, so that a method may inherit the words of the one that it overrides.
+    return {k: getattr(thing, k) for k in names if not k.startswith("_")}
+
+
+@pytest.mark.parametrize("name", _public_names())
+def test_public_names_are_documented(name):
+    thing = getattr(importlib.import_module("eqx_cc"), name)
+    everything = {name: thing} | _public_members(thing)
+    assert [
+        key for key, value in everything.items() if not _has_words(key, value)
+    ] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=_name)
+def test_files_are_short_and_silent(file):
+    text = file.read_text()
+    assert len(text.splitlines()) < MAX_LINES
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    assert not any(ast.unparse(call.func) == "print" for call in calls)
