@@ -1,6 +1,7 @@
 """Exact Jacobians in JAX by cross-country elimination, for Equinox."""
 
 from ._check import check_jacobian as check_jacobian
+from ._explain import explain as explain, trace as trace
 from ._graph import ComputationalGraph as ComputationalGraph
 from ._jacobian import (
     cc_jacobian as cc_jacobian,

@@ -81,6 +81,43 @@ def dense(
     return normalise(Term(out, inp, (), tuple(sizes), conj=conj), sizes)[0]
 
 
+# A pattern that covers several with more kinds of terms than this is dense.
+MAX_COVER = 6
+
+
+def cover(
+    blocks: Sequence[Sequence[Term]], shape: tuple[int, ...], num_out: int
+) -> tuple[tuple[Term, ...], list[Sum]]:
+    """Terms, all of them valued, that can hold any of several lists of terms; and how
+    each list's values go into theirs."""
+    values: dict[tuple, set[int]] = {}
+    for term in (term for terms in blocks for term in terms):
+        values.setdefault(term.structure, set()).update(term.value or ())
+    conjs = sorted({conj for *_, conj in values})
+    targets = [dense(shape[:num_out], shape[num_out:], conj) for conj in conjs]
+    if len(values) <= MAX_COVER and all(t.structure not in values for t in targets):
+        targets = [
+            Term(out, inp, sizes, tuple(sorted(value)), conj=conj)
+            for (out, inp, sizes, conj), value in values.items()
+        ]
+    return tuple(targets), [_into(terms, targets) for terms in blocks]
+
+
+def _into(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
+    """Every term in the target of its structure, or else of its conjugation."""
+    groups = []
+    for target in targets:
+        structures = {t.structure for t in targets}
+        members = tuple(
+            (i, term.scale, _embedding(term, target))
+            for i, term in enumerate(terms)
+            if term.structure == target.structure
+            or (term.structure not in structures and term.conj == target.conj)
+        )
+        groups.append(Group(target, members))
+    return _sum(terms, groups)
+
+
 def _sum(terms: Sequence[Term], groups: Iterable[Group]) -> Sum:
     groups = tuple(groups)
     scalings = additions = 0

@@ -10,13 +10,12 @@ import jax
 import jax.tree_util as jtu
 from jaxtyping import Array
 
-from ._accumulate import accumulate
-from ._linearise import linearise, Linearised
-from ._ordering import AbstractOrdering, check_order
+from ._body import Block
+from ._linearise import differentiate
+from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import Pattern
-from ._plan import plan, Plan
-from ._program import flatten
+from ._program import flatten, Program
 
 
 def jacobian_blocks(
@@ -34,54 +33,44 @@ def jacobian_blocks(
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
-    linearised, aux = trace_function(fun, leaves, order)
-    chosen = make_plan(linearised, order)
-    values = accumulate(chosen, linearised.values, linearised.dtypes)
-    num_outputs = len(linearised.dependents)
-    outputs = linearised.outputs[:num_outputs]
-    blocks = [
-        [_block(chosen, values, out, leaf, j, vertex) for j, leaf in enumerate(leaves)]
-        for out, vertex in zip(outputs, linearised.dependents)
+    program, num_outputs, auxiliary = trace_function(fun, leaves)
+    active = range(len(leaves))
+    outputs, blocks, _ = differentiate(program, leaves, active, order, num_outputs)
+    arrays, aux = outputs[:num_outputs], auxiliary(outputs[num_outputs:])
+    rows = [
+        [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
+        for i, out in enumerate(arrays)
     ]
-    return outputs, aux(linearised.outputs[num_outputs:]), blocks
+    return arrays, aux, rows
+
+
+def _partial(block: Block | None, out: Array, leaf: Array) -> Partial:
+    if block is None:
+        return Partial(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+    return Partial(block.pattern, block.values, block.dtype)
 
 
 def trace_function(
-    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
-) -> tuple[Linearised, Callable[[list[Array]], Any]]:
-    """Traces and linearises; also a function from auxiliary arrays to the auxiliary
-    PyTree. The arrays follow the differentiated outputs."""
-    static, count = [], []
+    fun: Callable, leaves: Sequence[Array]
+) -> tuple[Program, int, Callable[[list[Array]], Any]]:
+    """The program of a function that returns `(list of arrays, auxiliary PyTree)`.
+
+    Returns it with the number of its proper outputs, which auxiliary arrays follow, and
+    a function from these to the auxiliary PyTree.
+    """
+    box = []
 
     def traced(*arrays):
         outs, aux = fun(list(arrays))
-        dynamic, rest = eqx.partition(aux, eqx.is_array)
+        dynamic, static = eqx.partition(aux, eqx.is_array)
         dynamic, tree = jtu.tree_flatten(dynamic)
-        static.append((tree, rest))
-        count.append(len(outs))
+        box.append((len(outs), tree, static))
         return [*outs, *dynamic]
 
     closed = jax.make_jaxpr(traced)(*leaves)
-    program = flatten(closed.jaxpr, closed.consts)
-    linearised = linearise(program, leaves, range(len(leaves)), order, count[0])
+    num_outputs, tree, static = box[0]
 
     def auxiliary(arrays):
-        tree, rest = static[0]
-        return eqx.combine(jtu.tree_unflatten(tree, arrays), rest)
+        return eqx.combine(jtu.tree_unflatten(tree, arrays), static)
 
-    return linearised, auxiliary
-
-
-def make_plan(linearised: Linearised, order: AbstractOrdering) -> Plan:
-    """The plan of an ordering, whose answer is checked."""
-    graph = linearised.graph
-    chosen = tuple(order(graph))
-    check_order(graph, chosen)
-    return plan(graph, chosen)
-
-
-def _block(chosen: Plan, values, out, leaf, j: int, vertex: int | None) -> Partial:
-    pattern = None if vertex is None else chosen.blocks.get((j, vertex))
-    if pattern is None:
-        return Partial(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
-    return Partial(pattern, values[j, vertex], out.dtype)
+    return flatten(closed.jaxpr, closed.consts), num_outputs, auxiliary

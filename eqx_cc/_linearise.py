@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ._accumulate import accumulate
+from ._body import Block
 from ._builder import GraphBuilder
 from ._control_flow import control_flow
 from ._graph import ComputationalGraph
 from ._numeric import Values
-from ._ordering import AbstractOrdering
+from ._ordering import AbstractOrdering, check_order, Given, MinimalMarkowitz
+from ._plan import plan
 from ._program import bind, concrete, Constant, Equation, known_value, Program
 from ._rules.dense import is_inexact
 from ._source import place
@@ -47,6 +52,30 @@ def linearise(
     return walk.finish(num_outputs)
 
 
+def differentiate(
+    program: Program,
+    inputs: Sequence[Any],
+    active: Sequence[int],
+    ordering: AbstractOrdering,
+    num_outputs: int,
+) -> tuple[list[Any], dict[tuple[int, int], Block], Linearised]:
+    """The outputs of a program, and the non-zero blocks `(output, input)` of the
+    Jacobian of the first `num_outputs` with respect to the inputs `active`."""
+    made = linearise(program, inputs, active, ordering, num_outputs)
+    order = tuple(ordering(made.graph))
+    check_order(made.graph, order)
+    steps = plan(made.graph, order)
+    values = accumulate(steps, made.values, made.dtypes)
+    blocks = {}
+    for i, vertex in enumerate(made.dependents):
+        for u, j in enumerate(active):
+            if vertex is not None and (u, vertex) in steps.blocks:
+                pattern = steps.blocks[u, vertex]
+                dtype = made.dtypes[vertex]
+                blocks[i, j] = Block(pattern, values[u, vertex], dtype)
+    return made.outputs, blocks, made
+
+
 class _Walk:
     """The state of an evaluation: values, and vertices of what depends on the inputs."""
 
@@ -78,7 +107,7 @@ class _Walk:
         self.env.update(zip(equation.results, outs))
 
     def _differentiate(self, equation: Equation, active, operands) -> list[Any]:
-        made = control_flow(equation, active, operands, self.ordering)
+        made = control_flow(equation, active, operands, self._inner)
         if made is None:
             made = template(equation, active, self._indices(equation))
         outs, values = made.run(operands)
@@ -97,12 +126,18 @@ class _Walk:
             self.builder.edge(u, v, pattern, value)
         return outs
 
+    def _inner(self, program, inputs, active):
+        """The outputs and the blocks of the body of a loop or a branch."""
+        order = self.ordering
+        order = MinimalMarkowitz() if isinstance(order, Given) else order
+        return differentiate(program, inputs, active, order, len(program.outputs))[:2]
+
     def _indices(self, equation: Equation) -> dict[int, np.ndarray]:
         found = {i: known_value(o, self.known) for i, o in enumerate(equation.operands)}
         return {i: value for i, value in found.items() if value is not None}
 
     def finish(self, num_outputs: int) -> Linearised:
-        outputs = [self.read(o) for o in self.program.outputs]
+        outputs = [_array(self.read(o), o) for o in self.program.outputs]
         independents = list(range(self._num_inputs()))
         dependents, taken = [], set(independents)
         for operand, value in zip(self.program.outputs[:num_outputs], outputs):
@@ -122,6 +157,15 @@ class _Walk:
 
     def _num_inputs(self) -> int:
         return sum(label == "input" for label in self.builder.labels)
+
+
+def _array(value: Any, operand: int | Constant) -> Any:
+    """A literal as the array that it stands for."""
+    if not isinstance(operand, Constant) or isinstance(value, jax.Array):
+        return value
+    if getattr(operand.aval, "weak_type", False):
+        return jnp.asarray(np.asarray(value).item())
+    return jnp.asarray(value, operand.aval.dtype)
 
 
 def _known(source: Values | None) -> Values:

@@ -49,6 +49,8 @@ def run_sum(recipe: Sum, values: Values, dtype: np.dtype) -> Values:
 def _group(group: Group, values: Values, dtype: np.dtype) -> jax.Array | None:
     if group.target.value is None:
         return None
+    if not group.members:
+        return lax.full(group.target.value_shape, 0, dtype)
     (first, scale, embedding), *rest = group.members
     if not rest and embedding is None and scale == 1:
         return values[first]

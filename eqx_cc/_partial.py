@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.experimental.sparse import BCOO
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, Int, Num
 
 from ._combine import densify
 from ._numeric import as_numbers, run_sum, scaled, Values
@@ -53,7 +53,7 @@ class Partial(eqx.Module):
         """A readable name of the structure, as `"diagonal"`."""
         return self.pattern.name
 
-    def materialise(self) -> Inexact[Array, "..."]:
+    def materialise(self) -> Num[Array, "..."]:
         """The dense block, of shape `out_shape + in_shape`."""
         pattern = self.pattern
         if pattern.is_zero:
@@ -67,7 +67,7 @@ class Partial(eqx.Module):
 
     def to_coo(
         self,
-    ) -> tuple[Inexact[Array, " nse"], Int[np.ndarray, " nse"], Int[np.ndarray, " nse"]]:
+    ) -> tuple[Num[Array, " nse"], Int[np.ndarray, " nse"], Int[np.ndarray, " nse"]]:
         """The stored entries, as a matrix from ravelled input to ravelled output.
 
         **Returns:** `(values, rows, columns)`, arrays of one length; entries that occur

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,15 +65,23 @@ class Program:
     outputs: tuple[int | Constant, ...]
 
 
-def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] = ()) -> Program:
-    """The flat program of a jaxpr whose constant variables have given values."""
+def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program:
+    """The flat program of a jaxpr whose constant variables have given values, or else
+    are inputs as well, after the others."""
     counter = itertools.count()
-    inputs = [next(counter) for _ in jaxpr.invars]
+    inputs: list[int | Constant] = [next(counter) for _ in jaxpr.invars]
+    if constants is None:
+        captured: list[int | Constant] = [next(counter) for _ in jaxpr.constvars]
+    else:
+        captured = _constants(jaxpr, constants)
+    num_inputs = len(inputs) + (len(captured) if constants is None else 0)
     equations: list[Equation] = []
-    operands = [Constant(c, v.aval) for c, v in zip(constants, jaxpr.constvars)]
-    outputs = _inline(jaxpr, operands, inputs, counter, equations)
-    kept = _needed(equations, outputs)
-    return Program(len(inputs), tuple(kept), tuple(outputs))
+    outputs = _inline(jaxpr, captured, inputs, counter, equations)
+    return Program(num_inputs, tuple(_needed(equations, outputs)), tuple(outputs))
+
+
+def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
+    return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
 
 
 def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Constant]:
@@ -94,7 +102,7 @@ def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Consta
             equations.append(Equation(eqn, tuple(arguments), tuple(results)))
         else:
             inner, values = inner
-            captured = [Constant(c, v.aval) for c, v in zip(values, inner.constvars)]
+            captured = _constants(inner, values)
             results = _inline(inner, captured, arguments, counter, equations)
         env.update(zip(eqn.outvars, results))
     return [read(atom) for atom in jaxpr.outvars]
@@ -126,6 +134,21 @@ def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     with eqn.ctx.manager:
         results = eqn.primitive.bind(*operands, **params)
     return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def reader(env: Mapping[int, Any]) -> Callable[[int | Constant], Any]:
+    """Looks operands up; None for a variable that has no value."""
+    return lambda o: o.value if isinstance(o, Constant) else env.get(o)
+
+
+def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of a program."""
+    env = dict(enumerate(inputs))
+    read = reader(env)
+    for equation in program.equations:
+        results = bind(equation.eqn, [read(o) for o in equation.operands])
+        env.update(zip(equation.results, results))
+    return [read(o) for o in program.outputs]
 
 
 def concrete(equation: Equation, known: dict[int, np.ndarray]) -> list[np.ndarray] | None:

@@ -18,7 +18,7 @@ from ._numeric import Values
 from ._ordering import MinimalMarkowitz
 from ._pattern import Pattern
 from ._plan import plan
-from ._program import bind, Constant, Equation, flatten, Program
+from ._program import bind, Constant, Equation, evaluate, flatten, Program, reader
 from ._rules import linear_rule, Operand
 from ._rules.dense import (
     basis_of,
@@ -209,10 +209,8 @@ class _Inside:
     """
 
     def __init__(self, jaxpr: jex.Jaxpr, inputs, residuals):
-        tangents, consts = list(jaxpr.invars), list(jaxpr.constvars)
-        body = jex.Jaxpr((), (*tangents, *consts), jaxpr.outvars, jaxpr.eqns)
-        self.program = flatten(body)
-        self.num_inputs = len(tangents)
+        self.program = flatten(jaxpr)
+        self.num_inputs = len(jaxpr.invars)
         self.known = {
             self.num_inputs + i: residual
             for i, residual in enumerate(residuals)
@@ -274,7 +272,7 @@ class _Inside:
 
     def run(self, residuals: Sequence[Any]) -> list[Values]:
         env = dict(enumerate(residuals, self.num_inputs))
-        read = _reader(env)
+        read = reader(env)
         steps = {equation.results: n for n, (equation, _, _) in enumerate(self.steps)}
         values: dict[int, list[Values]] = {}
         for equation in self.program.equations:
@@ -299,20 +297,6 @@ class _Inside:
 
 def _is_integer(aval) -> bool:
     return isinstance(getattr(aval, "dtype", None), np.dtype) and aval.dtype.kind in "iu"
-
-
-def _reader(env: dict[int, Any]):
-    return lambda o: o.value if isinstance(o, Constant) else env.get(o)
-
-
-def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
-    """The outputs of a program."""
-    env = dict(enumerate(inputs))
-    read = _reader(env)
-    for equation in program.equations:
-        results = bind(equation.eqn, [read(o) for o in equation.operands])
-        env.update(zip(equation.results, results))
-    return [read(o) for o in program.outputs]
 
 
 def _by_vjp(eqn: jex.JaxprEqn, active) -> Template:

@@ -198,6 +198,18 @@ def _numerical_array(leaf: Any, name: str) -> Array:
 #
 
 
+def flat_function(fun: Callable, inputs: Inputs, has_aux: bool = False) -> Callable:
+    """`fun` of one PyTree as a function from the list of its arrays to the list of its
+    outputs, and what is needed to put these together again."""
+
+    def flat(leaves):
+        output, aux = split_aux(fun(inputs.unflatten(leaves)), has_aux)
+        outs, tree = flatten_outputs(output)
+        return outs, (aux, tree)
+
+    return flat
+
+
 def value_and_jacobian(
     fun: Callable,
     inputs: Inputs,
@@ -212,12 +224,9 @@ def value_and_jacobian(
     structure $S \circ T$. Its leaves are `Partial`s, or else they are materialised.
     """
 
-    def flat(leaves):
-        output, aux = split_aux(fun(inputs.unflatten(leaves)), has_aux)
-        outs, tree = flatten_outputs(output)
-        return outs, (aux, tree)
-
-    outs, (aux, tree), rows = jacobian_blocks(flat, inputs.leaves, order)
+    outs, (aux, tree), rows = jacobian_blocks(
+        flat_function(fun, inputs, has_aux), inputs.leaves, order
+    )
     if not structured:
         rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]
     jacobian = jtu.tree_unflatten(tree, [inputs.unflatten(row) for row in rows])

@@ -68,5 +68,7 @@ with np.printoptions(precision=3, suppress=True, linewidth=88):
 print(f"Relative error against equinox.filter_jacfwd: {error:.1e}\n")
 
 # --8<-- [start:explain]
-print(eqx_cc.explain(arm, joints))
+report = eqx_cc.explain(arm, joints)
+for order in ("forward", "reverse", "markowitz"):
+    print(f"{order:>9}: {report.plans[order].num_multiplications} multiplications")
 # --8<-- [end:explain]

@@ -39,6 +39,6 @@ matrix = block.to_bcoo()
 
 _, expected = jax.jvp(field, (u,), (jnp.cos(u),))
 error = jnp.max(jnp.abs(matrix @ jnp.cos(u) - expected)) / jnp.max(jnp.abs(expected))
-print(block)
+print(f"Structure: {block.structure}")
 print(f"Stored entries: {matrix.nse:,} of {n * n:,}")
 print(f"Relative error of a product against jax.jvp: {error:.1e}")

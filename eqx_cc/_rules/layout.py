@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
 
@@ -147,8 +148,8 @@ def _padding_value(operands, result, config):
     indices = list(range(len(result.shape)))
 
     def mask(arrays):
-        inner = jnp.zeros(operands[0].shape, jnp.int32)
-        return lax.eq(lax.pad(inner, jnp.ones((), jnp.int32), config), 1)
+        inside = lax.pad(jnp.ones(operands[0].shape, jnp.int32), np.int32(0), config)
+        return lax.eq(inside, lax.full_like(inside, 0))
 
     out, sizes = axes(result.shape), indexed(result.shape)
     return shape.term(out, [], sizes, value=indices, read=mask, mask=True).block()

@@ -112,7 +112,7 @@ def _unwritten(params):
     def mask(operands, arrays):
         base = jnp.zeros(operands[0].shape, jnp.int32)
         ones = jnp.ones(operands[2].shape, jnp.int32)
-        return lax.eq(p.scatter_p.bind(base, arrays[1], ones, **params), 0)
+        return lax.eq(p.scatter_p.bind(base, arrays[1], ones, **params), base)
 
     return mask
 

@@ -1,0 +1,160 @@
+"""What eqx_cc sees in a function, and what each elimination order costs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ._eliminate import trace_function
+from ._graph import ComputationalGraph
+from ._linearise import linearise
+from ._ordering import AbstractOrdering, as_ordering, MinimalMarkowitz
+from ._plan import plan, Plan
+from ._transforms import filter_inputs, flat_function
+
+
+class Trace(eqx.Module):
+    """A function as the elimination sees it.
+
+    **Attributes:**
+
+    - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact array
+        leaves of the first argument.
+    """
+
+    graph: ComputationalGraph = eqx.field(static=True)
+
+
+def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
+    """Traces a function without evaluating it.
+
+    **Arguments:**
+
+    - `fun`: as for [`eqx_cc.filter_jacobian`][].
+    - `x`, `*args`, `**kwargs`: its arguments; only shapes, dtypes and what is not an
+        array matter.
+
+    **Returns:** a `Trace`, whose `graph` numbers the vertices for
+    `order=[...]` of [`eqx_cc.filter_jacobian`][] and
+    [`eqx_cc.cc_jacobian`][] at such arguments.
+    """
+    return Trace(_graph(fun, x, args, kwargs, MinimalMarkowitz()))
+
+
+def _graph(fun, x, args, kwargs, order: AbstractOrdering) -> ComputationalGraph:
+    inputs, static = filter_inputs(x)
+    flat = flat_function(
+        lambda dynamic: fun(eqx.combine(dynamic, static), *args, **kwargs), inputs
+    )
+    graphs = []
+
+    def run(leaves):
+        program, num_outputs, _ = trace_function(flat, leaves)
+        made = linearise(program, leaves, range(len(leaves)), order, num_outputs)
+        graphs.append(made.graph)
+
+    jax.eval_shape(run, inputs.leaves)
+    return graphs[0]
+
+
+class Explanation(eqx.Module):
+    """A report on a function's computational graph and its elimination orders.
+
+    `print` it, or read:
+
+    **Attributes:**
+
+    - `graph`: the [`eqx_cc.ComputationalGraph`][].
+    - `order`: the chosen order, a tuple of vertex numbers.
+    - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
+        its `num_multiplications`, `num_additions`, `num_scalings` and `fill_in`.
+    """
+
+    graph: ComputationalGraph = eqx.field(static=True)
+    plans: Mapping[str, Plan] = eqx.field(static=True)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.plans["chosen"].order
+
+    def __str__(self) -> str:
+        sections = [_summary(self.graph), _table(self.plans), _order(self.order)]
+        return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])
+
+
+def explain(
+    fun: Callable,
+    x: Any,
+    *args: Any,
+    order: str | Sequence[int] | AbstractOrdering = "markowitz",
+    **kwargs: Any,
+) -> Explanation:
+    """Explains how the Jacobian of a function is accumulated, without evaluating it.
+
+    **Arguments:**
+
+    - `fun`, `x`, `*args`, `**kwargs`: as for [`eqx_cc.trace`][].
+    - `order`: the order to compare with forward, reverse and Markowitz.
+
+    **Returns:** an `Explanation`: `print` it.
+
+    !!! example
+
+        ```python
+        print(eqx_cc.explain(lambda x: jnp.sin(x) * x, jnp.ones(3)))
+        ```
+    """
+    chosen = as_ordering(order)
+    graph = _graph(fun, x, args, kwargs, chosen)
+    orderings = {n: as_ordering(n) for n in ("forward", "reverse", "markowitz")}
+    orderings["chosen"] = chosen
+    plans = {name: plan(graph, tuple(o(graph))) for name, o in orderings.items()}
+    return Explanation(graph, plans)
+
+
+def _summary(graph: ComputationalGraph) -> str:
+    return (
+        f"{len(graph.independents)} inputs, {len(graph.intermediates)} intermediates, "
+        f"{len(graph.dependents)} outputs, {len(graph.edges)} edges"
+    )
+
+
+def _table(plans: Mapping[str, Plan]) -> str:
+    heads = "order", "multiplications", "by constants", "additions", "fill-in"
+    rows = [
+        (name, p.num_multiplications, p.num_scalings, p.num_additions, p.fill_in)
+        for name, p in plans.items()
+    ]
+    return "\n".join(
+        f"{row[0]:<10}" + "".join(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads[1:], row[1:]))
+        for row in (heads, *rows)
+    )
+
+
+def _order(order: tuple[int, ...]) -> str:
+    return "chosen order: " + (" ".join(map(str, order)) or "(nothing to eliminate)")
+
+
+def _vertices(graph: ComputationalGraph) -> str:
+    lines = ["vertices:"]
+    for v in sorted({v for e in graph.edges for v in e} | {*graph.dependents}):
+        sources = [str(u) for u, w in graph.edges if w == v]
+        blocks = {p.name for (_, w), p in graph.edges.items() if w == v}
+        role = " (output)" if v in graph.dependents else ""
+        text = f"  {v:>4} {graph.labels[v]}{role}"
+        if sources:
+            text += f" <- {', '.join(sources)} [{'; '.join(sorted(blocks))}]"
+        lines.append(text + (f"  {graph.places[v]}" if graph.places[v] else ""))
+    return "\n".join(lines)
+
+
+def _fallbacks(graph: ComputationalGraph) -> str:
+    if not graph.dense_fallbacks:
+        return "no equation fell back to a dense block"
+    lines = ["equations that fell back to a dense block:"]
+    for v in graph.dense_fallbacks:
+        lines.append(f"  {v:>4} {graph.labels[v]}  {graph.places[v]}")
+    return "\n".join(lines)

@@ -1,0 +1,407 @@
+"""The Jacobian of a scan, carried through its iterations.
+
+Forward: `D[c, s]`, the derivative of carry `c` with respect to source `s` (a constant,
+an initial carry, or the stacked inputs), advances with the carry. Reverse: `A[r, c]`,
+the derivative of result `r` with respect to carry `c`, goes back through the stored
+partials of the body. Either way a pattern is found first that the carried blocks never
+leave, so that nothing grows with the length.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ._affine import single
+from ._body import Block, Body, covering, Ends
+from ._combine import dense
+from ._numeric import take
+from ._pattern import identity, Pattern
+from ._program import Equation
+from ._rules.dense import is_complex, is_inexact
+from ._term import normalise, Take, Term
+
+MAX_ROUNDS = 4
+Blocks = dict[Ends, Block]
+MakeBody = Callable[[Any, Sequence[int]], Body]
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A scan equation: operands are constants, carries, stacked inputs; results are
+    carries, stacked outputs. `active` are the operands that are differentiated."""
+
+    equation: Equation
+    active: tuple[int, ...]
+
+    @property
+    def num_consts(self) -> int:
+        return self.equation.params["num_consts"]
+
+    @property
+    def num_carry(self) -> int:
+        return self.equation.params["num_carry"]
+
+    @property
+    def length(self) -> int:
+        return self.equation.params["length"]
+
+    @property
+    def carries(self) -> range:
+        """The body's inputs that are carries."""
+        return range(self.num_consts, self.num_consts + self.num_carry)
+
+    @property
+    def is_forward(self) -> bool:
+        """Whether the sources are no more than the results."""
+        inputs = sum(self.equation.operand_avals[i].size for i in self.active)
+        results = self.equation.result_avals
+        return inputs <= sum(aval.size for aval in results if is_inexact(aval))
+
+    def is_stacked(self, source: int) -> bool:
+        return source >= self.num_consts + self.num_carry
+
+    def sources(self, *, stacked: bool) -> list[int]:
+        return [s for s in self.active if self.is_stacked(s) == stacked]
+
+    def zero(self, result: int, source: int, stacked_out: bool = False) -> Block:
+        """The zero block from a source to a carry or one slice of a result."""
+        out = self.equation.result_avals[result]
+        inp = self.equation.operand_avals[source]
+        shape = out.shape
+        if result >= self.num_carry and not stacked_out:
+            shape = shape[1:]
+        pattern = Pattern(shape, inp.shape, (), is_complex(out), is_complex(inp))
+        return Block(pattern, (), out.dtype)
+
+    def identity(self, carry: int) -> Block:
+        aval = self.equation.result_avals[carry]
+        pattern = identity(aval.shape, complex=is_complex(aval))
+        return Block(pattern, (None,) * len(pattern.terms), aval.dtype)
+
+
+def scan_blocks(
+    equation: Equation, active: tuple[int, ...], operands: Sequence[Any], body: MakeBody
+):
+    """`(pairs, results, values)` of a scan, as a `Template` has them."""
+    scan = _Scan(equation, active)
+    made = _stable_body(scan, body)
+    run = _forward if scan.is_forward else _reverse
+    results, blocks = run(scan, made, operands)
+    found = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
+    pairs = [(s, r, block.pattern) for r, s, block in found]
+    return pairs, results, [block.values for _, _, block in found]
+
+
+def _stable_body(scan: _Scan, make: MakeBody) -> Body:
+    """The body, differentiated in every carry that comes to depend on the sources."""
+    active = set(scan.active)
+    while True:
+        body = make(scan.equation.params["jaxpr"], sorted(active))
+        reached = {
+            scan.num_consts + out for out, _ in body.patterns if out < scan.num_carry
+        }
+        if reached <= active:
+            return body
+        active |= reached
+
+
+def _run(scan: _Scan, step, init, stacked, reverse: bool):
+    with scan.equation.eqn.ctx.manager:
+        return lax.scan(
+            step,
+            init,
+            stacked,
+            length=scan.length,
+            reverse=reverse,
+            unroll=scan.equation.params["unroll"],
+        )
+
+
+def _split(scan: _Scan, operands: Sequence[Any]):
+    first, last = scan.num_consts, scan.num_consts + scan.num_carry
+    consts, carries, stacked = operands[:first], operands[first:last], operands[last:]
+    return list(consts), list(carries), list(stacked)
+
+
+def _inexact_carries(scan: _Scan, body: Body) -> list[int]:
+    """The carries that depend on a source, by their number among the results."""
+    inputs = {inp for _, inp in body.patterns}
+    outputs = {out for out, _ in body.patterns}
+    return [
+        c
+        for c in range(scan.num_carry)
+        if c in outputs or scan.num_consts + c in inputs
+    ]
+
+
+def _forward(scan: _Scan, body: Body, operands):
+    """Carries `D[c, s]` along with the carries."""
+    carries = _inexact_carries(scan, body)
+    init = {
+        (c, s): scan.identity(c) if s == scan.carries[c] else scan.zero(c, s)
+        for c in carries
+        for s in scan.active
+    }
+
+    def chain(result: int, s: int, D: Blocks, J: Blocks, base: Block) -> Block:
+        for c in carries:
+            if (result, scan.carries[c]) in J:
+                base = base.add_product(J[result, scan.carries[c]], D[c, s])
+        return base
+
+    def advance(D: Blocks, J: Blocks, t) -> Blocks:
+        new = {}
+        for c, s in D:
+            base = scan.zero(c, s)
+            if s not in scan.carries and (c, s) in J:
+                direct = J[c, s]
+                base = _at(scan, direct, t, "in") if scan.is_stacked(s) else direct
+            new[c, s] = chain(c, s, D, J, base)
+        return new
+
+    patterns = _stable(init, body, advance)
+    stacked_results = range(scan.num_carry, len(scan.equation.result_avals))
+    sliced: Blocks = {}
+
+    def outputs(D: Blocks, J: Blocks) -> Blocks:
+        found = {}
+        for r in (r for r in stacked_results if is_inexact(scan.equation.result_avals[r])):
+            for s in scan.active:
+                const = s < scan.num_consts
+                base = J.get((r, s)) if const else None
+                found[r, s] = chain(r, s, D, J, base or scan.zero(r, s))
+                if scan.is_stacked(s) and (r, s) in J:
+                    found[r, s, "tied"] = J[r, s]
+        return found
+
+    def step(state, slices):
+        (carry, values), (t, xs) = state, slices
+        D = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
+        results, J = body(*consts, *carry, *xs)
+        found = outputs(D, J)
+        sliced.update(found)
+        D = {e: block.into(patterns[e]) for e, block in advance(D, J, t).items()}
+        ys = results[scan.num_carry :], {e: block.values for e, block in found.items()}
+        return (results[: scan.num_carry], D), ys
+
+    consts, carry, xs = _split(scan, operands)
+    start = {e: block.into(patterns[e]) for e, block in init.items()}
+    (carry, final), (ys, values) = _run(
+        scan, step, (carry, start), (_times(scan), xs), scan.equation.params["reverse"]
+    )
+    blocks = [
+        (c, s, Block(patterns[c, s], final[c, s], init[c, s].dtype)) for c, s in init
+    ]
+    for ends, block in sliced.items():
+        kind = "tied" if len(ends) == 3 else "out"
+        block = block._replace(values=values[ends])
+        blocks.append((ends[0], ends[1], _stacked(scan, block, kind)))
+    return [*carry, *ys], blocks
+
+
+def _reverse(scan: _Scan, body: Body, operands):
+    """Goes back through the stored partials with `A[r, c]`."""
+    carries = _inexact_carries(scan, body)
+    consts, carry, xs = _split(scan, operands)
+
+    def step(carry, xs):
+        results, J = body(*consts, *carry, *xs)
+        values = {e: block.values for e, block in J.items()}
+        return results[: scan.num_carry], (results[scan.num_carry :], values)
+
+    reverse = scan.equation.params["reverse"]
+    carry, (ys, stored) = _run(scan, step, carry, xs, reverse)
+    avals = scan.equation.result_avals
+    rows = [r for r in range(len(avals)) if is_inexact(avals[r])]
+    gathered = [s for s in scan.active if s < scan.num_consts]
+    init = {}
+    for r in rows:
+        for c in carries:
+            zero = scan.zero(r, scan.carries[c], stacked_out=True)
+            init[r, scan.carries[c]] = scan.identity(r) if r == c else zero
+        for s in gathered:
+            init[r, s] = scan.zero(r, s, stacked_out=True)
+
+    def chain(r: int, s: int, A: Blocks, J: Blocks, base: Block) -> Block:
+        for c in carries:
+            if (c, s) in J:
+                base = base.add_product(A[r, scan.carries[c]], J[c, s])
+        return base
+
+    def advance(A: Blocks, J: Blocks, t) -> Blocks:
+        new = {}
+        for r, s in A:
+            base = A[r, s] if s in gathered else scan.zero(r, s, stacked_out=True)
+            if r >= scan.num_carry and s in scan.carries and (r, s) in J:
+                base = _at(scan, J[r, s], t, "out")
+            new[r, s] = chain(r, s, A, J, base)
+        return new
+
+    patterns = _stable(init, body, advance)
+    sliced: Blocks = {}
+
+    def back(values, slices):
+        t, stored = slices
+        A = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
+        J = {e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in stored.items()}
+        found = {
+            (r, s): chain(r, s, A, J, _slice_zero(scan, r, s))
+            for r in rows
+            for s in scan.sources(stacked=True)
+        }
+        sliced.update(found)
+        A = {e: block.into(patterns[e]) for e, block in advance(A, J, t).items()}
+        return A, {e: block.values for e, block in found.items()}
+
+    start = {e: block.into(patterns[e]) for e, block in init.items()}
+    final, values = _run(scan, back, start, (_times(scan), stored), not reverse)
+    blocks = [
+        (r, s, Block(patterns[r, s], final[r, s], init[r, s].dtype))
+        for r, s in init
+        if s in scan.active
+    ]
+    for ends, block in sliced.items():
+        block = block._replace(values=values[ends])
+        blocks.append((*ends, _stacked(scan, block, "in")))
+    for (r, s), pattern in body.patterns.items():
+        if r >= scan.num_carry and s not in scan.carries and s in scan.active:
+            block = Block(pattern, stored[r, s], body.dtypes[r])
+            kind = "tied" if scan.is_stacked(s) else "out"
+            blocks.append((r, s, _stacked(scan, block, kind)))
+    return [*carry, *ys], blocks
+
+
+def _slice_zero(scan: _Scan, r: int, s: int) -> Block:
+    """The zero block from one slice of a stacked input to a whole result."""
+    zero = scan.zero(r, s, stacked_out=True)
+    pattern = replace(zero.pattern, in_shape=zero.pattern.in_shape[1:])
+    return zero._replace(pattern=pattern)
+
+
+def _times(scan: _Scan):
+    return jnp.arange(scan.length, dtype=jnp.int32)
+
+
+# Patterns that a loop does not leave
+
+
+def _stable(
+    init: Blocks, body: Body, advance: Callable[[Blocks, Blocks, Any], Blocks]
+) -> dict[Ends, Pattern]:
+    """Patterns that cover those of `init` and that `advance` does not leave."""
+    patterns = {ends: covering([block.pattern]) for ends, block in init.items()}
+    for rounds in itertools.count():
+        moved = _moved(patterns, init, body, advance)
+        wider = {e: covering([p, moved[e]]) for e, p in patterns.items()}
+        if rounds >= MAX_ROUNDS:
+            wider = {e: p if p == patterns[e] else _dense(p) for e, p in wider.items()}
+        if wider == patterns:
+            break
+        patterns = wider
+    return patterns
+
+
+def _moved(patterns, init: Blocks, body: Body, advance) -> dict[Ends, Pattern]:
+    """The patterns after one iteration."""
+    after = {}
+
+    def run(values, partials, t):
+        D = {e: Block(patterns[e], values[e], block.dtype) for e, block in init.items()}
+        J = {e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in partials.items()}
+        after.update({e: block.pattern for e, block in advance(D, J, t).items()})
+
+    values = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}
+    partials = {e: _abstract(p, body.dtypes[e[0]]) for e, p in body.patterns.items()}
+    jax.eval_shape(run, values, partials, jax.ShapeDtypeStruct((), jnp.int32))
+    return after
+
+
+def _abstract(pattern: Pattern, dtype):
+    if pattern.complex_in or pattern.complex_out:
+        dtype = np.promote_types(dtype, np.complex64)
+    return tuple(
+        None
+        if term.value is None
+        else jax.ShapeDtypeStruct(term.value_shape, bool if term.mask else dtype)
+        for term in pattern.terms
+    )
+
+
+def _dense(pattern: Pattern) -> Pattern:
+    conjs = sorted({term.conj for term in pattern.terms})
+    flags = pattern.complex_out, pattern.complex_in
+    terms = tuple(dense(pattern.out_shape, pattern.in_shape, conj) for conj in conjs)
+    return Pattern(pattern.out_shape, pattern.in_shape, terms, *flags)
+
+
+# Blocks of slices as blocks of stacks
+
+
+def _stacked(scan: _Scan, block: Block, kind: str) -> Block:
+    """A block whose values are stacked over iterations, as one of stacked arrays.
+
+    `kind` is the side that is stacked: "out", "in" or both, iteration by iteration
+    ("tied").
+    """
+    return _timed(scan, block, kind, lambda value: value)
+
+
+def _at(scan: _Scan, block: Block, t, side: str) -> Block:
+    """The block of iteration `t`, as one of a stack that is zero at other times."""
+
+    def placed(value):
+        here = lax.broadcasted_iota(np.int32, (scan.length, *value.shape), 0)
+        here = lax.eq(here, lax.full_like(here, t))
+        value = jnp.broadcast_to(value, here.shape)
+        return jnp.where(here, value, jnp.zeros_like(value))
+
+    values = tuple(
+        jnp.ones((), block.dtype) if value is None else value for value in block.values
+    )
+    terms = tuple(
+        replace(term, value=()) if term.value is None else term
+        for term in block.pattern.terms
+    )
+    block = block._replace(pattern=replace(block.pattern, terms=terms), values=values)
+    return _timed(scan, block, side, placed)
+
+
+def _timed(scan: _Scan, block: Block, kind: str, stack) -> Block:
+    length = (scan.length,)
+    out = length if kind != "in" else ()
+    inp = length if kind != "out" else ()
+    terms, values = [], []
+    for term, value in zip(block.pattern.terms, block.values):
+        term, recipe = _timed_term(term, kind, scan.length)
+        terms.append(term)
+        values.append(None if value is None else take(stack(value), recipe))
+    pattern = replace(
+        block.pattern,
+        out_shape=out + block.pattern.out_shape,
+        in_shape=inp + block.pattern.in_shape,
+        terms=tuple(terms),
+    )
+    if scan.length == 0:
+        pattern, values = replace(pattern, terms=()), []
+    return Block(pattern, tuple(values), block.dtype)
+
+
+def _timed_term(term: Term, kind: str, length: int) -> tuple[Term, Take]:
+    """A term with an index of time on one side or both, first among its values."""
+    time = len(term.sizes)
+    axis = (single(time),)
+    raw = replace(
+        term,
+        out=(axis if kind != "in" else ()) + term.out,
+        inp=(axis if kind != "out" else ()) + term.inp,
+        value=None if term.value is None else (time, *term.value),
+    )
+    return normalise(raw, dict(enumerate((*term.sizes, length))))
