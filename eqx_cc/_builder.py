@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,15 +48,25 @@ class GraphBuilder:
         """An edge, in parallel to those between the same vertices."""
         self._edges.setdefault((u, v), []).append((pattern, source))
 
-    def output(self, vertex: int, shape: tuple[int, ...], taken: set[int]) -> int:
-        """The vertex to stand for an output: a copy if it is used in another way."""
-        used = any(u == vertex for u, _ in self._edges)
-        if not used and vertex not in taken:
-            return vertex
+    def outputs(
+        self, ends: Sequence[tuple[int, tuple[int, ...]] | None], num_inputs: int
+    ) -> list[int | None]:
+        """The vertices to stand for outputs, given as `(vertex, shape)`: copies of
+        those that are inputs, feed other vertices, or are output several times."""
+        count = Counter(end[0] for end in ends if end is not None)
+        used = {u for u, _ in self._edges}.union(range(num_inputs))
+        used |= {vertex for vertex, times in count.items() if times > 1}
+        return [
+            end if end is None else self._copy(*end) if end[0] in used else end[0]
+            for end in ends
+        ]
+
+    def _copy(self, vertex: int, shape: tuple[int, ...]) -> int:
         dtype = self.dtypes[vertex]
-        copy = self.vertex(dtype, "output", "")
-        block = identity(shape, complex=np.issubdtype(dtype, np.complexfloating))
-        self.edge(vertex, copy, block, None)
+        copy = self.vertex(dtype, "copy")
+        is_complex = np.issubdtype(dtype, np.complexfloating)
+        block = identity(shape, complex=is_complex)
+        self.edge(vertex, copy, block, (None,) * len(block.terms))
         return copy
 
     def build(

@@ -138,25 +138,23 @@ class _Walk:
 
     def finish(self, num_outputs: int) -> Linearised:
         outputs = [_array(self.read(o), o) for o in self.program.outputs]
-        independents = list(range(self._num_inputs()))
-        dependents, taken = [], set(independents)
-        for operand, value in zip(self.program.outputs[:num_outputs], outputs):
-            vertex = None if isinstance(operand, Constant) else self.vertices.get(operand)
-            if vertex is not None:
-                vertex = self.builder.output(vertex, np.shape(value), taken)
-                taken.add(vertex)
-            dependents.append(vertex)
+        own = zip(self.program.outputs[:num_outputs], outputs)
+        vertices = [self._end(operand, np.shape(value)) for operand, value in own]
+        num_inputs = self.builder.labels.count("input")
+        dependents = self.builder.outputs(vertices, num_inputs)
         ends = [vertex for vertex in dependents if vertex is not None]
-        graph, edges = self.builder.build(independents, ends)
+        graph, edges = self.builder.build(list(range(num_inputs)), ends)
         dtypes = self.builder.dtypes
         values = {
-            ends: edge.values([_known(s) for s in edge.sources], dtypes[ends[1]])
+            ends: edge.values(list(edge.sources), dtypes[ends[1]])
             for ends, edge in edges.items()
         }
         return Linearised(outputs, graph, values, dependents, dtypes)
 
-    def _num_inputs(self) -> int:
-        return sum(label == "input" for label in self.builder.labels)
+    def _end(self, operand: int | Constant, shape: tuple[int, ...]):
+        """The vertex and the shape of an output, or None if it depends on no input."""
+        vertex = None if isinstance(operand, Constant) else self.vertices.get(operand)
+        return None if vertex is None else (vertex, shape)
 
 
 def _array(value: Any, operand: int | Constant) -> Any:
@@ -167,6 +165,3 @@ def _array(value: Any, operand: int | Constant) -> Any:
         return jnp.asarray(np.asarray(value).item())
     return jnp.asarray(value, operand.aval.dtype)
 
-
-def _known(source: Values | None) -> Values:
-    return (None,) if source is None else source

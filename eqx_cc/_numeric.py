@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from ._pattern import Composition, Update
 from ._term import Product, Scalar, Take
 
 # The values of a pattern's terms, in their order; None where they are known.
-Values = tuple[jax.Array | None, ...]
+Values = tuple[Any, ...]
 
 
 def run_update(
@@ -93,13 +94,13 @@ def scaled(value, scale: Scalar):
     if scale == 1:
         return value
     if isinstance(scale, complex) and not jnp.issubdtype(value.dtype, jnp.complexfloating):
-        value = lax.convert_element_type(value, _complex(value.dtype))
+        value = lax.convert_element_type(value, complex_type(value.dtype))
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value * np.asarray(scale, value.dtype))
     return lax.neg(value) if scale == -1 else lax.mul(value, lax.full_like(value, scale))
 
 
-def _complex(dtype) -> np.dtype:
+def complex_type(dtype) -> np.dtype:
     return np.dtype(np.complex128 if dtype == np.float64 else np.complex64)
 
 
@@ -261,7 +262,7 @@ def _transposed(value, labels: Sequence[int]):
 # Reading at affine positions
 
 
-def take(value: jax.Array, recipe: Take) -> jax.Array:
+def take(value: Any, recipe: Take) -> Any:
     """`result[labels] = value[forms(labels)]`."""
     if recipe.is_identity and value.shape == recipe.sizes:
         return value
@@ -314,4 +315,4 @@ def _gather(value, recipe: Take, sizes: dict[int, int]):
         ).astype(np.int32)
         for f in recipe.forms
     )
-    return value.at[where].get(mode="promise_in_bounds")
+    return jnp.asarray(value).at[where].get(mode="promise_in_bounds")

@@ -151,6 +151,17 @@ def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
     return [read(o) for o in program.outputs]
 
 
+def plain(value: Any) -> Any:
+    """Parameters with Python's integers in the place of NumPy's."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    if type(value) is dict:
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
 def concrete(equation: Equation, known: dict[int, np.ndarray]) -> list[np.ndarray] | None:
     """The values of small integer results that are known while tracing.
 

@@ -376,6 +376,8 @@ def _at(scan: _Scan, block: Block, t, side: str) -> Block:
 
 def _timed(scan: _Scan, block: Block, kind: str, stack) -> Block:
     length = (scan.length,)
+    if scan.length == 0:
+        block = block._replace(pattern=replace(block.pattern, terms=()), values=())
     out = length if kind != "in" else ()
     inp = length if kind != "out" else ()
     terms, values = [], []
@@ -389,8 +391,6 @@ def _timed(scan: _Scan, block: Block, kind: str, stack) -> Block:
         in_shape=inp + block.pattern.in_shape,
         terms=tuple(terms),
     )
-    if scan.length == 0:
-        pattern, values = replace(pattern, terms=()), []
     return Block(pattern, tuple(values), block.dtype)
 
 

@@ -18,7 +18,16 @@ from ._numeric import Values
 from ._ordering import MinimalMarkowitz
 from ._pattern import Pattern
 from ._plan import plan
-from ._program import bind, Constant, Equation, evaluate, flatten, Program, reader
+from ._program import (
+    bind,
+    Constant,
+    Equation,
+    evaluate,
+    flatten,
+    plain,
+    Program,
+    reader,
+)
 from ._rules import linear_rule, Operand
 from ._rules.dense import (
     basis_of,
@@ -136,7 +145,7 @@ def _local(eqn: jex.JaxprEqn, linear, indices, scalars, rules_only: bool = False
             for i, v in enumerate(eqn.invars)
         ]
         results = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
-        blocks = rule(operands, results, eqn.params)
+        blocks = rule(operands, results, plain(eqn.params))
         if blocks is not None:
             pairs = [(b.operand, b.result, b.pattern) for b in blocks]
             return pairs, lambda arrays: [b.values(arrays) for b in blocks], False
@@ -256,13 +265,13 @@ class _Inside:
         return [pairs[n] for n in kept]
 
     def _finish(self, vertices, shapes) -> None:
-        outputs, taken = [], set(range(self.num_inputs))
-        for out in self.program.outputs:
-            vertex = vertices.get(out) if isinstance(out, int) else None
-            if vertex is not None:
-                vertex = self.builder.output(vertex, shapes[out], taken)
-                taken.add(vertex)
-            outputs.append(vertex)
+        ends = [
+            (vertices[out], shapes[out])
+            if isinstance(out, int) and out in vertices
+            else None
+            for out in self.program.outputs
+        ]
+        outputs = self.builder.outputs(ends, self.num_inputs)
         dependents = [vertex for vertex in outputs if vertex is not None]
         graph, self.edges = self.builder.build(list(range(self.num_inputs)), dependents)
         self.plan = plan(graph, MinimalMarkowitz()(graph))
@@ -286,13 +295,19 @@ class _Inside:
                 env.update(zip(equation.results, bind(equation.eqn, arrays)))
         edges = {
             ends: edge.values(
-                [(None,) if s is None else values[s[0]][s[1]] for s in edge.sources],
+                [_source(source, values) for source in edge.sources],
                 self.builder.dtypes[ends[1]],
             )
             for ends, edge in self.edges.items()
         }
         result = accumulate(self.plan, edges, self.builder.dtypes)
         return [result[ends] for ends in self.ends]
+
+
+def _source(source, values) -> Values:
+    """The values of an edge: of block `(step, number)`, or all known (a copy)."""
+    known = None in source or source == ()
+    return source if known else values[source[0]][source[1]]
 
 
 def _is_integer(aval) -> bool:

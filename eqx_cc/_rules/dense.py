@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._numeric import Values
+from .._numeric import complex_type, Values
 from .._pattern import dense_pattern, Pattern
 from .._program import bind
 
@@ -124,8 +124,8 @@ def _by_basis(apply, avals, which: int) -> list[Values]:
 def _wirtinger(along, across):
     """The coefficients of t and conj(t), from the images of 1 and i."""
     if not jnp.iscomplexobj(along):
-        along, across = (x.astype(jnp.promote_types(x.dtype, jnp.complex64))
-                         for x in (along, across))
+        dtype = complex_type(along.dtype)
+        along, across = along.astype(dtype), across.astype(dtype)
     return (along - 1j * across) / 2, (along + 1j * across) / 2
 
 

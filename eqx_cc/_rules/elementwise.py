@@ -103,6 +103,7 @@ def _select_n(operands, results, params):
         case = i - 1
 
         def chosen(which, case=case):
+            which = jnp.asarray(which)
             if which.dtype == bool:
                 return which if case else lax.bitwise_not(which)
             return lax.eq(which, lax.full_like(which, case))

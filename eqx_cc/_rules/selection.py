@@ -52,7 +52,7 @@ def _gather(operands, results, params):
         operands[0].shape,
         tuple(results[0].shape),
         params["dimension_numbers"],
-        tuple(params["slice_sizes"]),
+        params["slice_sizes"],
         lax.GatherScatterMode.from_any(params["mode"]),
     )
     shape = Shape(operands, 0, results[0])
@@ -148,7 +148,7 @@ def _windows(selection: Selection, indices: np.ndarray) -> Iterator[dict]:
     count = 0
     while boxes and count <= MAX_WINDOWS:
         box = boxes.pop()
-        part = source[tuple(slice(low, high) for low, high in box)]
+        part = np.asarray(source[tuple(slice(low, high) for low, high in box)])
         forms = _affine(part, selection.shape)
         if forms is None:
             boxes += _halves(box, part, selection.shape)
@@ -214,7 +214,7 @@ def _masked(selection: Selection, operand: int) -> dict:
     numbers = selection.numbers
     collapsed = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     kept = [a for a in range(len(selection.shape)) if a not in collapsed]
-    window_of = dict(zip(kept, sorted(numbers.offset_dims)))
+    window_of = dict(zip(kept, sorted(map(int, numbers.offset_dims))))
     batch = [a for a in range(len(selection.result)) if a not in numbers.offset_dims]
     out, sizes = axes(selection.result), indexed(selection.result)
     inp, indexed_axes, whole = [], [], []
@@ -242,7 +242,7 @@ def _masked(selection: Selection, operand: int) -> dict:
 def _batch_position(numbers: lax.GatherDimensionNumbers, axis: int) -> int:
     """Which batch axis of the result goes with a batching axis of the operand."""
     which = numbers.operand_batching_dims.index(axis)
-    return numbers.start_indices_batching_dims[which]
+    return int(numbers.start_indices_batching_dims[which])
 
 
 def _basis_read(selection: Selection, indices, indexed_axes, whole, tied):
