@@ -138,7 +138,7 @@ def _same_structure(terms: Sequence[Term], members: list[int]) -> Group:
         target = replace(first, scale=sum(terms[i].scale for i in members))
         return Group(target, tuple((i, 1, None) for i in members))
     value = {index for i in members for index in terms[i].value or ()}
-    target = replace(first, value=tuple(sorted(value)), mask=False, scale=1)
+    target = replace(first, value=tuple(sorted(value)), kind="value", scale=1)
     return _group(terms, target, members)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from jaxtyping import Array
 
 from ._body import Block
 from ._linearise import differentiate
+from ._numeric import as_numbers
 from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import Pattern
@@ -47,7 +49,9 @@ def jacobian_blocks(
 def _partial(block: Block | None, out: Array, leaf: Array) -> Partial:
     if block is None:
         return Partial(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
-    return Partial(block.pattern, block.values, block.dtype)
+    values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
+    terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
+    return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)
 
 
 def trace_function(

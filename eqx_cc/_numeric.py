@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,19 @@ from jax import lax
 from ._affine import Affine
 from ._combine import Embedding, Group, Sum
 from ._pattern import Composition, Update
-from ._term import Product, Scalar, Take
+from ._product import Product
+from ._term import Scalar, Take
 
-# The values of a pattern's terms, in their order; None where they are known.
+# The values of a pattern's terms, in their order; None where they are known, booleans
+# where they are a mask, `Masked` where a mask chooses among numbers.
 Values = tuple[Any, ...]
+
+
+class Masked(NamedTuple):
+    """Numbers where the mask is true, zero elsewhere; arrays of the same shape."""
+
+    mask: jax.Array
+    number: jax.Array
 
 
 def run_update(
@@ -54,7 +63,8 @@ def _group(group: Group, values: Values, dtype: np.dtype) -> jax.Array | None:
         return lax.full(group.target.value_shape, 0, dtype)
     (first, scale, embedding), *rest = group.members
     if not rest and embedding is None and scale == 1:
-        return values[first]
+        value = values[first]
+        return as_numbers(value, dtype) if group.target.kind == "value" else value
     total, scattered = None, []
     for index, scale, embedding in group.members:
         value = _valued(values[index], dtype)
@@ -85,8 +95,18 @@ def _valued(value, dtype: np.dtype):
 
 
 def as_numbers(value, dtype: np.dtype):
-    """A mask as zeros and ones; anything else as it is."""
+    """A mask as zeros and ones, masked numbers with their zeros; others as they are."""
+    if isinstance(value, Masked):
+        return lax.select(*value, lax.full_like(value.number, 0))
     return lax.convert_element_type(value, dtype) if value.dtype == bool else value
+
+
+def _on_numbers(function: Callable, value):
+    """Applies a function that maps zero to zero."""
+    if isinstance(value, Masked):
+        return value._replace(number=_on_numbers(function, value.number))
+    is_complex = jnp.issubdtype(value.dtype, jnp.complexfloating)
+    return function(value) if is_complex else value
 
 
 def scaled(value, scale: Scalar):
@@ -189,8 +209,8 @@ def _product(recipe: Product, a, b, dtype: np.dtype) -> jax.Array | None:
         return None
     a, a_labels = _operand(recipe, recipe.a, recipe.b, a, dtype)
     b, b_labels = _operand(recipe, recipe.b, recipe.a, b, dtype)
-    if recipe.conj_b and jnp.issubdtype(b.dtype, jnp.complexfloating):
-        b = lax.conj(b)
+    if recipe.conj_b:
+        b = _on_numbers(lax.conj, b)
     if a is None or b is None:
         value = b if a is None else a
     elif any(label in recipe.contracted for label in a_labels):
@@ -198,8 +218,8 @@ def _product(recipe: Product, a, b, dtype: np.dtype) -> jax.Array | None:
         value = _dot(a, b, a_labels, b_labels, recipe)
     else:
         value = _elementwise(recipe, a, b, a_labels, b_labels, dtype)
-    if recipe.real and jnp.issubdtype(value.dtype, jnp.complexfloating):
-        value = lax.real(scaled(value, recipe.factor))
+    if recipe.real:
+        value = _on_numbers(lambda v: lax.real(scaled(v, recipe.factor)), value)
     return value
 
 
@@ -226,16 +246,25 @@ def _elementwise(recipe: Product, a, b, a_labels, b_labels, dtype):
     sizes = tuple(recipe.term.sizes[i] for i in labels)
     a = _broadcast(a, a_labels, labels, sizes)
     b = _broadcast(b, b_labels, labels, sizes)
-    if recipe.term.mask:
+    if recipe.term.kind == "mask":
         return lax.bitwise_and(a, b)
-    if recipe.select:
-        return lax.select(a, b, lax.full_like(b, 0))
+    if recipe.term.kind == "masked":
+        return _chosen(a, as_numbers(b, dtype))
     return lax.mul(*common(as_numbers(a, dtype), as_numbers(b, dtype)))
+
+
+def _chosen(a, number) -> Masked:
+    """The product of a mask, or masked numbers, with numbers."""
+    if isinstance(a, Masked):
+        return Masked(a.mask, lax.mul(*common(a.number, number)))
+    return Masked(a, number)
 
 
 def _broadcast(value, own: tuple[int, ...], labels: tuple[int, ...], sizes):
     if own == labels:
         return value
+    if isinstance(value, Masked):
+        return Masked(*(_broadcast(part, own, labels, sizes) for part in value))
     return lax.broadcast_in_dim(value, sizes, tuple(labels.index(i) for i in own))
 
 
@@ -264,6 +293,8 @@ def _transposed(value, labels: Sequence[int]):
 
 def take(value: Any, recipe: Take) -> Any:
     """`result[labels] = value[forms(labels)]`."""
+    if isinstance(value, Masked):
+        return Masked(take(value.mask, recipe), take(value.number, recipe))
     if recipe.is_identity and value.shape == recipe.sizes:
         return value
     sizes = dict(zip(recipe.labels, recipe.sizes))

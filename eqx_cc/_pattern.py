@@ -8,7 +8,8 @@ from functools import cached_property, lru_cache
 
 from ._affine import Affine, Unsolved
 from ._combine import combine, dense, densify, Sum
-from ._term import multiply, normalise, Product, Scalar, Take, Term
+from ._product import multiply, Product
+from ._term import normalise, Scalar, Take, Term
 
 _MEMO = 1 << 16
 

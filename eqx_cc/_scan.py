@@ -22,7 +22,7 @@ from jax import lax
 from ._affine import single
 from ._body import Block, Body, covering, Ends
 from ._combine import dense
-from ._numeric import take
+from ._numeric import as_numbers, Masked, take
 from ._pattern import identity, Pattern
 from ._program import Equation
 from ._rules.dense import is_complex, is_inexact
@@ -327,12 +327,14 @@ def _moved(patterns, init: Blocks, body: Body, advance) -> dict[Ends, Pattern]:
 def _abstract(pattern: Pattern, dtype):
     if pattern.complex_in or pattern.complex_out:
         dtype = np.promote_types(dtype, np.complex64)
-    return tuple(
-        None
-        if term.value is None
-        else jax.ShapeDtypeStruct(term.value_shape, bool if term.mask else dtype)
-        for term in pattern.terms
-    )
+    return tuple(_abstract_value(term, dtype) for term in pattern.terms)
+
+
+def _abstract_value(term: Term, dtype):
+    mask = jax.ShapeDtypeStruct(term.value_shape, bool)
+    number = jax.ShapeDtypeStruct(term.value_shape, dtype)
+    kinds = {"value": number, "mask": mask, "masked": Masked(mask, number)}
+    return None if term.value is None else kinds[term.kind]
 
 
 def _dense(pattern: Pattern) -> Pattern:
@@ -364,10 +366,11 @@ def _at(scan: _Scan, block: Block, t, side: str) -> Block:
         return jnp.where(here, value, jnp.zeros_like(value))
 
     values = tuple(
-        jnp.ones((), block.dtype) if value is None else value for value in block.values
+        jnp.ones((), block.dtype) if value is None else as_numbers(value, block.dtype)
+        for value in block.values
     )
     terms = tuple(
-        replace(term, value=()) if term.value is None else term
+        replace(term, value=term.value or (), kind="value")
         for term in block.pattern.terms
     )
     block = block._replace(pattern=replace(block.pattern, terms=terms), values=values)

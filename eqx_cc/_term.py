@@ -1,4 +1,4 @@
-"""One structured term of a Jacobian block, and the product of two terms.
+"""One structured term of a Jacobian block.
 
 A term is an einsum with Kronecker deltas,
 
@@ -14,10 +14,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from ._affine import Affine, single, System
 
 Scalar = int | float | complex
+Kind = Literal["value", "mask", "masked"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Term:
     """One term of a block; see the module's docstring.
 
     `value` lists the indices that the value's axes run over, ascending; `None` says
-    that the value is known to be one. A `mask` is a boolean value: a choice between
-    the coefficient and zero. `conj` says that the term acts on the conjugate of its
+    that the value is known to be one. The `kind` of a value that is stored is an array
+    of numbers ("value"), of booleans that choose between `scale` and zero ("mask"), or
+    both, numbers of which a mask chooses some ("masked"). `conj` says that the term acts on the conjugate of its
     (complex) input.
     """
 
@@ -35,13 +38,13 @@ class Term:
     sizes: tuple[int, ...]
     value: tuple[int, ...] | None
     scale: Scalar = 1
-    mask: bool = False
+    kind: Kind = "value"
     conj: bool = False
 
     @cached_property
     def _hash(self) -> int:
         fields = (self.out, self.inp, self.sizes, self.value, self.scale)
-        return hash((*fields, type(self.scale), self.mask, self.conj))
+        return hash((*fields, type(self.scale), self.kind, self.conj))
 
     def __hash__(self) -> int:
         return self._hash
@@ -87,12 +90,12 @@ class Take:
         return self.forms == tuple(single(label) for label in self.labels)
 
 
-def _take(forms: tuple[Affine, ...], sizes: dict[int, int]) -> Take:
+def take_of(forms: tuple[Affine, ...], sizes: dict[int, int]) -> Take:
     labels = tuple(sorted({i for form in forms for i in form.indices}))
     return Take(forms, labels, tuple(sizes[i] for i in labels))
 
 
-class _Renumbering:
+class Renumbering:
     """Numbers indices by first appearance in an output, then an input axis; there
     the stride is positive. Other indices (to be summed over) come last."""
 
@@ -122,10 +125,10 @@ def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:
     system = System(sizes)
     out = tuple(system.resolve(axis) for axis in term.out)
     inp = tuple(system.resolve(axis) for axis in term.inp)
-    new = _Renumbering(out + inp, system.sizes)
+    new = Renumbering(out + inp, system.sizes)
     assert new.num_kept == len(system.sizes), "an index that no axis has"
     forms = tuple(new(system.resolve(single(i))) for i in term.value or ())
-    take = _take(forms, new.sizes)
+    take = take_of(forms, new.sizes)
     value = None if term.value is None else take.labels
     normal = replace(
         term,
@@ -135,98 +138,3 @@ def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:
         value=value,
     )
     return normal, take
-
-
-@dataclass(frozen=True)
-class Product:
-    """`term = a @ b`: how its value comes from the values of a and b.
-
-    `a`, `b` read the operands (`None`: known to be one); `contracted` are the labels
-    summed over; `select` says that `a` is a mask, so that no multiplication is needed;
-    `conj_b` that b's value is conjugated; `real` that only the real part matters, once
-    multiplied by `factor`.
-    """
-
-    term: Term
-    a: Take | None
-    b: Take | None
-    contracted: tuple[int, ...]
-    select: bool
-    conj_b: bool
-    real: bool
-    factor: Scalar
-    num_multiplications: int
-    num_additions: int
-
-
-def multiply(a: Term, b: Term, complex_out: bool, complex_in: bool) -> list[Product]:
-    """The products that make up `a @ b`, contracting a's input with b's output.
-
-    Several if flattened axes cross rows; none where the terms do not meet. Raises
-    `Unsolved` if the result is no small sum of terms.
-    """
-    shift = len(a.sizes)
-    b_out, b_inp = (tuple(_shifted(x, shift) for x in axes) for axes in (b.out, b.inp))
-    systems = [System(dict(enumerate(a.sizes + b.sizes)))]
-    for a_axis, b_axis in zip(a.inp, b_out):
-        systems = [new for s in systems for new in s.equate(a_axis, b_axis)]
-    b_value = None if b.value is None else tuple(i + shift for i in b.value)
-    return [
-        _product(a, b, b_inp, b_value, s, not (complex_out or complex_in), complex_in)
-        for s in systems
-    ]
-
-
-def _shifted(form: Affine, shift: int) -> Affine:
-    return Affine(form.offset, tuple((i + shift, s) for i, s in form.strides))
-
-
-def _product(a, b, b_inp, b_value, system, real, complex_in) -> Product:
-    out = tuple(system.resolve(axis) for axis in a.out)
-    inp = tuple(system.resolve(axis) for axis in b_inp)
-    new = _Renumbering(out + inp, system.sizes)
-
-    def take(value):
-        if value is None:
-            return None
-        return _take(tuple(new(system.resolve(single(i))) for i in value), new.sizes)
-
-    a_take, b_take = take(a.value), take(b_value)
-    has = [set(t.labels) if t is not None else set() for t in (a_take, b_take)]
-    labels = has[0] | has[1]
-    summed = range(new.num_kept, len(new.sizes))
-    contracted = tuple(i for i in summed if i in labels)
-    repeats = math.prod(new.sizes[i] for i in summed if i not in labels)
-    known = a.value is None and b.value is None
-    dots = [i for i in contracted if i in has[0] and i in has[1]]
-    both_masks = all(t.mask or t.value is None for t in (a, b)) and not known
-    select = a.mask and b.value is not None and has[0].isdisjoint(contracted)
-    scale = a.scale * (b.scale.conjugate() if a.conj else b.scale) * repeats
-    factor = scale if real and not known and scale.imag else 1
-    term = Term(
-        out=tuple(map(new, out)),
-        inp=tuple(map(new, inp)),
-        sizes=tuple(new.sizes[i] for i in range(new.num_kept)),
-        value=None if known else tuple(sorted(labels - set(contracted))),
-        scale=1 if factor != 1 else scale.real if real else scale,
-        mask=both_masks and not contracted,
-        conj=complex_in and a.conj != b.conj,
-    )
-    size = lambda which: math.prod(new.sizes[i] for i in which)  # noqa: E731
-    presums = [size(h) - size(h - (set(contracted) - set(dots))) for h in has]
-    inner = labels - (set(contracted) - set(dots))
-    multiplies = a.value is not None and b.value is not None and not select
-    multiplies = multiplies and not term.mask
-    return Product(
-        term,
-        a_take,
-        b_take,
-        contracted,
-        select=select,
-        conj_b=a.conj and b.value is not None,
-        real=real,
-        factor=factor,
-        num_multiplications=size(inner) if multiplies else 0,
-        num_additions=sum(presums) + (size(inner) - size(inner - set(dots))),
-    )
-

@@ -130,7 +130,8 @@ class Shape:
         if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
             return self
         if scale != 0:
-            raw = Term(tuple(out), tuple(inp), (), indices, scale, mask, conj)
+            kind = "mask" if mask else "value"
+            raw = Term(tuple(out), tuple(inp), (), indices, scale, kind, conj)
             term, recipe = normalise(raw, dict(sizes))
             self.terms.append(term)
             self.reads.append(
