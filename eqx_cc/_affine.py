@@ -190,7 +190,9 @@ class System:
                 if rest == 0 and 1 < radix < size and size % radix == 0:
                     quotient = self.new_index(size // radix)
                     remainder = self.new_index(radix)
-                    value = Affine(0, ((*quotient.indices, radix), (*remainder.indices, 1)))
+                    value = Affine(
+                        0, ((*quotient.indices, radix), (*remainder.indices, 1))
+                    )
                     self.replace(index, value)
                     return form.substitute(lambda i: value if i == index else single(i))
         return None
@@ -211,4 +213,3 @@ def _window(start: int, step: int, size: int) -> tuple[int, int]:
     if step > 0:
         return -(start // step), (size - 1 - start) // step
     return -((size - 1 - start) // -step), start // -step
-

@@ -15,6 +15,7 @@ from ._pattern import Pattern, update
 from ._program import evaluate, flatten, Program
 from ._rules.dense import struct
 
+
 Ends = tuple[int, int]
 
 

@@ -76,7 +76,9 @@ class GraphBuilder:
         blocks, edges = [], {}
         for ends, parallel in self._edges.items():
             patterns = [pattern for pattern, _ in parallel]
-            pattern, total = (patterns[0], None) if len(patterns) == 1 else add(*patterns)
+            pattern, total = (
+                (patterns[0], None) if len(patterns) == 1 else add(*patterns)
+            )
             if not pattern.is_zero:
                 blocks.append((ends, pattern))
                 edges[ends] = Edge(tuple(source for _, source in parallel), total)

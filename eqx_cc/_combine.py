@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ._affine import Affine, single
 from ._term import normalise, Term
 
+
 # Above this many terms, storage that is this much larger is preferred to more terms.
 MANY_TERMS = 16
 MANY_TERMS_SLACK = 16
@@ -279,7 +280,9 @@ def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
         r == (low, high) and _lacks(term, form, tied)
         for term, form, r in zip(terms, along, ranges)
     )
-    moved = {axis: (offset + stride * low, stride) for axis, (offset, stride) in axes.items()}
+    moved = {
+        axis: (offset + stride * low, stride) for axis, (offset, stride) in axes.items()
+    }
     return _Line(moved, high - low + 1, constant)
 
 
@@ -288,7 +291,9 @@ def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Affine | None:
     forms = set()
     for axis, (offset, stride) in axes.items():
         form = (term.out + term.inp)[axis]
-        if any(n % stride for n in (form.offset - offset, *(s for _, s in form.strides))):
+        if any(
+            n % stride for n in (form.offset - offset, *(s for _, s in form.strides))
+        ):
             return None
         forms.add(_divided(form, offset, stride))
     return forms.pop() if len(forms) == 1 else None

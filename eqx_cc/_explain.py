@@ -12,7 +12,7 @@ from ._eliminate import trace_function
 from ._graph import ComputationalGraph
 from ._linearise import linearise
 from ._ordering import AbstractOrdering, as_ordering, MinimalMarkowitz
-from ._plan import plan, Plan
+from ._plan import Plan, plan
 from ._transforms import filter_inputs, flat_function
 
 
@@ -129,7 +129,8 @@ def _table(plans: Mapping[str, Plan]) -> str:
         for name, p in plans.items()
     ]
     return "\n".join(
-        f"{row[0]:<10}" + "".join(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads[1:], row[1:]))
+        f"{row[0]:<10}"
+        + "".join(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads[1:], row[1:]))
         for row in (heads, *rows)
     )
 

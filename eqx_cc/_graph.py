@@ -10,6 +10,7 @@ from functools import cached_property
 from ._pattern import Pattern
 from ._term import Term
 
+
 SCALAR = Pattern((), (), (Term((), (), (), ()),))
 
 
@@ -134,7 +135,8 @@ class ComputationalGraph:
             (number[u], number[v], repr(p._key)) for (u, v), p in self.edges.items()
         )
         ends = [
-            [number[v] for v in vertices] for vertices in (self.independents, self.dependents)
+            [number[v] for v in vertices]
+            for vertices in (self.independents, self.dependents)
         ]
         return hashlib.sha256(repr((ends, edges)).encode()).hexdigest()
 
@@ -152,4 +154,3 @@ class ComputationalGraph:
         for (u, v), block in sorted(self.edges.items(), key=lambda e: e[0][::-1]):
             lines.append(f"  {u:>4} -> {v:<4} {self.labels[v]:<24} {block}")
         return "\n".join(lines)
-

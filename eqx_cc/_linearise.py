@@ -93,9 +93,7 @@ class _Walk:
 
     def step(self, equation: Equation) -> None:
         operands = [self.read(o) for o in equation.operands]
-        active = tuple(
-            i for i, o in enumerate(equation.operands) if o in self.vertices
-        )
+        active = tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
         results = [is_inexact(aval) for aval in equation.result_avals]
         if active and any(results):
             outs = self._differentiate(equation, active, operands)
@@ -164,4 +162,3 @@ def _array(value: Any, operand: int | Constant) -> Any:
     if getattr(operand.aval, "weak_type", False):
         return jnp.asarray(np.asarray(value).item())
     return jnp.asarray(value, operand.aval.dtype)
-

@@ -17,6 +17,7 @@ from ._pattern import Composition, Update
 from ._product import Product
 from ._term import Scalar, Take
 
+
 # The values of a pattern's terms, in their order; None where they are known, booleans
 # where they are a mask, `Masked` where a mask chooses among numbers.
 Values = tuple[Any, ...]
@@ -113,11 +114,15 @@ def scaled(value, scale: Scalar):
     """`scale * value`, at no cost where the coefficient is 1 or -1."""
     if scale == 1:
         return value
-    if isinstance(scale, complex) and not jnp.issubdtype(value.dtype, jnp.complexfloating):
+    if isinstance(scale, complex) and not jnp.issubdtype(
+        value.dtype, jnp.complexfloating
+    ):
         value = lax.convert_element_type(value, complex_type(value.dtype))
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value * np.asarray(scale, value.dtype))
-    return lax.neg(value) if scale == -1 else lax.mul(value, lax.full_like(value, scale))
+    return (
+        lax.neg(value) if scale == -1 else lax.mul(value, lax.full_like(value, scale))
+    )
 
 
 def complex_type(dtype) -> np.dtype:
@@ -273,7 +278,10 @@ def _dot(a, b, a_labels, b_labels, recipe: Product):
     contract = [i for i in a_labels if i in recipe.contracted]
     batch = [i for i in a_labels if i in b_labels and i not in contract]
     dims = tuple(
-        (tuple(a_labels.index(i) for i in which), tuple(b_labels.index(i) for i in which))
+        (
+            tuple(a_labels.index(i) for i in which),
+            tuple(b_labels.index(i) for i in which),
+        )
         for which in (contract, batch)
     )
     value = lax.dot_general(a, b, dims, precision=lax.Precision.HIGHEST)

@@ -53,16 +53,14 @@ class Partial(eqx.Module):
         """A readable name of the structure, as `"diagonal"`."""
         return self.pattern.name
 
-    def materialise(self) -> Num[Array, "..."]:
+    def materialise(self) -> Num[Array, ...]:
         """The dense block, of shape `out_shape + in_shape`."""
         pattern = self.pattern
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
         recipe = densify(pattern.terms, pattern.shape, len(pattern.out_shape))
         values = run_sum(recipe, self.values, self._value_dtype)
-        blocks = [
-            self._converted(v, g.target) for v, g in zip(values, recipe.groups)
-        ]
+        blocks = [self._converted(v, g.target) for v, g in zip(values, recipe.groups)]
         return lax.reshape(sum(blocks[1:], start=blocks[0]), pattern.shape)
 
     def to_coo(
@@ -113,7 +111,11 @@ class Partial(eqx.Module):
         for forms, shape in ((term.out, self.out_shape), (term.inp, self.in_shape)):
             flat = np.zeros(term.sizes, np.int64)
             for form, size in zip(forms, shape):
-                flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
+                flat = (
+                    flat * size
+                    + form.offset
+                    + sum(s * grid[i] for i, s in form.strides)
+                )
             sides.append(flat.reshape(-1))
         value = self._converted(value, term)
         axes = term.value or ()

@@ -11,6 +11,7 @@ from ._combine import combine, dense, densify, Sum
 from ._product import multiply, Product
 from ._term import normalise, Scalar, Take, Term
 
+
 _MEMO = 1 << 16
 
 
@@ -93,7 +94,9 @@ class Pattern:
         return f"{self.out_shape} <- {self.in_shape}: {self.name}"
 
 
-def identity(shape: tuple[int, ...], scale: Scalar = 1, complex: bool = False) -> Pattern:
+def identity(
+    shape: tuple[int, ...], scale: Scalar = 1, complex: bool = False
+) -> Pattern:
     """The pattern of `scale` times the identity."""
     axes = tuple(Affine(0, ((i, 1),)) for i in range(len(shape)))
     return pattern(shape, shape, [Term(axes, axes, (), None, scale)], complex, complex)
@@ -278,9 +281,11 @@ def _describe_term(term: Term, block: Pattern) -> str:
         if block.out_shape == block.in_shape and term.out == term.inp:
             full = term.num_nonzeros == math.prod(block.out_shape)
             kind = "diagonal" if full else "partial diagonal"
-            return ("identity" if full and term.scale == 1 else f"known {kind}") if (
-                known
-            ) else kind
+            return (
+                ("identity" if full and term.scale == 1 else f"known {kind}")
+                if (known)
+                else kind
+            )
         kind = "selection" if known else "shifted diagonal"
         return kind
     if not tied:

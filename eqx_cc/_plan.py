@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ._graph import ComputationalGraph
-from ._pattern import compose, Pattern, update, Update
+from ._pattern import compose, Pattern, Update, update
 
 
 @dataclass(frozen=True)

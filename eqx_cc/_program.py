@@ -11,6 +11,7 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 
+
 # Calls that only group equations: their bodies are read in place.
 INLINED = {
     "jit": "jaxpr",
@@ -162,7 +163,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def concrete(equation: Equation, known: dict[int, np.ndarray]) -> list[np.ndarray] | None:
+def concrete(
+    equation: Equation, known: dict[int, np.ndarray]
+) -> list[np.ndarray] | None:
     """The values of small integer results that are known while tracing.
 
     Static indices reach a gather through such equations.

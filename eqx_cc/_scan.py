@@ -28,6 +28,7 @@ from ._program import Equation
 from ._rules.dense import is_complex, is_inexact
 from ._term import normalise, Take, Term
 
+
 MAX_ROUNDS = 4
 Blocks = dict[Ends, Block]
 MakeBody = Callable[[Any, Sequence[int]], Body]
@@ -173,7 +174,9 @@ def _forward(scan: _Scan, body: Body, operands):
 
     def outputs(D: Blocks, J: Blocks) -> Blocks:
         found = {}
-        for r in (r for r in stacked_results if is_inexact(scan.equation.result_avals[r])):
+        for r in (
+            r for r in stacked_results if is_inexact(scan.equation.result_avals[r])
+        ):
             for s in scan.active:
                 const = s < scan.num_consts
                 base = J.get((r, s)) if const else None
@@ -251,7 +254,9 @@ def _reverse(scan: _Scan, body: Body, operands):
     def back(values, slices):
         t, stored = slices
         A = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
-        J = {e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in stored.items()}
+        J = {
+            e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in stored.items()
+        }
         found = {
             (r, s): chain(r, s, A, J, _slice_zero(scan, r, s))
             for r in rows
@@ -315,7 +320,10 @@ def _moved(patterns, init: Blocks, body: Body, advance) -> dict[Ends, Pattern]:
 
     def run(values, partials, t):
         D = {e: Block(patterns[e], values[e], block.dtype) for e, block in init.items()}
-        J = {e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in partials.items()}
+        J = {
+            e: Block(body.patterns[e], v, body.dtypes[e[0]])
+            for e, v in partials.items()
+        }
         after.update({e: block.pattern for e, block in advance(D, J, t).items()})
 
     values = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}

@@ -40,6 +40,7 @@ from ._rules.dense import (
     struct,
 )
 
+
 Pair = tuple[int, int, Pattern]
 
 
@@ -93,10 +94,13 @@ class _Arguments:
 def _key(equation: Equation, active, indices, scalars):
     eqn = equation.eqn
     avals = tuple(
-        (a.shape, a.dtype, getattr(a, "weak_type", False)) for a in equation.operand_avals
+        (a.shape, a.dtype, getattr(a, "weak_type", False))
+        for a in equation.operand_avals
     )
     params = tuple(sorted(eqn.params.items(), key=lambda item: item[0]))
-    known = tuple((i, np.asarray(v).tobytes()) for i, v in {**indices, **scalars}.items())
+    known = tuple(
+        (i, np.asarray(v).tobytes()) for i, v in {**indices, **scalars}.items()
+    )
     return eqn.primitive, params, avals, active, known, eqn.ctx
 
 
@@ -144,7 +148,9 @@ def _local(eqn: jex.JaxprEqn, linear, indices, scalars, rules_only: bool = False
             )
             for i, v in enumerate(eqn.invars)
         ]
-        results = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars]
+        results = [
+            jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.outvars
+        ]
         blocks = rule(operands, results, plain(eqn.params))
         if blocks is not None:
             pairs = [(b.operand, b.result, b.pattern) for b in blocks]
@@ -249,8 +255,10 @@ class _Inside:
 
     def _step(self, equation: Equation, linear: list[int]) -> list[Pair]:
         operands = dict(enumerate(equation.operands))
-        known = {i: o if isinstance(o, Constant) else self.known.get(o)
-                 for i, o in operands.items()}
+        known = {
+            i: o if isinstance(o, Constant) else self.known.get(o)
+            for i, o in operands.items()
+        }
         known = {i: c for i, c in known.items() if c is not None}
         scalars = {i: c.value for i, c in known.items() if _is_known_scalar(c)}
         indices = {
@@ -311,7 +319,9 @@ def _source(source, values) -> Values:
 
 
 def _is_integer(aval) -> bool:
-    return isinstance(getattr(aval, "dtype", None), np.dtype) and aval.dtype.kind in "iu"
+    return (
+        isinstance(getattr(aval, "dtype", None), np.dtype) and aval.dtype.kind in "iu"
+    )
 
 
 def _by_vjp(eqn: jex.JaxprEqn, active) -> Template:

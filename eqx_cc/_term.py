@@ -18,6 +18,7 @@ from typing import Literal
 
 from ._affine import Affine, single, System
 
+
 Scalar = int | float | complex
 Kind = Literal["value", "mask", "masked"]
 

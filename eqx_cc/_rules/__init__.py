@@ -3,6 +3,7 @@
 from . import contraction, elementwise, indexing, layout, selection
 from ._registry import Block, linear_rule, Operand, register_rule, rules
 
+
 __all__ = [
     "Block",
     "contraction",

@@ -17,6 +17,7 @@ from .._numeric import take, Values
 from .._pattern import Pattern
 from .._term import normalise, Scalar, Term
 
+
 Arrays = Sequence[Any]
 
 

@@ -15,6 +15,7 @@ from .._numeric import complex_type, Values
 from .._pattern import dense_pattern, Pattern
 from .._program import bind
 
+
 Pair = tuple[int, int, Pattern]
 
 

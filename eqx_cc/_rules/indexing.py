@@ -66,7 +66,9 @@ def _window(operands, which, result, shape, window, first: int, reading: bool):
 
     def mask(arrays):
         parts = [
-            _diagonal(_start(arrays, first, a, shape[a], window[a]), shape[a], window[a])
+            _diagonal(
+                _start(arrays, first, a, shape[a], window[a]), shape[a], window[a]
+            )
             for a in moving
         ]
         return _outer(parts)
@@ -117,7 +119,9 @@ def _outside(operands, result, shape, window):
             start = _start(arrays, 2, axis, shape[axis], window[axis])
             where = lax.broadcasted_iota(start.dtype, (shape[axis],), 0)
             low = lax.broadcast(start, (shape[axis],))
-            high = lax.broadcast(start + jnp.asarray(window[axis], start.dtype), (shape[axis],))
+            high = lax.broadcast(
+                start + jnp.asarray(window[axis], start.dtype), (shape[axis],)
+            )
             parts.append(lax.bitwise_and(lax.ge(where, low), lax.lt(where, high)))
         return lax.bitwise_not(_outer(parts))
 

@@ -129,7 +129,9 @@ def _pad(operands, results, params):
     config = params["padding_config"]
     if operands[0].linear:
         out, inp, sizes = [], [], {}
-        for axis, ((low, _, interior), size) in enumerate(zip(config, operands[0].shape)):
+        for axis, ((low, _, interior), size) in enumerate(
+            zip(config, operands[0].shape)
+        ):
             step = interior + 1
             first = max(0, -(low // step))
             last = min(size - 1, (results[0].shape[axis] - 1 - low) // step)

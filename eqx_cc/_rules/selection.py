@@ -19,6 +19,7 @@ from jax.extend.core import primitives as p
 from .._affine import Affine, single
 from ._registry import axes, indexed, register_rule, Shape
 
+
 MAX_WINDOWS = 8
 MAX_STATIC = 1 << 16
 
