@@ -190,9 +190,8 @@ class System:
                 if rest == 0 and 1 < radix < size and size % radix == 0:
                     quotient = self.new_index(size // radix)
                     remainder = self.new_index(radix)
-                    value = Affine(
-                        0, ((*quotient.indices, radix), (*remainder.indices, 1))
-                    )
+                    (q,), (r,) = quotient.indices, remainder.indices
+                    value = Affine(0, ((q, radix), (r, 1)))
                     self.replace(index, value)
                     return form.substitute(lambda i: value if i == index else single(i))
         return None

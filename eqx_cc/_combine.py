@@ -271,8 +271,9 @@ def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
     for axis in tied:
         form = (reference.out + reference.inp)[axis]
         axes[axis] = (form.offset, form.strides[0][1])
-    along = [_along(term, axes) for term in terms]
-    if any(form is None for form in along):
+    found = [_along(term, axes) for term in terms]
+    along = [form for form in found if form is not None]
+    if len(along) < len(found):
         return None
     ranges = [_range(term, form) for term, form in zip(terms, along)]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)

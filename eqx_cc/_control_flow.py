@@ -63,13 +63,13 @@ def _cond(equation: Equation, active, operands, differentiate) -> Made:
         def run(*arguments):
             results, blocks = bodies[number](*arguments)
             return results, [
-                covered(patterns[e], number, values(blocks, e), dtypes[e[0]])
+                covered(patterns[e], number, stored(blocks, e), dtypes[e[0]])
                 for e in ends
             ]
 
         return run
 
-    def values(blocks, e):
+    def stored(blocks, e) -> Values:
         return blocks[e].values if e in blocks else ()
 
     branches = [branch(number) for number in range(len(bodies))]

@@ -21,8 +21,8 @@ class Trace(eqx.Module):
 
     **Attributes:**
 
-    - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact array
-        leaves of the first argument.
+    - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact
+        array leaves of the first argument.
     """
 
     graph: ComputationalGraph = eqx.field(static=True)

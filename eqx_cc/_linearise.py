@@ -77,7 +77,7 @@ def differentiate(
 
 
 class _Walk:
-    """The state of an evaluation: values, and vertices of what depends on the inputs."""
+    """The state of an evaluation: values, and a vertex for what depends on inputs."""
 
     def __init__(self, program, inputs, active, ordering):
         self.program, self.ordering = program, ordering

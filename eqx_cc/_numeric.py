@@ -57,7 +57,7 @@ def run_sum(recipe: Sum, values: Values, dtype: np.dtype) -> Values:
 # Sums
 
 
-def _group(group: Group, values: Values, dtype: np.dtype) -> jax.Array | None:
+def _group(group: Group, values: Values, dtype: np.dtype) -> Any:
     if group.target.value is None:
         return None
     if not group.members:
@@ -110,7 +110,7 @@ def _on_numbers(function: Callable, value):
     return function(value) if is_complex else value
 
 
-def scaled(value, scale: Scalar):
+def scaled(value: Any, scale: Scalar) -> Any:
     """`scale * value`, at no cost where the coefficient is 1 or -1."""
     if scale == 1:
         return value
@@ -119,7 +119,7 @@ def scaled(value, scale: Scalar):
     ):
         value = lax.convert_element_type(value, complex_type(value.dtype))
     if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value * np.asarray(scale, value.dtype))
+        return np.multiply(value, np.asarray(scale, value.dtype))
     return (
         lax.neg(value) if scale == -1 else lax.mul(value, lax.full_like(value, scale))
     )
@@ -187,8 +187,8 @@ def _scatter(shape: tuple[int, ...], total, scattered) -> jax.Array:
     else:
         total, values = common(lax.reshape(total, (math.prod(shape),)), values)
     at = total.at[where]
-    options = dict(unique_indices=unique, mode="promise_in_bounds")
-    return lax.reshape(at.add(values, **options), shape)
+    total = at.add(values, unique_indices=unique, mode="promise_in_bounds")
+    return lax.reshape(total, shape)
 
 
 def _flat_entries(shape, embedding: Embedding, value):
@@ -209,7 +209,7 @@ def _flat_entries(shape, embedding: Embedding, value):
 # Products
 
 
-def _product(recipe: Product, a, b, dtype: np.dtype) -> jax.Array | None:
+def _product(recipe: Product, a, b, dtype: np.dtype) -> Any:
     if recipe.term.value is None:
         return None
     a, a_labels = _operand(recipe, recipe.a, recipe.b, a, dtype)
@@ -265,7 +265,9 @@ def _chosen(a, number) -> Masked:
     return Masked(a, number)
 
 
-def _broadcast(value, own: tuple[int, ...], labels: tuple[int, ...], sizes):
+def _broadcast(
+    value: Any, own: tuple[int, ...], labels: tuple[int, ...], sizes: tuple[int, ...]
+) -> Any:
     if own == labels:
         return value
     if isinstance(value, Masked):
@@ -277,13 +279,12 @@ def _dot(a, b, a_labels, b_labels, recipe: Product):
     """A batched matrix product; labels of the result ascending."""
     contract = [i for i in a_labels if i in recipe.contracted]
     batch = [i for i in a_labels if i in b_labels and i not in contract]
-    dims = tuple(
-        (
-            tuple(a_labels.index(i) for i in which),
-            tuple(b_labels.index(i) for i in which),
-        )
+    sides: Any = [
+        [own.index(i) for i in which]
         for which in (contract, batch)
-    )
+        for own in (a_labels, b_labels)
+    ]
+    dims = (sides[0], sides[1]), (sides[2], sides[3])
     value = lax.dot_general(a, b, dims, precision=lax.Precision.HIGHEST)
     free = [i for i in (*a_labels, *b_labels) if i not in contract and i not in batch]
     labels = batch + free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,7 +24,7 @@ class Partial(eqx.Module):
 
     **Attributes:**
 
-    - `pattern`: the [`eqx_cc.Pattern`][]: which entries can be non-zero, which are tied.
+    - `pattern`: the [`eqx_cc.Pattern`][]: which entries can be non-zero, which equal.
     - `values`: one array for each term of the pattern; `None` where the coefficients
         are known.
     - `dtype`: the type of the entries.
@@ -79,8 +80,8 @@ class Partial(eqx.Module):
         return jnp.concatenate(values), np.concatenate(rows), np.concatenate(columns)
 
     def to_bcoo(self) -> BCOO:
-        """The block as a `jax.experimental.sparse.BCOO` of shape `out_shape + in_shape`,
-        in which entries that occur several times add up."""
+        """The block as a `jax.experimental.sparse.BCOO` of shape
+        `out_shape + in_shape`, in which entries that occur several times add up."""
         values, rows, columns = self.to_coo()
         unravelled = (
             *(np.unravel_index(rows, self.out_shape) if self.out_shape else ()),
@@ -96,7 +97,7 @@ class Partial(eqx.Module):
             return np.promote_types(self.dtype, np.complex64)
         return self.dtype
 
-    def _converted(self, value: jax.Array | None, term: Term) -> jax.Array:
+    def _converted(self, value: Any, term: Term) -> jax.Array:
         """A term's value with its coefficient, in the type of the block."""
         if value is None:
             value = jnp.ones(term.value_shape, self._value_dtype)

@@ -104,7 +104,7 @@ def _kind(a: Term, b: Term, a_whole: bool, b_whole: bool) -> Kind:
 
 
 def _counts(labels, contracted, sizes, multiplies: bool) -> tuple[int, int]:
-    """Multiplications and additions: sums over what one operand alone has come first."""
+    """Multiplications and additions, where sums within one operand come first."""
     both = labels[0] & labels[1]
     lone = {i for i in contracted if i not in both}
 

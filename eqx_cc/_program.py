@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax.core import Tracer
 
 
 # Calls that only group equations: their bodies are read in place.
@@ -184,7 +185,7 @@ def known_value(operand: int | Constant, known: dict[int, np.ndarray]) -> Any | 
     """The value of an operand, if it is a small integer array known while tracing."""
     if isinstance(operand, int):
         return known.get(operand)
-    if isinstance(operand.value, jax.core.Tracer) or not _is_index(operand.aval):
+    if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
         return None
     return np.asarray(operand.value)
 

@@ -9,28 +9,20 @@ leave, so that nothing grows with the length.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from ._affine import single
-from ._body import Block, Body, covering, Ends
-from ._combine import dense
-from ._numeric import as_numbers, Masked, take
+from ._body import Block, Body, Ends
+from ._loop import at, Blocks, stable, stacked
 from ._pattern import identity, Pattern
 from ._program import Equation
 from ._rules.dense import is_complex, is_inexact
-from ._term import normalise, Take, Term
 
 
-MAX_ROUNDS = 4
-Blocks = dict[Ends, Block]
 MakeBody = Callable[[Any, Sequence[int]], Body]
 
 
@@ -114,7 +106,7 @@ def _stable_body(scan: _Scan, make: MakeBody) -> Body:
         active |= reached
 
 
-def _run(scan: _Scan, step, init, stacked, reverse: bool):
+def _run(scan: _Scan, step, init, stacked, reverse: bool) -> Any:
     with scan.equation.eqn.ctx.manager:
         return lax.scan(
             step,
@@ -158,21 +150,23 @@ def _forward(scan: _Scan, body: Body, operands):
                 base = base.add_product(J[result, scan.carries[c]], D[c, s])
         return base
 
-    def advance(D: Blocks, J: Blocks, t) -> Blocks:
+    def advance(D: Blocks, J: Blocks, t) -> dict[Ends, Block]:
         new = {}
         for c, s in D:
             base = scan.zero(c, s)
             if s not in scan.carries and (c, s) in J:
                 direct = J[c, s]
-                base = _at(scan, direct, t, "in") if scan.is_stacked(s) else direct
+                base = (
+                    at(direct, scan.length, t, "in") if scan.is_stacked(s) else direct
+                )
             new[c, s] = chain(c, s, D, J, base)
         return new
 
-    patterns = _stable(init, body, advance)
+    patterns = stable(init, body, advance)
     stacked_results = range(scan.num_carry, len(scan.equation.result_avals))
-    sliced: Blocks = {}
+    sliced: dict[str, dict[Ends, Block]] = {}
 
-    def outputs(D: Blocks, J: Blocks) -> Blocks:
+    def outputs(D: Blocks, J: Blocks) -> dict[Ends, Block]:
         found = {}
         for r in (
             r for r in stacked_results if is_inexact(scan.equation.result_avals[r])
@@ -181,18 +175,24 @@ def _forward(scan: _Scan, body: Body, operands):
                 const = s < scan.num_consts
                 base = J.get((r, s)) if const else None
                 found[r, s] = chain(r, s, D, J, base or scan.zero(r, s))
-                if scan.is_stacked(s) and (r, s) in J:
-                    found[r, s, "tied"] = J[r, s]
         return found
+
+    def tied(J: Blocks) -> dict[Ends, Block]:
+        return {
+            (r, s): J[r, s]
+            for r in stacked_results
+            for s in scan.sources(stacked=True)
+            if (r, s) in J
+        }
 
     def step(state, slices):
         (carry, values), (t, xs) = state, slices
         D = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
         results, J = body(*consts, *carry, *xs)
-        found = outputs(D, J)
+        found = {"out": outputs(D, J), "tied": tied(J)}
         sliced.update(found)
         D = {e: block.into(patterns[e]) for e, block in advance(D, J, t).items()}
-        ys = results[scan.num_carry :], {e: block.values for e, block in found.items()}
+        ys = results[scan.num_carry :], {k: _values(v) for k, v in found.items()}
         return (results[: scan.num_carry], D), ys
 
     consts, carry, xs = _split(scan, operands)
@@ -203,10 +203,10 @@ def _forward(scan: _Scan, body: Body, operands):
     blocks = [
         (c, s, Block(patterns[c, s], final[c, s], init[c, s].dtype)) for c, s in init
     ]
-    for ends, block in sliced.items():
-        kind = "tied" if len(ends) == 3 else "out"
-        block = block._replace(values=values[ends])
-        blocks.append((ends[0], ends[1], _stacked(scan, block, kind)))
+    for kind, found in sliced.items():
+        for ends, block in found.items():
+            block = block._replace(values=values[kind][ends])
+            blocks.append((*ends, stacked(block, scan.length, kind)))
     return [*carry, *ys], blocks
 
 
@@ -221,7 +221,9 @@ def _reverse(scan: _Scan, body: Body, operands):
         return results[: scan.num_carry], (results[scan.num_carry :], values)
 
     reverse = scan.equation.params["reverse"]
-    carry, (ys, stored) = _run(scan, step, carry, xs, reverse)
+    carry, stacks = _run(scan, step, carry, xs, reverse)
+    ys: list[Any] = stacks[0]
+    stored: dict[Ends, Any] = stacks[1]
     avals = scan.equation.result_avals
     rows = [r for r in range(len(avals)) if is_inexact(avals[r])]
     gathered = [s for s in scan.active if s < scan.num_consts]
@@ -239,17 +241,17 @@ def _reverse(scan: _Scan, body: Body, operands):
                 base = base.add_product(A[r, scan.carries[c]], J[c, s])
         return base
 
-    def advance(A: Blocks, J: Blocks, t) -> Blocks:
+    def advance(A: Blocks, J: Blocks, t) -> dict[Ends, Block]:
         new = {}
         for r, s in A:
             base = A[r, s] if s in gathered else scan.zero(r, s, stacked_out=True)
             if r >= scan.num_carry and s in scan.carries and (r, s) in J:
-                base = _at(scan, J[r, s], t, "out")
+                base = at(J[r, s], scan.length, t, "out")
             new[r, s] = chain(r, s, A, J, base)
         return new
 
-    patterns = _stable(init, body, advance)
-    sliced: Blocks = {}
+    patterns = stable(init, body, advance)
+    sliced: dict[Ends, Block] = {}
 
     def back(values, slices):
         t, stored = slices
@@ -267,7 +269,9 @@ def _reverse(scan: _Scan, body: Body, operands):
         return A, {e: block.values for e, block in found.items()}
 
     start = {e: block.into(patterns[e]) for e, block in init.items()}
-    final, values = _run(scan, back, start, (_times(scan), stored), not reverse)
+    ended = _run(scan, back, start, (_times(scan), stored), not reverse)
+    final: dict[Ends, Any] = ended[0]
+    values: dict[Ends, Any] = ended[1]
     blocks = [
         (r, s, Block(patterns[r, s], final[r, s], init[r, s].dtype))
         for r, s in init
@@ -275,12 +279,12 @@ def _reverse(scan: _Scan, body: Body, operands):
     ]
     for ends, block in sliced.items():
         block = block._replace(values=values[ends])
-        blocks.append((*ends, _stacked(scan, block, "in")))
+        blocks.append((*ends, stacked(block, scan.length, "in")))
     for (r, s), pattern in body.patterns.items():
         if r >= scan.num_carry and s not in scan.carries and s in scan.active:
             block = Block(pattern, stored[r, s], body.dtypes[r])
             kind = "tied" if scan.is_stacked(s) else "out"
-            blocks.append((r, s, _stacked(scan, block, kind)))
+            blocks.append((r, s, stacked(block, scan.length, kind)))
     return [*carry, *ys], blocks
 
 
@@ -291,128 +295,9 @@ def _slice_zero(scan: _Scan, r: int, s: int) -> Block:
     return zero._replace(pattern=pattern)
 
 
+def _values(blocks: Blocks) -> dict[Ends, Any]:
+    return {ends: block.values for ends, block in blocks.items()}
+
+
 def _times(scan: _Scan):
     return jnp.arange(scan.length, dtype=jnp.int32)
-
-
-# Patterns that a loop does not leave
-
-
-def _stable(
-    init: Blocks, body: Body, advance: Callable[[Blocks, Blocks, Any], Blocks]
-) -> dict[Ends, Pattern]:
-    """Patterns that cover those of `init` and that `advance` does not leave."""
-    patterns = {ends: covering([block.pattern]) for ends, block in init.items()}
-    for rounds in itertools.count():
-        moved = _moved(patterns, init, body, advance)
-        wider = {e: covering([p, moved[e]]) for e, p in patterns.items()}
-        if rounds >= MAX_ROUNDS:
-            wider = {e: p if p == patterns[e] else _dense(p) for e, p in wider.items()}
-        if wider == patterns:
-            break
-        patterns = wider
-    return patterns
-
-
-def _moved(patterns, init: Blocks, body: Body, advance) -> dict[Ends, Pattern]:
-    """The patterns after one iteration."""
-    after = {}
-
-    def run(values, partials, t):
-        D = {e: Block(patterns[e], values[e], block.dtype) for e, block in init.items()}
-        J = {
-            e: Block(body.patterns[e], v, body.dtypes[e[0]])
-            for e, v in partials.items()
-        }
-        after.update({e: block.pattern for e, block in advance(D, J, t).items()})
-
-    values = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}
-    partials = {e: _abstract(p, body.dtypes[e[0]]) for e, p in body.patterns.items()}
-    jax.eval_shape(run, values, partials, jax.ShapeDtypeStruct((), jnp.int32))
-    return after
-
-
-def _abstract(pattern: Pattern, dtype):
-    if pattern.complex_in or pattern.complex_out:
-        dtype = np.promote_types(dtype, np.complex64)
-    return tuple(_abstract_value(term, dtype) for term in pattern.terms)
-
-
-def _abstract_value(term: Term, dtype):
-    mask = jax.ShapeDtypeStruct(term.value_shape, bool)
-    number = jax.ShapeDtypeStruct(term.value_shape, dtype)
-    kinds = {"value": number, "mask": mask, "masked": Masked(mask, number)}
-    return None if term.value is None else kinds[term.kind]
-
-
-def _dense(pattern: Pattern) -> Pattern:
-    conjs = sorted({term.conj for term in pattern.terms})
-    flags = pattern.complex_out, pattern.complex_in
-    terms = tuple(dense(pattern.out_shape, pattern.in_shape, conj) for conj in conjs)
-    return Pattern(pattern.out_shape, pattern.in_shape, terms, *flags)
-
-
-# Blocks of slices as blocks of stacks
-
-
-def _stacked(scan: _Scan, block: Block, kind: str) -> Block:
-    """A block whose values are stacked over iterations, as one of stacked arrays.
-
-    `kind` is the side that is stacked: "out", "in" or both, iteration by iteration
-    ("tied").
-    """
-    return _timed(scan, block, kind, lambda value: value)
-
-
-def _at(scan: _Scan, block: Block, t, side: str) -> Block:
-    """The block of iteration `t`, as one of a stack that is zero at other times."""
-
-    def placed(value):
-        here = lax.broadcasted_iota(np.int32, (scan.length, *value.shape), 0)
-        here = lax.eq(here, lax.full_like(here, t))
-        value = jnp.broadcast_to(value, here.shape)
-        return jnp.where(here, value, jnp.zeros_like(value))
-
-    values = tuple(
-        jnp.ones((), block.dtype) if value is None else as_numbers(value, block.dtype)
-        for value in block.values
-    )
-    terms = tuple(
-        replace(term, value=term.value or (), kind="value")
-        for term in block.pattern.terms
-    )
-    block = block._replace(pattern=replace(block.pattern, terms=terms), values=values)
-    return _timed(scan, block, side, placed)
-
-
-def _timed(scan: _Scan, block: Block, kind: str, stack) -> Block:
-    length = (scan.length,)
-    if scan.length == 0:
-        block = block._replace(pattern=replace(block.pattern, terms=()), values=())
-    out = length if kind != "in" else ()
-    inp = length if kind != "out" else ()
-    terms, values = [], []
-    for term, value in zip(block.pattern.terms, block.values):
-        term, recipe = _timed_term(term, kind, scan.length)
-        terms.append(term)
-        values.append(None if value is None else take(stack(value), recipe))
-    pattern = replace(
-        block.pattern,
-        out_shape=out + block.pattern.out_shape,
-        in_shape=inp + block.pattern.in_shape,
-        terms=tuple(terms),
-    )
-    return Block(pattern, tuple(values), block.dtype)
-
-
-def _timed_term(term: Term, kind: str, length: int) -> tuple[Term, Take]:
-    """A term with an index of time on one side or both, first among its values."""
-    time = len(term.sizes)
-    axis = (single(time),)
-    raw = replace(
-        term,
-        out=(axis if kind != "in" else ()) + term.out,
-        inp=(axis if kind != "out" else ()) + term.inp,
-        value=None if term.value is None else (time, *term.value),
-    )
-    return normalise(raw, dict(enumerate((*term.sizes, length))))

@@ -2,7 +2,7 @@
 
 A term is an einsum with Kronecker deltas,
 
-    J[o, i] = scale * sum_k value[k] * prod_a (o_a == out_a(k)) * prod_b (i_b == inp_b(k))
+    J[o, i] = scale * sum_k value[k] prod_a (o_a == out_a(k)) prod_b (i_b == inp_b(k))
 
 with every `out_a` and `inp_b` an affine form of the indices `k`. An index shared by
 several axes ties them (diagonal); one that the value lacks is constant along its axes
@@ -30,8 +30,8 @@ class Term:
     `value` lists the indices that the value's axes run over, ascending; `None` says
     that the value is known to be one. The `kind` of a value that is stored is an array
     of numbers ("value"), of booleans that choose between `scale` and zero ("mask"), or
-    both, numbers of which a mask chooses some ("masked"). `conj` says that the term acts on the conjugate of its
-    (complex) input.
+    both, numbers of which a mask chooses some ("masked"). `conj` says that the term
+    acts on the conjugate of its (complex) input.
     """
 
     out: tuple[Affine, ...]

@@ -23,7 +23,7 @@ from eqx_cc._term import normalise, Term
 
 FLOAT, COMPLEX = np.dtype("float64"), np.dtype("complex128")
 
-A, B, C, D = map(single, range(4))
+A, B, C = map(single, range(3))
 
 
 def at(offset: int, *strides: tuple[int, int]) -> Affine:
@@ -91,7 +91,9 @@ def assert_same(block: Partial, expected, seed: int | None = None):
         ours, expected = ours.sum(0), expected.sum(0)
     if not (flags.complex_in or flags.complex_out):
         ours, expected = ours.real, expected.real
-    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12, err_msg=f"{seed}")
+    np.testing.assert_allclose(
+        ours, expected, rtol=1e-12, atol=1e-12, err_msg=f"{seed}"
+    )
 
 
 def _assert_stored(block: Partial):
@@ -186,7 +188,9 @@ class _RandomTerm:
             scales += [1j, 0.5 - 2j]
         raw = Term(tuple(self.out), tuple(self.inp), (), value, rng.choice(scales))
         kind = "mask" if value is not None and rng.random() < 0.2 else "value"
-        raw = dataclasses.replace(raw, kind=kind, conj=complex_in and rng.random() < 0.4)
+        raw = dataclasses.replace(
+            raw, kind=kind, conj=complex_in and rng.random() < 0.4
+        )
         return normalise(raw, self.sizes)[0]
 
 
@@ -213,21 +217,500 @@ def _random_blocks(seed: int):
     return left, right, _random_partial(rng, out, inp, (flags[0], flags[2]))
 
 
-def product_and_sum(left: Partial, right: Partial, old: Partial):
-    return product(left, right), product(left, right, old)
-
-
-MANY = [pytest.param(range(n, n + 40), marks=pytest.mark.slow) for n in range(40, 320, 40)]
-SEEDS = pytest.mark.parametrize(
-    "seeds", [range(0, 40), *MANY], ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}"
+MANY = [range(first, first + 40) for first in range(40, 320, 40)]
+seeded = pytest.mark.parametrize(
+    "seeds",
+    [range(40), *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in MANY)],
+    ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}",
 )
 
 
-@SEEDS
+@seeded
 def test_random_products(seeds):
     blocks = [_random_blocks(seed) for seed in seeds]
-    compute = jax.jit(lambda blocks: [product_and_sum(*each) for each in blocks])
-    for seed, (left, right, old), (new, sum_) in zip(seeds, blocks, compute(blocks)):
+    compute = jax.jit(
+        lambda blocks: [(product(a, b), product(a, b, c)) for a, b, c in blocks]
+    )
+    for seed, (left, right, old), results in zip(seeds, blocks, compute(blocks)):
         expected = matmul(numbers(left), numbers(right), len(left.in_shape))
-        assert_same(new, expected, seed)
-        assert_same(sum_, np.array(expected) + numbers(old), seed)
+        assert_same(results[0], expected, seed)
+        assert_same(results[1], np.array(expected) + numbers(old), seed)
+
+
+def transposed(block: Partial) -> Partial:
+    new, takes = block.pattern.transpose
+    values = (v if v is None else take(v, t) for v, t in zip(block.values, takes))
+    return Partial(new, tuple(values), block.dtype)
+
+
+def densified(block: Partial) -> Partial:
+    pattern = block.pattern
+    recipe = densify(pattern.terms, block.shape, len(block.out_shape))
+    terms = tuple(group.target for group in recipe.groups)
+    values = run_sum(recipe, block.values, block.dtype)
+    return Partial(dataclasses.replace(pattern, terms=terms), values, block.dtype)
+
+
+@seeded
+def test_random_sums(seeds):
+    rngs = [random.Random(seed) for seed in seeds]
+    kinds = [(False, False), (False, False), (True, True), (True, False), (False, True)]
+    blocks = []
+    for rng in rngs:
+        out, inp, flags = _random_shape(rng), _random_shape(rng), rng.choice(kinds)
+        blocks.append([_random_partial(rng, out, inp, flags) for _ in range(3)])
+
+    @jax.jit
+    def compute(blocks):
+        return [(total(*b), densified(b[0]), transposed(b[1])) for b in blocks]
+
+    for seed, each, (sum_, dense, back) in zip(seeds, blocks, compute(blocks)):
+        assert_same(sum_, sum(np.array(numbers(block)) for block in each), seed)
+        assert_same(dense, numbers(each[0]), seed)
+        assert all(
+            term.num_values == math.prod(dense.shape) for term in dense.pattern.terms
+        )
+        rank = len(each[1].out_shape)
+        axes = (*range(rank, len(each[1].shape)), *range(rank))
+        assert_same(back, [part.transpose(axes) for part in numbers(each[1])], seed)
+        assert back.pattern.transpose[0] == each[1].pattern
+
+
+@seeded
+def test_random_outputs(seeds):
+    """What users read off a block, which has real inputs."""
+    rngs = [random.Random(seed) for seed in seeds]
+    blocks = [
+        _random_partial(
+            rng, _random_shape(rng), _random_shape(rng), (seed % 3 == 0, False)
+        )
+        for seed, rng in zip(seeds, rngs)
+    ]
+    compute = jax.jit(
+        lambda bs: [(b.materialise(), b.to_coo()[0], b.to_bcoo().todense()) for b in bs]
+    )
+    for seed, block, (dense, entries, sparse) in zip(seeds, blocks, compute(blocks)):
+        expected = sum(numbers(block)).astype(block.dtype)
+        message = f"{seed}"
+        assert dense.dtype == sparse.dtype == entries.dtype == block.dtype
+        np.testing.assert_allclose(dense, expected, rtol=1e-14, err_msg=message)
+        _, rows, columns = block.to_coo()
+        matrix = np.zeros(
+            (math.prod(block.out_shape), math.prod(block.in_shape)), COMPLEX
+        )
+        np.add.at(matrix, (rows, columns), np.asarray(entries))
+        close = dict(rtol=1e-13, atol=1e-13, err_msg=message)
+        np.testing.assert_allclose(matrix.reshape(block.shape), expected, **close)
+        np.testing.assert_allclose(sparse, expected, **close)
+
+
+#
+# Named structures
+#
+
+
+def diagonal(*shape: int) -> Pattern:
+    axes = tuple(map(single, range(len(shape))))
+    return make(shape, shape, Term(axes, axes, (), tuple(range(len(shape)))))
+
+
+def band(n: int, offset: int) -> Term:
+    """Entries `(k, k + offset)` of an n by n matrix."""
+    out, inp = at(max(-offset, 0), (0, 1)), at(max(offset, 0), (0, 1))
+    return Term((out,), (inp,), (n - abs(offset),), (0,))
+
+
+def banded(n: int, *offsets: int) -> Pattern:
+    return make((n,), (n,), *(band(n, offset) for offset in offsets))
+
+
+def block_diagonal(n: int, rows: int, columns: int) -> Pattern:
+    return make((n, rows), (n, columns), Term((A, B), (A, C), (), (0, 1, 2)))
+
+
+def slicing(n: int, start: int, size: int, step: int = 1) -> Pattern:
+    """`x[start:][::step][:size]`"""
+    term = Term((A,), (at(start, (0, step)),), (size,), None)
+    return make((size,), (n,), term)
+
+
+def padding(n: int, low: int, size: int, step: int = 1) -> Pattern:
+    """Vectors of `size` within zeros, `n` in all."""
+    return slicing(n, low, size, step).transpose[0]
+
+
+def reversing(n: int) -> Pattern:
+    return make((n,), (n,), Term((A,), (at(n - 1, (0, -1)),), (n,), None))
+
+
+def broadcasting(rows: int, columns: int) -> Pattern:
+    """A vector as every row of a matrix."""
+    return make((rows, columns), (columns,), Term((A, B), (B,), (rows, columns), None))
+
+
+def summing(rows: int, columns: int) -> Pattern:
+    """The sum of the rows."""
+    return broadcasting(rows, columns).transpose[0]
+
+
+def ravelling(rows: int, columns: int) -> Pattern:
+    flat = at(0, (0, columns), (1, 1))
+    return make(
+        (rows * columns,), (rows, columns), Term((flat,), (A, B), (rows, columns), None)
+    )
+
+
+def unravelling(rows: int, columns: int) -> Pattern:
+    return ravelling(rows, columns).transpose[0]
+
+
+def swapping(rows: int, columns: int) -> Pattern:
+    return make(
+        (columns, rows), (rows, columns), Term((A, B), (B, A), (columns, rows), None)
+    )
+
+
+def dense(rows: int, columns: int) -> Pattern:
+    return dense_pattern((rows,), (columns,))
+
+
+def outer(n: int) -> Pattern:
+    """The outer product with a vector along the output."""
+    return make((n,), (n,), Term((A,), (B,), (n, n), (0,)))
+
+
+def zero(*shape: int) -> Pattern:
+    return Pattern(shape, shape, ())
+
+
+NAMES = {
+    "zero": zero(3),
+    "identity": identity((3,)),
+    "known diagonal": identity((3,), 2.0),
+    "diagonal": diagonal(2, 3),
+    "partial diagonal": make(
+        (3,), (3,), Term((at(1, (0, 1)),), (at(1, (0, 1)),), (2,), (0,))
+    ),
+    "selection": slicing(5, 1, 3),
+    "shifted diagonal": make((2,), (3,), Term((A,), (at(1, (0, 1)),), (2,), (0,))),
+    "banded (offsets -1, 0, 2)": banded(4, 2, 0, -1),
+    "block-diagonal": block_diagonal(3, 2, 2),
+    "constant along axes": outer(3),
+    "window, constant along axes": make((3,), (3,), Term((A,), (B,), (2, 3), (0,))),
+    "dense": dense(2, 3),
+    "dense window": make((3,), (3,), Term((A,), (B,), (2, 3), (0, 1))),
+    "scalar": make((), (), Term((), (), (), ())),
+    "constant 2.0": identity((), 2.0),
+    "dense + diagonal": make((3,), (3,), Term((A,), (B,), (3, 3), (0, 1)), band(3, 0)),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name):
+    block = NAMES[name]
+    assert block.name == name
+    assert str(block) == f"{block.out_shape} <- {block.in_shape}: {name}"
+    assert block.is_zero == (name == "zero")
+    assert block.is_dense == ("dense" in name and name != "dense window")
+
+
+# Two blocks, their product's name, its numbers and its multiplications.
+PRODUCTS = {
+    "diagonals": (diagonal(5), diagonal(5), "diagonal", 5, 5),
+    "diagonals of matrices": (diagonal(2, 3), diagonal(2, 3), "diagonal", 6, 6),
+    "known diagonal": (identity((5,), 3), diagonal(5), "diagonal", 5, 0),
+    "identity": (identity((5,)), dense(5, 3), "dense", 15, 0),
+    "two constants": (identity((5,), 3), identity((5,), -2), "known diagonal", 0, 0),
+    "zero": (zero(5), dense(5, 5), "zero", 0, 0),
+    "rows scaled": (diagonal(2), dense(2, 3), "dense", 6, 6),
+    "columns scaled": (dense(2, 3), diagonal(3), "dense", 6, 6),
+    "dense": (dense(2, 3), dense(3, 4), "dense", 8, 24),
+    "inner": (dense(1, 5), dense(5, 3), "dense", 3, 15),
+    "blocks": (
+        block_diagonal(3, 2, 4),
+        block_diagonal(3, 4, 5),
+        "block-diagonal",
+        30,
+        120,
+    ),
+    "slice of a slice": (slicing(6, 1, 3), slicing(9, 2, 6), "selection", 0, 0),
+    "slice of a pad": (slicing(9, 1, 6), padding(9, 2, 4), "selection", 0, 0),
+    "pad of a slice": (padding(9, 2, 3), slicing(9, 4, 3), "selection", 0, 0),
+    "pad of what it cut": (
+        padding(9, 2, 3),
+        slicing(9, 2, 3),
+        "known partial diagonal",
+        0,
+        0,
+    ),
+    "slice beside the pad": (slicing(9, 0, 2), padding(9, 2, 4), "zero", 0, 0),
+    "every other of every third": (
+        *(slicing(9, 1, 2, 4), slicing(27, 0, 9, 3)),
+        *("selection", 0, 0),
+    ),
+    "even of odd": (slicing(8, 0, 4, 2), padding(8, 1, 4, 2), "zero", 0, 0),
+    "diagonal of a slice": (diagonal(3), slicing(9, 2, 3), "shifted diagonal", 3, 0),
+    "reversed twice": (reversing(4), reversing(4), "identity", 0, 0),
+    "reversed diagonal": (reversing(4), diagonal(4), "shifted diagonal", 4, 0),
+    "swapped twice": (swapping(2, 3), swapping(3, 2), "identity", 0, 0),
+    "reshaped back": (unravelling(4, 6), ravelling(4, 6), "identity", 0, 0),
+    "reshaped there": (ravelling(4, 6), unravelling(4, 6), "identity", 0, 0),
+    "broadcast and summed": (summing(7, 3), broadcasting(7, 3), "known diagonal", 0, 0),
+    "diagonal before a sum": (summing(7, 3), diagonal(7, 3), "block-diagonal", 21, 0),
+    "diagonal after a broadcast": (
+        *(diagonal(7, 3), broadcasting(7, 3)),
+        *("block-diagonal", 21, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products(name):
+    left, right, expected, num_values, num_multiplications = PRODUCTS[name]
+    recipe = update(None, left, right)
+    assert recipe.pattern.name == expected
+    assert recipe.pattern.num_values == num_values
+    assert recipe.num_multiplications == num_multiplications
+    assert recipe.num_scalings == 0
+
+
+def test_products_have_the_right_numbers():
+    blocks = [(partial(p[0], 1), partial(p[1], 2)) for p in PRODUCTS.values()]
+    results = jax.jit(lambda blocks: [product(*pair) for pair in blocks])(blocks)
+    for (left, right), result in zip(blocks, results):
+        assert_same(result, matmul(numbers(left), numbers(right), len(left.in_shape)))
+
+
+def test_broadcast_then_reduce_is_a_known_coefficient():
+    (term,) = update(None, summing(7, 3), broadcasting(7, 3)).pattern.terms
+    assert term.value is None
+    assert term.scale == 7
+
+
+@pytest.mark.parametrize("scales", [(2, 3), (-1, -1), (0.5, 2), (1j, 1j)])
+def test_known_coefficients_multiply(scales):
+    blocks = [identity((4,), scale, complex=True) for scale in scales]
+    (term,) = update(None, *blocks).pattern.terms
+    assert term.scale == scales[0] * scales[1]
+
+
+@pytest.mark.parametrize("n", [12, 20])
+@pytest.mark.parametrize(
+    "left, right",
+    [((0, 1), (0, 1)), ((-1, 0, 1), (-1, 0, 1)), ((-2,), (1, 3)), ((7,), (7,))],
+)
+def test_banded_products(left, right, n):
+    offsets = {a + b for a in left for b in right if abs(a + b) < n}
+    new = update(None, banded(n, *left), banded(n, *right)).pattern
+    assert {t.inp[0].offset - t.out[0].offset for t in new.terms} == offsets
+    assert new.num_values <= n * len(offsets)
+    if len(offsets) > 1:
+        assert new.name == f"banded (offsets {', '.join(map(str, sorted(offsets)))})"
+    assert (not offsets) == new.is_zero
+
+
+# A reshape cuts these ties only where it must.
+RESHAPED = {
+    "block-diagonal through a reshape": (
+        *(ravelling(4, 6), block_diagonal(4, 6, 2)),
+        *(48, 48),
+    ),
+    "(4, 6) -> (8, 3)": (unravelling(8, 3), ravelling(4, 6), 0, 24),
+    "(6, 4) -> (8, 3), no common refinement": (
+        unravelling(8, 3),
+        ravelling(6, 4),
+        0,
+        24,
+    ),
+    "the last 3 of a (4, 6)": (slicing(24, 21, 3), ravelling(4, 6), 0, 3),
+    "7 of a (4, 6), across rows": (slicing(24, 3, 7), ravelling(4, 6), 0, 7),
+}
+
+
+@pytest.mark.parametrize("name", RESHAPED)
+def test_reshaped(name):
+    left, right, num_values, num_nonzeros = RESHAPED[name]
+    new = update(None, left, right).pattern
+    assert (new.num_values, new.num_nonzeros) == (num_values, num_nonzeros)
+    blocks = partial(left), partial(right)
+    rank = len(left.in_shape)
+    expected = matmul(numbers(blocks[0]), numbers(blocks[1]), rank)
+    assert_same(jax.jit(product)(*blocks), expected)
+
+
+def test_a_hopeless_reshape_is_made_dense():
+    """(11, 13) and (13, 11) have no common refinement, and too many rows to split."""
+    recipe = compose(unravelling(11, 13), ravelling(13, 11))
+    assert recipe.sums
+    assert recipe.num_multiplications == 0 or recipe.densify_left is not None
+
+
+#
+# Sums
+#
+
+SUMS = {
+    "same structure": ([diagonal(4), diagonal(4)], "diagonal", 4, 4),
+    "known and stored": ([identity((4,)), diagonal(4)], "diagonal", 4, 4),
+    "known": ([identity((4,)), identity((4,), 2)], "known diagonal", 0, 0),
+    "cancelling": ([identity((4,)), identity((4,), -1)], "zero", 0, 0),
+    "zero": ([zero(4), diagonal(4)], "diagonal", 4, 0),
+    "bands": ([banded(4, 0, 1), banded(4, 1)], "banded (offsets 0, 1)", 7, 3),
+    "diagonal and dense": ([diagonal(4), dense(4, 4)], "dense", 16, 16),
+    "diagonal and outer": (
+        [diagonal(5), outer(5)],
+        "diagonal + constant along axes",
+        *(10, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums(name):
+    blocks, expected, num_values, num_additions = SUMS[name]
+    new, recipe = add(*blocks)
+    assert new.name == expected
+    assert new.num_values == num_values
+    assert recipe.num_additions == num_additions
+
+
+def test_sums_have_the_right_numbers():
+    blocks = [[partial(b, i) for i, b in enumerate(s[0])] for s in SUMS.values()]
+    results = jax.jit(lambda blocks: [total(*each) for each in blocks])(blocks)
+    for each, result in zip(blocks, results):
+        assert_same(result, sum(np.array(numbers(block)) for block in each))
+
+
+def test_a_common_coefficient_is_pulled_out():
+    blocks = [
+        make((3,), (3,), Term((A,), (A,), (), (0,), scale=s)) for s in (2.0, -2.0)
+    ]
+    new, recipe = add(*blocks)
+    assert new.terms[0].scale == 2.0
+    assert recipe.num_scalings == 0
+    _, recipe = add(blocks[0], diagonal(3))
+    assert recipe.num_scalings == 3
+
+
+#
+# Complex numbers, masks, empty axes, hashing
+#
+
+
+def _complex(*terms: Term, out: bool = True, inp: bool = True) -> Pattern:
+    return make((2,), (2,), *terms, complex_out=out, complex_in=inp)
+
+
+CONJUGATE = Term((A,), (A,), (), None, conj=True)
+REAL_PART = [Term((A,), (A,), (), None, 0.5, conj=conj) for conj in (False, True)]
+
+
+def test_conjugation_twice_is_the_identity():
+    new = update(None, _complex(CONJUGATE), _complex(CONJUGATE)).pattern
+    assert new.name == "identity"
+    assert not new.terms[0].conj
+
+
+def test_the_real_part_of_a_conjugate_is_the_real_part():
+    real = _complex(*REAL_PART, out=False)
+    new = update(None, real, _complex(CONJUGATE)).pattern
+    assert set(new.terms) == set(real.terms)
+
+
+def test_the_real_part_of_a_real_number_is_that_number():
+    widened = _complex(Term((A,), (A,), (), None), inp=False)
+    new = update(None, _complex(*REAL_PART, out=False), widened).pattern
+    assert new == identity((2,))
+
+
+@pytest.mark.parametrize("scale", [1j, -2.0j])
+def test_the_real_part_of_an_imaginary_number_is_zero(scale):
+    widened = _complex(Term((A,), (A,), (), None, scale), inp=False)
+    assert update(None, _complex(*REAL_PART, out=False), widened).pattern.is_zero
+
+
+def masking(n: int) -> Pattern:
+    return make((n,), (n,), Term((A,), (A,), (), (0,), kind="mask"))
+
+
+@pytest.mark.parametrize(
+    "other", [masking(3), diagonal(3), identity((3,)), dense(3, 2)]
+)
+def test_masks_multiply_nothing(other):
+    recipe = update(None, masking(3), other)
+    assert recipe.num_multiplications == 0
+    assert (recipe.pattern.terms[0].kind == "mask") == (
+        not other.num_values or other == masking(3)
+    )
+    left, right = partial(masking(3), 1), partial(other, 2)
+    assert_same(product(left, right), matmul(numbers(left), numbers(right), 1))
+
+
+def test_a_mask_hides_what_is_not_finite():
+    left = Partial(masking(2), (jnp.array([True, False]),), FLOAT)
+    right = Partial(diagonal(2), (jnp.array([2.0, np.inf]),), FLOAT)
+    assert np.array_equal(product(left, right).materialise(), [[2.0, 0.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (2, 0)])
+def test_empty_axes(shape):
+    axes = tuple(map(single, range(len(shape))))
+    for block in (
+        make(shape, shape, Term(axes, axes, (), None)),
+        dense_pattern(shape, (2,)),
+        identity(shape),
+    ):
+        assert block.is_zero
+        assert block.num_values == block.num_nonzeros == 0
+        assert block.name == "zero"
+        assert block.transpose[0].is_zero
+    empty = Partial(identity(shape), (), FLOAT)
+    assert empty.materialise().shape == shape + shape
+    assert [part.shape for part in empty.to_coo()] == [(0,)] * 3
+    assert empty.to_bcoo().shape == shape + shape
+
+
+def test_through_an_empty_axis():
+    new = update(None, dense_pattern((2,), (0,)), dense_pattern((0,), (3,))).pattern
+    assert new.is_zero
+    assert new.shape == (2, 3)
+
+
+def test_equal_patterns_are_one_key():
+    first, second = banded(5, 0, 1), banded(5, 0, 1)
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != banded(5, 0, 2)
+    assert first != "banded"
+    assert diagonal(3) != masking(3)
+    assert compose(first, second) is compose(second, first)
+
+
+def test_equal_terms_have_equal_hashes():
+    terms = [Term((A,), (A,), (3,), None, scale) for scale in (1, 1.0, 1 + 0j)]
+    assert all((t == terms[0]) <= (hash(t) == hash(terms[0])) for t in terms)
+
+
+def test_normal_form():
+    """Indices are numbered by first appearance; there they run forwards."""
+    raw = Term((C,), (at(3, (2, -1)), B), (), (1, 2))
+    term, recipe = normalise(raw, {1: 2, 2: 4})
+    assert term.out == (A,)
+    assert term.inp == (at(3, (0, -1)), B)
+    assert term.value == (0, 1)
+    value = jnp.arange(8.0).reshape(2, 4)
+    assert np.array_equal(take(value, recipe), value.T)
+
+
+def test_axes_of_size_one_are_not_stored():
+    (term,) = dense_pattern((1, 3), (1,)).terms
+    assert term.sizes == (3,)
+    assert term.out == (at(0), A)
+
+
+def test_properties():
+    block = banded(4, 0, 1)
+    assert block.shape == (4, 4)
+    assert block.num_values == block.num_nonzeros == 7
+    assert not block.is_dense
+    assert make((3,), (3,), Term((A,), (B,), (3, 3), (0,))).num_nonzeros == 9

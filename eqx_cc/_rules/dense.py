@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.extend.core as jex
@@ -31,6 +32,11 @@ def dense_pairs(eqn: jex.JaxprEqn, linear: Sequence[int]) -> list[Pair]:
 def inexact_results(eqn: jex.JaxprEqn) -> list[int]:
     """The results that can have a derivative."""
     return [i for i, v in enumerate(eqn.outvars) if is_inexact(v.aval)]
+
+
+def avals_of(variables) -> list[Any]:
+    """The abstract values of variables."""
+    return [variable.aval for variable in variables]
 
 
 def is_inexact(aval) -> bool:
@@ -77,8 +83,8 @@ def dense_values(
 
 def prefers_reverse(eqn: jex.JaxprEqn, linear: Sequence[int]) -> bool:
     """Whether the outputs are fewer than the inputs, and the equation transposes."""
-    outs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
-    avals = [eqn.invars[j].aval for j in linear]
+    outs = [avals_of(eqn.outvars)[i] for i in inexact_results(eqn)]
+    avals = [avals_of(eqn.invars)[j] for j in linear]
     if any(is_complex(aval) for aval in outs + avals):
         return False
     if sum(a.size for a in outs) >= sum(a.size for a in avals):

@@ -10,6 +10,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
+from .._term import Scalar
 from ._registry import Block, indexed, Operand, register_rule, Shape
 
 
@@ -37,7 +38,9 @@ def _coefficient(operands, which: int, other: int, result, value=lambda x: x, **
     return shape.term(out, inp, sizes, value=own, read=read, **kw).block()
 
 
-def _scaled(operands, which: int, result, scale=1, conj=False) -> Block:
+def _scaled(
+    operands, which: int, result, scale: Scalar = 1, conj: bool = False
+) -> Block:
     shape, out, inp, sizes = _broadcast(operands, which, result)
     return shape.term(out, inp, sizes, scale=scale, conj=conj).block()
 

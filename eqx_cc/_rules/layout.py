@@ -56,7 +56,10 @@ def _reshape(operands, results, params):
 def _flattened(operands, results):
     shape = Shape(operands, 0, results[0])
     forms = _matched(results[0].shape, operands[0].shape)
-    return None if forms is None else [shape.term(*forms).block()]
+    if forms is None:
+        return None
+    out, inp, sizes = forms
+    return [shape.term(out, inp, sizes).block()]
 
 
 def _matched(out_shape, in_shape):
@@ -72,7 +75,7 @@ def _matched(out_shape, in_shape):
     if any(high % low for high, low in zip(bounds, bounds[1:])):
         return None
     sizes = {i: bounds[i] // low for i, low in enumerate(strides)}
-    return (*(_forms(s, strides) for s in (out_shape, in_shape)), sizes)
+    return _forms(out_shape, strides), _forms(in_shape, strides), sizes
 
 
 def _strides(shape) -> list[int]:

@@ -132,10 +132,10 @@ def _kept(operands, result, mask):
 def _terms(selection: Selection, indices, operand: int = 1) -> list[dict]:
     if 0 in selection.result + selection.shape:
         return []
-    known = indices is not None and math.prod(selection.result) <= MAX_STATIC
-    windows = list(_windows(selection, indices)) if known else None
-    if windows is not None and len(windows) <= MAX_WINDOWS:
-        return windows
+    if indices is not None and math.prod(selection.result) <= MAX_STATIC:
+        windows = list(_windows(selection, indices))
+        if len(windows) <= MAX_WINDOWS:
+            return windows
     return [_masked(selection, operand)]
 
 
@@ -190,7 +190,7 @@ def _affine(source: np.ndarray, shape) -> list[Affine] | None:
 
 
 def _halves(box, source: np.ndarray, shape) -> list:
-    """Cuts a box where its positions stop advancing evenly, along the first such axis."""
+    """Cuts a box where its positions stop advancing evenly."""
     for axis, (low, high) in enumerate(box):
         if high - low < 2:
             continue
