@@ -37,6 +37,14 @@ class GraphBuilder:
         self.dense_fallbacks: list[int] = []
         self._edges: dict[tuple[int, int], list[tuple[Pattern, Any]]] = {}
 
+    def copy(self) -> GraphBuilder:
+        """A builder that goes on from here on its own."""
+        new = GraphBuilder()
+        for name, own in vars(self).items():
+            setattr(new, name, own.copy())
+        new._edges = {ends: list(parallel) for ends, parallel in self._edges.items()}
+        return new
+
     def vertex(self, dtype: np.dtype, label: str = "", place: str = "") -> int:
         """A new vertex."""
         self.labels.append(label)

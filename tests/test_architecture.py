@@ -44,7 +44,8 @@ NUMERIC = {
     "_loop": "_body",
     "_scan": "_loop",
     "_control_flow": "_scan",
-    "_linearise": "_source _template _control_flow",
+    "_push": "_body _partial",
+    "_linearise": "_source _template _control_flow _push",
 }
 MEETING = {
     "_eliminate": "_partial _linearise",

@@ -629,6 +629,16 @@ def test_the_real_part_of_an_imaginary_number_is_zero(scale):
     assert update(None, _complex(*REAL_PART, out=False), widened).pattern.is_zero
 
 
+@pytest.mark.parametrize("kind", ["value", "mask"])
+def test_the_real_part_of_real_values_turned_by_90_degrees_is_zero(kind):
+    """The values are real here, though the block has complex outputs."""
+    turned = _complex(Term((A,), (A,), (), (0,), 1j, kind), inp=False)
+    new = product(
+        Partial(_complex(*REAL_PART, out=False), (None, None), FLOAT), partial(turned)
+    )
+    assert not np.any(sum(numbers(new)))
+
+
 def masking(n: int) -> Pattern:
     return make((n,), (n,), Term((A,), (A,), (), (0,), kind="mask"))
 

@@ -1,0 +1,363 @@
+"""Graphs and plans: the published counts, and that the counted operations are those
+that the numeric replay emits."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections import Counter
+
+import eqx_cc
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from benchmarks.tasks import TASKS
+from eqx_cc import ComputationalGraph, Forward, MinimalMarkowitz, Reverse
+from eqx_cc._accumulate import accumulate
+from eqx_cc._eliminate import trace_function
+from eqx_cc._graph import SCALAR
+from eqx_cc._linearise import linearise
+from eqx_cc._plan import plan
+from jax.extend.core import Literal
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+GRAPHS = pathlib.Path(__file__).parent / "graphs"
+ORDERS = {"forward": Forward(), "reverse": Reverse(), "markowitz": MinimalMarkowitz()}
+
+
+#
+# The published graphs
+#
+
+
+def published(name: str):
+    data = json.loads((GRAPHS / f"{name}.json").read_text())
+    ends = data["independents"], data["dependents"]
+    edges = map(tuple, data["edges"])
+    graph = ComputationalGraph.from_edges(data["num_vertices"], *ends, edges)
+    return graph, data["multiplications"]
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse"])
+@pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda p: p.stem)
+def test_published_counts(path, order):
+    graph, multiplications = published(path.stem)
+    made = plan(graph, ORDERS[order](graph))
+    assert made.num_multiplications == multiplications[order]
+    assert made.num_scalings == 0
+
+
+@pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda p: p.stem)
+def test_markowitz_is_between_the_best_known_and_the_worse_mode(path):
+    graph, multiplications = published(path.stem)
+    count = plan(graph, MinimalMarkowitz()(graph)).num_multiplications
+    worse = max(multiplications["forward"], multiplications["reverse"])
+    assert multiplications["best_known"] <= count < worse
+
+
+@pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda p: p.stem)
+def test_accumulated_blocks_do_not_depend_on_the_order(path):
+    graph, _ = published(path.stem)
+    blocks = [plan(graph, order(graph)).blocks for order in ORDERS.values()]
+    assert blocks[0] == blocks[1] == blocks[2]
+    inputs, outputs = map(set, zip(*blocks[0]))
+    assert inputs <= set(graph.independents)
+    assert outputs <= set(graph.dependents)
+
+
+#
+# Graphs of edges
+#
+
+
+def diamond(*more: tuple[int, int]) -> ComputationalGraph:
+    """Two inputs, two outputs, one vertex between them."""
+    return ComputationalGraph.from_edges(
+        5, [0, 1], [3, 4], [(0, 2), (1, 2), (2, 3), (2, 4), *more]
+    )
+
+
+@pytest.mark.parametrize("edge", [(1, 0), (2, 2), (0, 3), (-1, 1), (3, 4)])
+def test_edges_must_go_forward(edge):
+    with pytest.raises(ValueError, match=rf"`edges`.*below 3; got \({edge[0]}, {edge[1]}"):
+        ComputationalGraph.from_edges(3, [0], [2], [(0, 1), (1, 2), edge])
+
+
+def test_vertices_that_do_not_matter_are_no_intermediates():
+    """3 reaches no output, 4 depends on no input."""
+    edges = [(0, 1), (1, 2), (1, 3), (4, 5), (2, 5)]
+    graph = ComputationalGraph.from_edges(6, [0], [5], edges)
+    assert graph.intermediates == (1, 2)
+    assert set(graph.edges) == {(0, 1), (1, 2), (2, 5)}
+    assert graph.num_vertices == 6
+    assert plan(graph, (1, 2)).num_multiplications == 2
+
+
+def test_an_output_that_is_used_again_gets_a_copy():
+    """1 is an output and feeds 2, so that 3 stands for it as an output."""
+    graph = ComputationalGraph.from_edges(3, [0], [1, 2], [(0, 1), (1, 2)])
+    assert graph.dependents == (3, 2)
+    assert graph.intermediates == (1,)
+    assert set(graph.edges) == {(0, 1), (1, 2), (1, 3)}
+    assert plan(graph, (1,)).blocks == {(0, 3): SCALAR, (0, 2): SCALAR}
+
+
+def test_an_input_that_is_an_output_gets_a_copy():
+    graph = ComputationalGraph.from_edges(2, [0], [0, 1], [(0, 1)])
+    assert graph.dependents == (2, 1)
+    assert graph.intermediates == ()
+    assert plan(graph, ()).blocks == {(0, 2): SCALAR, (0, 1): SCALAR}
+
+
+def test_an_output_that_depends_on_nothing_has_no_blocks():
+    graph = ComputationalGraph.from_edges(4, [0], [1, 3], [(0, 1), (2, 3)])
+    assert set(plan(graph, graph.intermediates).blocks) == {(0, 1)}
+
+
+def test_repeated_edges_are_one():
+    graph = ComputationalGraph.from_edges(3, [0], [2], [(0, 1), (0, 1), (1, 2)])
+    assert len(graph.edges) == 2
+
+
+def test_pretty():
+    text = str(diamond())
+    assert text.startswith(
+        "ComputationalGraph: 2 inputs, 1 intermediates, 2 outputs, 4 edges\n"
+    )
+    assert text.count("->") == 4
+
+
+#
+# Plans
+#
+
+
+@pytest.mark.parametrize(
+    "more, fill_in, additions", [([], 4, 0), ([(0, 3)], 3, 1), ([(0, 3), (1, 4)], 2, 2)]
+)
+def test_fill_in(more, fill_in, additions):
+    made = plan(diamond(*more), (2,))
+    assert made.num_multiplications == 4
+    assert made.fill_in == fill_in
+    assert made.num_additions == additions
+
+
+def test_steps():
+    """A chain with a shortcut: the first elimination fills in, the second absorbs."""
+    graph = ComputationalGraph.from_edges(4, [0], [3], [(0, 1), (1, 2), (2, 3), (0, 3)])
+    first, second = plan(graph, (1, 2)).steps
+    assert [(u, w) for u, w, _ in first.updates] == [(0, 2)]
+    assert [(u, w) for u, w, _ in second.updates] == [(0, 3)]
+    assert (first.fill_in, second.fill_in) == (1, 0)
+    assert (first.num_multiplications, second.num_multiplications) == (1, 1)
+
+
+def test_the_order_decides_the_cost():
+    """Many inputs, a chain, one output: backwards, the chain is paid for once."""
+    edges = [*((i, 4) for i in range(4)), (4, 5), (5, 6), (6, 7)]
+    graph = ComputationalGraph.from_edges(8, range(4), [7], edges)
+    counts = {n: plan(graph, o(graph)).num_multiplications for n, o in ORDERS.items()}
+    assert counts == {"forward": 12, "reverse": 6, "markowitz": 6}
+
+
+def test_plans_are_memoised():
+    assert plan(diamond(), (2,)) is plan(diamond(), (2,))
+
+
+def plan_of(fun, *leaves, order="markowitz"):
+    graph = eqx_cc.trace(lambda leaves: fun(*leaves), list(leaves)).graph
+    return plan(graph, ORDERS[order](graph))
+
+
+X = jnp.array([0.5, 1.0, 2.0])
+
+# Multiplications, and those by constants.
+COSTS = {
+    "known": (lambda x: -(x + x) - x, 0, 0),
+    "constants multiply symbolically": (lambda x: 2.0 * (3.0 * x), 0, 0),
+    "constant times coefficient": (lambda x: 3.0 * jnp.sin(x), 0, 0),
+    "chain": (lambda x: jnp.sin(jnp.sin(x)), 3, 0),
+    "sum": (lambda x: jnp.sum(jnp.sin(x)), 0, 0),
+    "broadcast": (lambda x: jnp.broadcast_to(jnp.sin(x), (5, 3)), 0, 0),
+    "slice": (lambda x: jnp.sin(jnp.sin(x)[1:]), 2, 0),
+    "relu": (lambda x: jax.nn.relu(jnp.sin(x)), 0, 0),
+    "matmul": (lambda x: jnp.ones((2, 3)) @ jnp.sin(x), 6, 0),
+    "added multiple": (lambda x: jnp.sin(x) + 2.0 * jnp.cos(x), 0, 3),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_known_coefficients_are_free(name):
+    fun, multiplications, scalings = COSTS[name]
+    made = plan_of(fun, X)
+    assert made.num_multiplications == multiplications
+    assert made.num_scalings == scalings
+
+
+#
+# Counted = emitted
+#
+
+
+class _Emitted(Counter):
+    """The scalar operations of a jaxpr, by kind."""
+
+    def __init__(self, jaxpr):
+        super().__init__()
+        self.constants = set()
+        self._walk(jaxpr)
+
+    def _walk(self, jaxpr) -> None:
+        for eqn in jaxpr.eqns:
+            if "jaxpr" in eqn.params:
+                self._walk(eqn.params["jaxpr"].jaxpr)
+                continue
+            constant = [self._is_constant(v) for v in eqn.invars]
+            if all(constant):  # Folded when compiled.
+                self.constants.update(eqn.outvars)
+            else:
+                self._count(eqn, constant)
+
+    def _is_constant(self, atom) -> bool:
+        return isinstance(atom, Literal) or atom in self.constants
+
+    def _count(self, eqn, constant) -> None:
+        name, out = eqn.primitive.name, eqn.outvars[0].aval
+        size = eqn.invars[0].aval.size
+        if name == "mul":
+            self["scalings" if any(constant) else "multiplications"] += out.size
+        elif name in ("add", "add_any", "sub"):
+            self["additions"] += out.size
+        elif name == "dot_general":
+            (axes, _), _ = eqn.params["dimension_numbers"]
+            products = out.size * np.prod([eqn.invars[0].aval.shape[a] for a in axes])
+            self["multiplications"] += int(products)
+            self["additions"] += int(products) - out.size
+        elif name == "reduce_sum":
+            self["additions"] += size - out.size
+        elif name == "scatter-add":
+            self["scattered"] += eqn.invars[2].aval.size
+        else:
+            assert name in FREE, name
+
+
+FREE = {
+    *("and", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "gather"),
+    *("neg", "not", "or", "pad", "reshape", "rev", "select_n", "slice", "squeeze"),
+    *("transpose", "eq", "iota", "real", "conj"),
+}
+
+
+def counted_and_emitted(fun, leaves, order):
+    program, num_outputs, _ = trace_function(lambda leaves: (fun(*leaves), None), leaves)
+    made = []
+
+    def local(leaves):
+        active = range(len(leaves))
+        made.append(linearise(program, leaves, active, order, num_outputs))
+        return made[0].values
+
+    values = jax.eval_shape(local, leaves)
+    steps = plan(made[0].graph, tuple(order(made[0].graph)))
+    replay = lambda values: accumulate(steps, values, made[0].dtypes)  # noqa: E731
+    return steps, _Emitted(jax.make_jaxpr(replay)(values).jaxpr)
+
+
+def _flat(fun):
+    """The outputs as a list."""
+    return lambda *args: jax.tree.leaves(fun(*args))
+
+
+def _task(name: str):
+    task = TASKS[name]
+    args = list(task.args)
+
+    def fun(*leaves):
+        return task.fun(*(dict(enumerate(args)) | dict(zip(task.argnums, leaves))).values())
+
+    return _flat(fun), [args[i] for i in task.argnums]
+
+
+W = jnp.arange(6.0).reshape(2, 3) / 7
+
+
+def _mlp(w, x):
+    h = jnp.tanh(w @ x)
+    return [jnp.tanh(w.T @ h) + x]
+
+
+def _attention(q, k):
+    scores = jax.nn.softmax(q @ k.T / 3.0, axis=-1)
+    return [scores @ k]
+
+
+def _stencil(x):
+    inner = x[2:] - 2.0 * x[1:-1] + x[:-2]
+    return [jnp.sin(inner * x[1:-1])]
+
+
+def _normalised(x):
+    centred = x - jnp.mean(x)
+    return [centred / jnp.sqrt(jnp.mean(centred**2) + 1e-3)]
+
+
+def _masked(x):
+    return [jnp.where(x > 0.7, jnp.sin(x) * x, 0.0) * jnp.max(x)]
+
+
+def _outer(x, y):
+    return [jnp.sin(x[:, None] * y[None, :]).sum(0), jnp.cumsum(x * y)]
+
+
+def _bilinear(x, y):
+    return [jnp.einsum("i,ij,j", jnp.sin(x), jnp.ones((3, 3)), jnp.cos(y))]
+
+
+def _padded(x):
+    return [jnp.pad(jnp.sin(x), 1) * jnp.concatenate([x, jnp.cos(x)])[:5]]
+
+
+ARRAYS = {
+    "mlp": (_mlp, [W, X]),
+    "attention": (_attention, [W, W + 0.3]),
+    "stencil": (_stencil, [jnp.arange(20.0) / 9]),
+    "normalised": (_normalised, [X]),
+    "masked": (_masked, [X]),
+    "outer": (_outer, [X, X + 0.1]),
+    "bilinear": (_bilinear, [X, X]),
+    "padded": (_padded, [X]),
+    "matmuls": (lambda a, b: [jnp.sin(a @ b) @ a], [W, W.T]),
+    "elementwise": (lambda x: [jnp.sin(jnp.exp(x) * x) / (x + 2.0 * jnp.cos(x))], [X]),
+    "scaled": (lambda x: [jnp.sin(x) + 2.0 * jnp.cos(x) - jnp.exp(x)], [X]),
+    "shared scalar": (lambda x: [jnp.sin(x * x[0]) * jnp.sum(x)], [X]),
+    "gathered": (lambda x: [jnp.sin(x)[jnp.array([2, 0, 2])] * x], [X]),
+    "reshaped": (lambda w: [jnp.sin(w).reshape(3, 2) @ w], [W]),
+}
+PROGRAMS = {
+    "RoeFlux_1d": None,
+    "RobotArm_6DOF": None,
+    "HumanHeartDipole": None,
+    "PropaneCombustion": None,
+    "BlackScholes": None,
+    "BlackScholes_Jacobian": None,
+    "Lighthouse": None,
+    "CloudScheme": None,
+    "KerrSenMetric": None,
+    "HelmholtzEnergy": None,
+} | ARRAYS
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_counted_is_emitted(name, order):
+    fun, leaves = PROGRAMS[name] or _task(name)
+    counted, emitted = counted_and_emitted(fun, leaves, ORDERS[order])
+    assert counted.num_multiplications == emitted["multiplications"]
+    assert counted.num_scalings == emitted["scalings"]
+    if not emitted["scattered"]:
+        assert counted.num_additions == emitted["additions"]
+    else:
+        assert counted.num_additions >= emitted["additions"]
