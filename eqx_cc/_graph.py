@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ._keyed import Keyed
 from ._pattern import Pattern
 from ._term import Term
 
@@ -15,7 +16,7 @@ SCALAR = Pattern((), (), (Term((), (), (), ()),))
 
 
 @dataclass(frozen=True, eq=False)
-class ComputationalGraph:
+class ComputationalGraph(Keyed):
     """A linearised computational graph: the local partials between its vertices.
 
     Vertices are numbered in topological order. The *independents* are the inputs, the
@@ -110,21 +111,9 @@ class ComputationalGraph:
                 reached.add(v)
         return reached
 
-    @cached_property
+    @property
     def _key(self):
         return self.independents, self.dependents, self.blocks
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return isinstance(other, ComputationalGraph) and self._key == other._key
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from ._affine import Affine, Unsolved
 from ._combine import combine, dense, densify, Sum
+from ._keyed import Keyed
 from ._product import multiply, Product
 from ._term import normalise, Scalar, Take, Term
 
@@ -16,7 +17,7 @@ _MEMO = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
-class Pattern:
+class Pattern(Keyed):
     r"""The sparsity structure of one block of a Jacobian: a sum of terms
 
     $$J_{oi} = \sum_t \text{scale}_t \sum_k v_t[k]
@@ -33,22 +34,10 @@ class Pattern:
     complex_out: bool = False
     complex_in: bool = False
 
-    @cached_property
+    @property
     def _key(self):
         flags = self.complex_out, self.complex_in
         return self.out_shape, self.in_shape, self.terms, flags
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return isinstance(other, Pattern) and self._key == other._key
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -257,14 +246,14 @@ def describe(block: Pattern) -> str:
         return "zero"
     if len(block.terms) == 1:
         return _describe_term(block.terms[0], block)
-    offsets = [_band(term, block) for term in block.terms]
-    if all(offset is not None for offset in offsets):
-        listed = ", ".join(str(o) for o in sorted(set(offsets)))  # pyright: ignore
-        return f"banded (offsets {listed})"
+    offsets = {_band(term) for term in block.terms}
+    if None not in offsets:
+        listed = sorted(offset for offset in offsets if offset is not None)
+        return f"banded (offsets {', '.join(map(str, listed))})"
     return " + ".join(dict.fromkeys(_describe_term(t, block) for t in block.terms))
 
 
-def _band(term: Term, block: Pattern) -> int | None:
+def _band(term: Term) -> int | None:
     """The offset of a (shifted) diagonal of a square matrix."""
     if len(term.out) != 1 or len(term.inp) != 1:
         return None
@@ -278,16 +267,13 @@ def _describe_term(term: Term, block: Pattern) -> str:
     tied = [i for i in range(len(term.sizes)) if _on_both_sides(term, i)]
     known = term.value is None
     if len(tied) == len(term.sizes):
-        if block.out_shape == block.in_shape and term.out == term.inp:
-            full = term.num_nonzeros == math.prod(block.out_shape)
-            kind = "diagonal" if full else "partial diagonal"
-            return (
-                ("identity" if full and term.scale == 1 else f"known {kind}")
-                if (known)
-                else kind
-            )
-        kind = "selection" if known else "shifted diagonal"
-        return kind
+        if block.out_shape != block.in_shape or term.out != term.inp:
+            return "selection" if known else "shifted diagonal"
+        if term.num_nonzeros < math.prod(block.out_shape):
+            return "known partial diagonal" if known else "partial diagonal"
+        if known:
+            return "identity" if term.scale == 1 else "known diagonal"
+        return "diagonal"
     if not tied:
         full = term.num_nonzeros == math.prod(block.shape)
         if known or len(term.value or ()) < len(term.sizes):

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
 from ._affine import Affine, single, System
+from ._keyed import Keyed
 
 
 Scalar = int | float | complex
 Kind = Literal["value", "mask", "masked"]
 
 
-@dataclass(frozen=True)
-class Term:
+@dataclass(frozen=True, eq=False)
+class Term(Keyed):
     """One term of a block; see the module's docstring.
 
     `value` lists the indices that the value's axes run over, ascending; `None` says
@@ -42,13 +42,10 @@ class Term:
     kind: Kind = "value"
     conj: bool = False
 
-    @cached_property
-    def _hash(self) -> int:
-        fields = (self.out, self.inp, self.sizes, self.value, self.scale)
-        return hash((*fields, type(self.scale), self.kind, self.conj))
-
-    def __hash__(self) -> int:
-        return self._hash
+    @property
+    def _key(self):
+        coefficient = self.value, self.scale, type(self.scale), self.kind
+        return self.out, self.inp, self.sizes, self.conj, coefficient
 
     @property
     def structure(self):

@@ -22,7 +22,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # rests on: it may import those, and whatever they may import.
 SYMBOLIC = {
     "_affine": "",
-    "_term": "_affine",
+    "_keyed": "",
+    "_term": "_affine _keyed",
     "_combine": "_term",
     "_product": "_term",
     "_pattern": "_combine _product",
