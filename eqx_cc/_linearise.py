@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +16,17 @@ from ._control_flow import control_flow
 from ._graph import ComputationalGraph
 from ._numeric import Values
 from ._ordering import AbstractOrdering, check_order, Given, MinimalMarkowitz
+from ._pass import pull, push, transposes
 from ._plan import plan
-from ._program import bind, concrete, Constant, Equation, known_value, Program
-from ._push import pays, push
+from ._program import (
+    bind,
+    concrete,
+    Constant,
+    Equation,
+    known_value,
+    Program,
+    remainder,
+)
 from ._rules.dense import is_complex, is_inexact
 from ._source import place
 from ._template import template
@@ -43,12 +51,17 @@ def linearise(
     active: Sequence[int],
     ordering: AbstractOrdering,
     num_outputs: int,
+    known: Mapping[int, np.ndarray] | None = None,
 ) -> Linearised:
     """Evaluates a program, with the partials of every equation that depends on the
     inputs `active`, for the first `num_outputs` of its outputs. The bodies of loops are
-    eliminated in the order of `ordering`."""
+    eliminated in the order of `ordering`. `known` are the inputs that are integer
+    arrays known while tracing."""
     walk = _Walk(program, inputs, active, ordering)
-    for equation in program.equations:
+    walk.known.update(known or {})
+    for position, equation in enumerate(program.equations):
+        if walk.is_deep(equation, num_outputs):
+            return walk.pull(position, num_outputs)
         walk.step(equation)
     return walk.finish(num_outputs)
 
@@ -102,9 +115,13 @@ class _Walk:
     def read(self, operand: int | Constant) -> Any:
         return operand.value if isinstance(operand, Constant) else self.env[operand]
 
+    def _active(self, equation: Equation) -> tuple[int, ...]:
+        """The operands that depend on the inputs."""
+        return tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
+
     def step(self, equation: Equation) -> None:
         operands = [self.read(o) for o in equation.operands]
-        active = tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
+        active = self._active(equation)
         results = [is_inexact(aval) for aval in equation.result_avals]
         if active and any(results):
             outs = self._differentiate(equation, active, operands)
@@ -145,11 +162,15 @@ class _Walk:
         return self.vertices[name]
 
     def _is_wide(self, equation: Equation, active, operands) -> bool:
-        """Whether a loop's own blocks, with their structure, are more than it pays to
-        form when the inputs are few."""
+        """Whether a loop has so many active operands that columns are fewer numbers
+        than its own blocks, with whatever structure they have."""
         sizes = [equation.operand_avals[i].size for i in active]
         if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
             return False
+        return self._pays(equation, self._loop_pairs(equation, active, operands))
+
+    def _loop_pairs(self, equation: Equation, active, operands) -> list:
+        """The patterns of a loop's blocks, without the blocks."""
         pairs = []
 
         def run(operands):
@@ -158,17 +179,81 @@ class _Walk:
             pairs.extend(made.pairs)
 
         jax.eval_shape(run, operands)
-        return self._pays(equation, pairs)
+        return pairs
 
     @property
     def _num_inputs(self) -> int:
         return sum(aval.size for aval in self.inputs)
 
     def _pays(self, equation: Equation, pairs) -> bool:
+        """Whether columns for all inputs are fewer numbers than the blocks `pairs`."""
         if any(is_complex(aval) for aval in self.inputs):
             return False
-        size = sum(pattern.num_values for _, _, pattern in pairs)
-        return pays(equation, self._num_inputs, size)
+        columns = self._num_inputs * _num_inexact(equation.result_avals)
+        return 2 * columns < sum(pattern.num_values for _, _, pattern in pairs)
+
+    def is_deep(self, equation: Equation, num_outputs: int) -> bool:
+        """Whether a loop has so many results that rows for all outputs are fewer
+        numbers than its own blocks, with whatever structure they have."""
+        if equation.primitive.name != "scan":
+            return False
+        active = self._active(equation)
+        avals = [equation.operand_avals[i] for i in active]
+        outputs = self.program.output_avals[:num_outputs]
+        rows = _num_inexact(outputs)
+        fewest = min(_num_inexact(equation.result_avals), self._num_inputs)
+        if not active or 4 * rows > fewest:
+            return False
+        if any(map(is_complex, filter(is_inexact, [*avals, *outputs]))):
+            return False
+        operands = [self.read(o) for o in equation.operands]
+        pairs = self._loop_pairs(equation, active, operands)
+        blocks = sum(pattern.num_values for _, _, pattern in pairs)
+        if 2 * rows * _num_inexact(avals) >= blocks:
+            return False
+        return transposes(equation, active, operands)
+
+    def pull(self, position: int, num_outputs: int) -> Linearised:
+        """Accumulates all that comes after an equation, and passes it through."""
+        equation = self.program.equations[position]
+        active = self._active(equation)
+        operands = [self.read(o) for o in equation.operands]
+        outs, pullback = pull(equation, active, operands)
+        self.env.update(zip(equation.results, outs))
+        rest, live = remainder(self.program, position + 1)
+        own = [v for v in live if v in self.vertices or v in equation.results]
+        own = [v for v in own if is_inexact(jax.typeof(self.env[v]))]
+        made = linearise(
+            rest,
+            [self.env[v] for v in live],
+            [live.index(v) for v in own],
+            self._inner_ordering,
+            num_outputs,
+            {i: self.known[v] for i, v in enumerate(live) if v in self.known},
+        )
+        blocks = accumulated(made, self._inner_ordering)
+        ends = []
+        for i, value in enumerate(made.outputs[:num_outputs]):
+            row = {v: blocks[i, u] for u, v in enumerate(own) if (i, u) in blocks}
+            ends.append(self._output(equation, active, value, row, pullback))
+        return self._linearised(self.builder, ends, made.outputs)
+
+    def _output(self, equation: Equation, active, value, row, pullback):
+        """The vertex of an output and its shape, with edges from what stands before
+        the equation; None if it depends on no input."""
+        results = {v: i for i, v in enumerate(equation.results)}
+        through = {results[v]: block for v, block in row.items() if v in results}
+        edges = [(v, block) for v, block in row.items() if v not in results]
+        if through:
+            pulled = pullback(through, jax.typeof(value))
+            edges += [(equation.operands[i], block) for i, block in pulled.items()]
+        if not edges:
+            return None
+        label, where = equation.primitive.name, place(equation.eqn)
+        vertex = self.builder.vertex(value.dtype, label, where)
+        for v, block in edges:
+            self.builder.edge(self.vertices[v], vertex, block.pattern, block.values)
+        return vertex, value.shape
 
     def _push(self, equation: Equation, active, operands) -> list[Any]:
         """Edges from the inputs: what was accumulated, through the equation."""
@@ -229,3 +314,7 @@ def _array(value: Any, operand: int | Constant) -> Any:
     if getattr(operand.aval, "weak_type", False):
         return jnp.asarray(np.asarray(value).item())
     return jnp.asarray(value, operand.aval.dtype)
+
+
+def _num_inexact(avals: Sequence[Any]) -> int:
+    return sum(aval.size for aval in avals if is_inexact(aval))

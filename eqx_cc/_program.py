@@ -23,6 +23,13 @@ INLINED = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
+# What static indices are made of; evaluated while tracing if their operands are known.
+INDEXING = frozenset(
+    "add and broadcast_in_dim clamp concatenate convert_element_type copy cumsum div "
+    "dynamic_slice eq gather ge gt iota le lt max min mul ne neg not or pad reduce_sum "
+    "rem reshape rev select_n sign slice sort squeeze stack sub tile transpose "
+    "unstack xor".split()
+)
 _SMALL = 1 << 16
 
 
@@ -65,6 +72,7 @@ class Program:
     num_inputs: int
     equations: tuple[Equation, ...]
     outputs: tuple[int | Constant, ...]
+    output_avals: tuple[Any, ...]
 
 
 def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program:
@@ -79,7 +87,28 @@ def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program
     num_inputs = len(inputs) + (len(captured) if constants is None else 0)
     equations: list[Equation] = []
     outputs = _inline(jaxpr, captured, inputs, counter, equations)
-    return Program(num_inputs, tuple(_needed(equations, outputs)), tuple(outputs))
+    avals = tuple(v.aval for v in jaxpr.outvars)
+    kept = tuple(_needed(equations, outputs))
+    return Program(num_inputs, kept, tuple(outputs), avals)
+
+
+def remainder(program: Program, start: int) -> tuple[Program, list[int]]:
+    """The program from an equation on, and the variables that are its inputs."""
+    rest = program.equations[start:]
+    made = {result for equation in rest for result in equation.results}
+    read = [*(o for equation in rest for o in equation.operands), *program.outputs]
+    live = sorted({o for o in read if isinstance(o, int)} - made)
+    number = {v: i for i, v in enumerate([*live, *sorted(made)])}
+
+    def renumbered(operands):
+        return tuple(o if isinstance(o, Constant) else number[o] for o in operands)
+
+    equations = tuple(
+        Equation(e.eqn, renumbered(e.operands), tuple(number[r] for r in e.results))
+        for e in rest
+    )
+    outputs = renumbered(program.outputs)
+    return Program(len(live), equations, outputs, program.output_avals), live
 
 
 def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
@@ -172,7 +201,7 @@ def concrete(
     Static indices reach a gather through such equations.
     """
     avals = equation.result_avals
-    if equation.eqn.effects or not all(_is_index(aval) for aval in avals):
+    if equation.primitive.name not in INDEXING or not all(map(_is_index, avals)):
         return None
     operands = [known_value(operand, known) for operand in equation.operands]
     if any(operand is None for operand in operands):

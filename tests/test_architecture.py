@@ -45,8 +45,8 @@ NUMERIC = {
     "_loop": "_body",
     "_scan": "_loop",
     "_control_flow": "_scan",
-    "_push": "_body _partial",
-    "_linearise": "_source _template _control_flow _push",
+    "_pass": "_body _partial",
+    "_linearise": "_source _template _control_flow _pass",
 }
 MEETING = {
     "_eliminate": "_partial _linearise",

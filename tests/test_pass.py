@@ -1,4 +1,5 @@
-"""A Jacobian pushed through an equation that has far more operands than inputs."""
+"""Jacobians passed through an equation that has far more operands than the function
+has inputs, or far more results than it has outputs."""
 
 import jax
 import jax.numpy as jnp
@@ -62,3 +63,31 @@ def test_structure_is_kept_where_it_is_cheaper():
 
     graph = eqx_cc.trace(fun, _P).graph
     assert "diagonal" in {pattern.name for pattern in graph.edges.values()}
+
+
+def _losses(x):
+    y = jnp.sin(x)
+
+    def step(carry, t):
+        return jnp.tanh(_A @ carry + t * y), carry.sum()
+
+    carry, sums = lax.scan(step, y * 2.0, jnp.arange(4.0))
+    picked = carry[jnp.array([1, 2])].sum()
+    return (carry**2).sum() + sums.sum() + x[0], x[1] * picked
+
+
+@pytest.mark.parametrize("order", ("forward", "markowitz"))
+def test_pull(order):
+    @jax.jit
+    def both(x):
+        return eqx_cc.cc_jacobian(_losses, order=order)(x), jax.jacrev(_losses)(x)
+
+    ours, expected = both(jnp.linspace(0.1, 1.0, 12))
+    for a, b in zip(ours, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_pull_never_forms_the_block():
+    x = jnp.linspace(0.1, 1.0, 12)
+    jaxpr = str(jax.make_jaxpr(eqx_cc.cc_jacobian(_losses))(x))
+    assert not [line for line in jaxpr.splitlines() if "f64[12,12] = " in line]
