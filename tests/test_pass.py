@@ -1,13 +1,12 @@
 """Jacobians passed through an equation that has far more operands than the function
 has inputs, or far more results than it has outputs."""
 
+import eqx_cc
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-
-import eqx_cc
 
 
 _A = jnp.asarray(np.random.default_rng(0).normal(size=(12, 12)) / 5)

@@ -620,7 +620,7 @@ def test_the_real_part_of_a_conjugate_is_the_real_part():
 def test_the_real_part_of_a_real_number_is_that_number():
     widened = _complex(Term((A,), (A,), (), None), inp=False)
     new = update(None, _complex(*REAL_PART, out=False), widened).pattern
-    assert new == identity((2,))
+    assert new.name == "identity"
 
 
 @pytest.mark.parametrize("scale", [1j, -2.0j])
