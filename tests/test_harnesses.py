@@ -71,7 +71,12 @@ def _sampled(harnesses: dict[str, Harness]) -> dict[str, Harness]:
     return {harness.fullname: harness for harness in chosen[:SAMPLE]}
 
 
-HARNESSES = {h.fullname: h for h in all_harnesses if _is_candidate(h)}
+# Sorted, since JAX's own order changes from process to process.
+HARNESSES = {
+    h.fullname: h
+    for h in sorted(all_harnesses, key=lambda h: h.fullname)
+    if _is_candidate(h)
+}
 SAMPLED = _sampled(HARNESSES)
 
 
