@@ -223,9 +223,15 @@ def _product(recipe: Product, a, b, dtype: np.dtype) -> Any:
         value = _dot(a, b, a_labels, b_labels, recipe)
     else:
         value = _elementwise(recipe, a, b, a_labels, b_labels, dtype)
-    if recipe.real:
-        value = _on_numbers(lambda v: lax.real(scaled(v, recipe.factor)), value)
-    return value
+    return _real_part(value, recipe.factor) if recipe.real else value
+
+
+def _real_part(value, factor: Scalar):
+    """The real part of `factor * value`; a mask has no factor."""
+    if isinstance(value, Masked):
+        return value._replace(number=_real_part(value.number, factor))
+    value = scaled(value, factor)
+    return lax.real(value) if jnp.iscomplexobj(value) else value
 
 
 def _operand(recipe: Product, own: Take | None, other: Take | None, value, dtype):

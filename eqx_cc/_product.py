@@ -61,8 +61,9 @@ def _product(
     scale = a.scale * (b.scale.conjugate() if a.conj else b.scale) * repeats
     known = a.value is None and b.value is None
     real = not (complex_out or complex_in)
-    factor = scale if real and not known and scale.imag else 1
     kind = _kind(a, b, *(own.isdisjoint(contracted) for own in labels))
+    # What is known to be real takes the real part of the coefficient at once.
+    factor = scale if real and scale.imag and not known and kind != "mask" else 1
     term = Term(
         out=tuple(map(new, out)),
         inp=tuple(map(new, inp)),

@@ -67,7 +67,9 @@ def test_a_single_index():
 
 def test_substitute():
     values = {0: form(1, (5, 2)), 1: form(-1, (4, 1), (5, 1))}
-    assert form(7, (0, 3), (1, -2)).substitute(values.get) == form(12, (4, -2), (5, 4))
+    assert form(7, (0, 3), (1, -2)).substitute(values.__getitem__) == form(
+        12, (4, -2), (5, 4)
+    )
 
 
 def test_substitute_drops_what_cancels():

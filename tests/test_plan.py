@@ -446,7 +446,7 @@ def test_fingerprints_do_not_see_names():
 
 def test_fingerprints_do_not_see_what_does_not_matter():
     def fun(x):
-        jnp.sin(x) + 1.0
+        unused = jnp.sin(x) + 1.0  # noqa: F841
         return _first(x)
 
     assert fingerprint(fun, X) == fingerprint(_first, X)

@@ -40,6 +40,20 @@ def test_other_orders(name):
     _check(name, ("forward", "reverse", Shuffled(f"{name} 1")))
 
 
+SMALL = (
+    "windows-argument",
+    "windows-mandelbrot",
+    "traps-complete",
+    "traps-overwritten",
+)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_many_random_orders(name):
+    """Of complex vertices that real ones follow, of nothing but fill-in, of writes."""
+    _check(name, [Shuffled(f"{name} {i}") for i in range(8)])
+
+
 @pytest.mark.parametrize("name", ["RobotArm_6DOF", "HelmholtzEnergy", "KerrSenMetric"])
 def test_sequence_of_vertices(name):
     fun, x = published.CASES[name].build()

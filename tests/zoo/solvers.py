@@ -1,5 +1,7 @@
 """Vector fields and solves of diffrax, lineax and optimistix."""
 
+from collections.abc import Callable
+
 import diffrax
 import equinox as eqx
 import jax
@@ -126,7 +128,7 @@ def _implicit(y):
     ).ys
 
 
-def _linear_solve(v, operator=lineax.MatrixLinearOperator, solver=None):
+def _linear_solve(v, operator: Callable = lineax.MatrixLinearOperator, solver=None):
     matrix, vector = v
     solver = lineax.AutoLinearSolver(well_posed=True) if solver is None else solver
     return lineax.linear_solve(operator(matrix), vector, solver).value
