@@ -1,5 +1,6 @@
 """Exact Jacobians in JAX by cross-country elimination, for Equinox."""
 
+from ._affine import Affine as Affine
 from ._check import check_jacobian as check_jacobian
 from ._explain import explain as explain, trace as trace
 from ._graph import ComputationalGraph as ComputationalGraph
@@ -18,7 +19,12 @@ from ._ordering import (
 )
 from ._partial import Partial as Partial
 from ._pattern import Pattern as Pattern
-from ._rules import register_rule as register_rule
+from ._rules import (
+    Block as Block,
+    BlockBuilder as BlockBuilder,
+    Operand as Operand,
+    register_rule as register_rule,
+)
 
 
 __version__ = "0.1.0"

@@ -20,6 +20,7 @@ class Affine(NamedTuple):
 
     @property
     def indices(self) -> tuple[int, ...]:
+        """The indices that the form depends on."""
         return tuple(index for index, _ in self.strides)
 
     def substitute(self, values: Callable[[int], Affine]) -> Affine:

@@ -11,9 +11,9 @@ import jax
 from ._eliminate import trace_function
 from ._graph import ComputationalGraph
 from ._linearise import linearise
-from ._ordering import AbstractOrdering, as_ordering, MinimalMarkowitz
+from ._ordering import AbstractOrdering, as_ordering, checked_order, MinimalMarkowitz
 from ._plan import Plan, plan
-from ._transforms import filter_inputs, flat_function
+from ._transforms import check_callable, filter_inputs, flat_function
 
 
 class Trace(eqx.Module):
@@ -34,8 +34,8 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
     **Arguments:**
 
     - `fun`: as for [`eqx_cc.filter_jacobian`][].
-    - `x`, `*args`, `**kwargs`: its arguments; only shapes, dtypes and what is not an
-        array matter.
+    - `x`, `*args`, `**kwargs`: its arguments, arrays and all. The values of arrays do
+        not matter.
 
     **Returns:** a `Trace`, whose `graph` numbers the vertices for
     `order=[...]` of [`eqx_cc.filter_jacobian`][] and
@@ -45,6 +45,7 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
 
 
 def _graph(fun, x, args, kwargs, order: AbstractOrdering) -> ComputationalGraph:
+    check_callable(fun)
     inputs, static = filter_inputs(x)
     flat = flat_function(
         lambda dynamic: fun(eqx.combine(dynamic, static), *args, **kwargs), inputs
@@ -111,7 +112,9 @@ def explain(
     graph = _graph(fun, x, args, kwargs, chosen)
     orderings = {n: as_ordering(n) for n in ("forward", "reverse", "markowitz")}
     orderings["chosen"] = chosen
-    plans = {name: plan(graph, tuple(o(graph))) for name, o in orderings.items()}
+    plans = {
+        name: plan(graph, checked_order(graph, o)) for name, o in orderings.items()
+    }
     return Explanation(graph, plans)
 
 

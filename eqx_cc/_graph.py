@@ -56,12 +56,15 @@ class ComputationalGraph(Keyed):
         becomes an intermediate with a copy (a vertex numbered from `num_vertices` on)
         as the output. Raises a `ValueError` if an edge does not go forward.
         """
+        independents, dependents = tuple(independents), tuple(dependents)
+        _check_vertices("independents", independents, num_vertices)
+        _check_vertices("dependents", dependents, num_vertices)
         blocks = {}
         for u, v in edges:
-            if not 0 <= u < v < num_vertices:
+            if not 0 <= u < v < num_vertices or v in independents:
                 raise ValueError(
-                    f"`edges` must go from a lower to a higher vertex below "
-                    f"{num_vertices}; got ({u}, {v})."
+                    "`edges` must go from a lower to a higher vertex below "
+                    f"{num_vertices}, and into no independent; got ({u}, {v})."
                 )
             blocks[u, v] = SCALAR
         used, outputs = {u for u, _ in blocks}, []
@@ -71,7 +74,6 @@ class ComputationalGraph(Keyed):
                 vertex, num_vertices = num_vertices, num_vertices + 1
             outputs.append(vertex)
         labels = ("",) * num_vertices
-        independents = tuple(independents)
         return ComputationalGraph(
             independents, tuple(outputs), tuple(blocks.items()), labels
         )
@@ -143,3 +145,11 @@ class ComputationalGraph(Keyed):
         for (u, v), block in sorted(self.edges.items(), key=lambda e: e[0][::-1]):
             lines.append(f"  {u:>4} -> {v:<4} {self.labels[v]:<24} {block}")
         return "\n".join(lines)
+
+
+def _check_vertices(name: str, vertices: tuple[int, ...], num_vertices: int) -> None:
+    outside = [v for v in vertices if not 0 <= v < num_vertices]
+    if outside or len(set(vertices)) < len(vertices):
+        raise ValueError(
+            f"`{name}` must be distinct vertices below {num_vertices}; got {vertices}."
+        )

@@ -15,7 +15,7 @@ from ._builder import GraphBuilder
 from ._control_flow import control_flow
 from ._graph import ComputationalGraph
 from ._numeric import Values
-from ._ordering import AbstractOrdering, check_order, Given, MinimalMarkowitz
+from ._ordering import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from ._pass import pull, push, transposes
 from ._plan import plan
 from ._program import (
@@ -87,9 +87,7 @@ def accumulated(
 ) -> dict[tuple[int, int], Block]:
     """The non-zero blocks `(output, input)`, by their positions among dependents and
     independents."""
-    order = tuple(ordering(made.graph))
-    check_order(made.graph, order)
-    steps = plan(made.graph, order)
+    steps = plan(made.graph, checked_order(made.graph, ordering))
     values = accumulate(steps, made.values, made.dtypes)
     return {
         (i, u): Block(steps.blocks[u, v], values[u, v], made.dtypes[v])

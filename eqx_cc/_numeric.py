@@ -73,6 +73,8 @@ def _group(group: Group, values: Values, dtype: np.dtype) -> Any:
             scattered.append((embedding, scaled(value, scale)))
             continue
         if embedding is not None:
+            if scale != -1:  # subtracting is free; anything else is cheaper unspread
+                value, scale = scaled(value, scale), 1
             value = _window(embedding, value)
         total = _accumulated(total, value, scale)
     if scattered:

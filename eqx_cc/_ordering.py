@@ -117,6 +117,15 @@ def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrderi
     )
 
 
+def checked_order(
+    graph: ComputationalGraph, ordering: AbstractOrdering
+) -> tuple[int, ...]:
+    """The order that an ordering chooses, if it is one: see `check_order`."""
+    order = tuple(ordering(graph))
+    check_order(graph, order)
+    return order
+
+
 def check_order(graph: ComputationalGraph, order: tuple[int, ...]) -> None:
     """Raises a `ValueError` unless `order` is a permutation of the intermediates."""
     wrong = _misfits(graph, order)

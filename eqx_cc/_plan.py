@@ -51,7 +51,8 @@ class Plan:
 
     @property
     def num_additions(self) -> int:
-        """Additions that the accumulation takes."""
+        """Additions that the accumulation takes, every sum counted at the size of its
+        result (one that is scattered into a larger block takes fewer)."""
         return self._total("num_additions")
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 from ._linear import is_known_scalar, linear_blocks, LinearProgram, Pair
 from ._numeric import Values
 from ._program import bind, Constant, Equation, evaluate, flatten, Program
+from ._rules import registry_version
 from ._rules.dense import (
     basis_of,
     dense_pairs,
@@ -82,7 +83,7 @@ def _key(equation: Equation, active, indices, scalars):
     known = tuple(
         (i, np.asarray(v).tobytes()) for i, v in {**indices, **scalars}.items()
     )
-    return eqn.primitive, params, avals, active, known, eqn.ctx
+    return eqn.primitive, params, avals, active, known, eqn.ctx, registry_version()
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ import pytest
 from eqx_cc import _template
 from eqx_cc._affine import Affine
 from eqx_cc._rules import _registry, rules
-from eqx_cc._rules._registry import Shape
+from eqx_cc._rules._registry import BlockBuilder
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -450,7 +450,7 @@ def rolled_p():
 def _shift(operands, results, params):
     """out[k] = 2 in[k - by], as two windows"""
     (size,) = operands[0].shape
-    by, shape = params["by"] % size, Shape(operands, 0, results[0])
+    by, shape = params["by"] % size, BlockBuilder(operands, 0, results[0])
     for low, high in ((by, size), (0, by)):
         out, inp = (Affine(at, ((0, 1),)) for at in (low, (low - by) % size))
         shape.term([out], [inp], {0: high - low}, scale=2)

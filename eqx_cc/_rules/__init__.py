@@ -1,11 +1,20 @@
 """Local partials of linear primitives, by mathematical class."""
 
 from . import contraction, elementwise, indexing, layout, selection
-from ._registry import Block, linear_rule, Operand, register_rule, rules
+from ._registry import (
+    Block,
+    BlockBuilder,
+    linear_rule,
+    Operand,
+    register_rule,
+    registry_version,
+    rules,
+)
 
 
 __all__ = [
     "Block",
+    "BlockBuilder",
     "contraction",
     "elementwise",
     "indexing",
@@ -13,6 +22,7 @@ __all__ = [
     "linear_rule",
     "Operand",
     "register_rule",
+    "registry_version",
     "rules",
     "selection",
 ]

@@ -38,10 +38,12 @@ class Operand:
 
     @property
     def size(self) -> int:
+        """How many elements it has."""
         return math.prod(self.shape)
 
     @property
     def is_complex(self) -> bool:
+        """Whether its elements are complex."""
         return bool(jnp.issubdtype(self.dtype, jnp.complexfloating))
 
 
@@ -66,6 +68,7 @@ Rule = Callable[
 ]
 
 _RULES: dict[jex.Primitive, Rule] = {}
+_registrations = 0
 
 
 def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
@@ -86,6 +89,8 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
     """
 
     def decorate(rule: Rule) -> Rule:
+        global _registrations
+        _registrations += 1
         _RULES.update((primitive, rule) for primitive in primitives)
         return rule
 
@@ -97,16 +102,40 @@ def rules() -> Mapping[jex.Primitive, Rule]:
     return _RULES
 
 
+def registry_version() -> int:
+    """A number that changes with every registration: templates depend on the rules."""
+    return _registrations
+
+
 def linear_rule(primitive: jex.Primitive) -> Rule | None:
     """The rule of a primitive, or None."""
     return _RULES.get(primitive)
 
 
-class Shape:
-    """The two sides of a block, and the terms of its pattern.
+class BlockBuilder:
+    """States the block of one result with respect to one operand, for a rule.
 
-    A convenience for rules: `term` states one term over free indices; `block` makes the
-    block, bringing the values into normal form.
+    `term` adds a term to its pattern, over indices that are numbered freely; `block`
+    makes the block.
+
+    **Arguments:**
+
+    - `operands`: as passed to the rule.
+    - `which`: the position of the operand.
+    - `result`: the result, of those passed to the rule.
+
+    !!! example
+
+        The rule of a primitive that computes `2 * x`:
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def _double(operands, results, params):
+            axes = [eqx_cc.Affine(0, ((i, 1),)) for i in range(len(results[0].shape))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            sizes = dict(enumerate(results[0].shape))
+            return [builder.term(axes, axes, sizes, scale=2).block()]
+        ```
     """
 
     def __init__(self, operands: Sequence[Operand], which: int, result) -> None:
@@ -125,8 +154,21 @@ class Shape:
         read: Callable[[Arrays], Any] | None = None,
         mask: bool = False,
         conj: bool = False,
-    ) -> Shape:
-        """Adds a term whose value `read(arrays)` has one axis for each of `value`."""
+    ) -> BlockBuilder:
+        """Adds a term.
+
+        **Arguments:**
+
+        - `out`, `inp`: the position along each axis, an `Affine` form of the indices.
+        - `sizes`: the size of each index.
+        - `scale`: a known coefficient.
+        - `value`, `read`: the indices that the value's axes run over, and the value, of
+            the operands' arrays. Without them it is one.
+        - `mask`: whether the value is boolean, choosing between `scale` and zero.
+        - `conj`: whether the term acts on the conjugate of a complex operand.
+
+        **Returns:** itself.
+        """
         indices = None if value is None else tuple(value)
         if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
             return self
@@ -141,6 +183,7 @@ class Shape:
         return self
 
     def block(self, result: int = 0) -> Block:
+        """The block; `result` is the result's position."""
         pattern = Pattern(
             tuple(self.result.shape),
             tuple(self.operand.shape),

@@ -10,7 +10,7 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from .._affine import single
-from ._registry import axes, indexed, register_rule, Shape
+from ._registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.dot_general_p)
@@ -40,7 +40,7 @@ def _dot_general(operands, results, params):
         for side, operand in enumerate(operands)
         for label, size in zip(labels[side], operand.shape)
     }
-    shape = Shape(operands, which, results[0]).term(
+    shape = BlockBuilder(operands, which, results[0]).term(
         [single(label) for label in out],
         [single(label) for label in labels[which]],
         sizes,
@@ -63,7 +63,7 @@ def _cumsum(operands, results, params):
     def mask(arrays):
         return jnp.asarray(triangle(np.ones((size, size), bool)))
 
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     shape.term(out, inp, sizes, value=(len(out), axis), read=mask, mask=True)
     return [shape.block()]
 
@@ -88,7 +88,7 @@ def _triangular_solve(operands, results, params):
         return solution if params["left_side"] else jnp.swapaxes(solution, -1, -2)
 
     value = (*batch, len(shape), solved)
-    term = Shape(operands, 1, results[0]).term(
+    term = BlockBuilder(operands, 1, results[0]).term(
         out, inp, sizes, value=value, read=inverse
     )
     return [term.block()]
@@ -116,7 +116,7 @@ def _fft(operands, results, params):
         return columns.reshape(*in_shape, *out_shape)
 
     value = tuple(range(num_batch, len(sizes)))
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     shape.term([*batch, *out], [*batch, *inp], sizes, value=value, read=matrix)
     return [shape.block()]
 
@@ -149,6 +149,6 @@ def _conv(operands, results, params):
         columns = jnp.moveaxis(columns, batches[1], 0)
         return columns.reshape(*shape, *columns.shape[1:])
 
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     shape.term(out, inp, sizes, value=rows + columns, read=kernel)
     return [shape.block()]

@@ -11,7 +11,7 @@ from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
 from .._term import Scalar
-from ._registry import Block, indexed, Operand, register_rule, Shape
+from ._registry import Block, BlockBuilder, indexed, Operand, register_rule
 
 
 def _axes(operand: Operand, result) -> list[Affine]:
@@ -20,10 +20,10 @@ def _axes(operand: Operand, result) -> list[Affine]:
     return [single(a) if size == n else Affine(0) for a, (size, n) in pairs]
 
 
-def _broadcast(operands, which: int, result) -> tuple[Shape, list, list, dict]:
+def _broadcast(operands, which: int, result) -> tuple[BlockBuilder, list, list, dict]:
     out = [single(axis) for axis in range(len(result.shape))]
     inp = _axes(operands[which], result)
-    return Shape(operands, which, result), out, inp, indexed(result.shape)
+    return BlockBuilder(operands, which, result), out, inp, indexed(result.shape)
 
 
 def _coefficient(operands, which: int, other: int, result, value=lambda x: x, **kw):

@@ -11,7 +11,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
-from ._registry import axes, indexed, register_rule, Shape
+from ._registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.dynamic_slice_p)
@@ -74,7 +74,7 @@ def _window(operands, which, result, shape, window, first: int, reading: bool):
         return _outer(parts)
 
     out, inp = (part, whole) if reading else (whole, part)
-    term = Shape(operands, which, result).term(
+    term = BlockBuilder(operands, which, result).term(
         out,
         inp,
         sizes,
@@ -107,7 +107,7 @@ def _outside(operands, result, shape, window):
     """The identity, except in the window that is overwritten."""
     moving = [axis for axis, (n, w) in enumerate(zip(shape, window)) if n != w]
     out = axes(shape)
-    term = Shape(operands, 0, result)
+    term = BlockBuilder(operands, 0, result)
     if 0 in window:
         return term.term(out, out, indexed(shape)).block()
     if not moving:

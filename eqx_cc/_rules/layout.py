@@ -10,7 +10,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
-from ._registry import axes, indexed, register_rule, Shape
+from ._registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.transpose_p)
@@ -20,7 +20,7 @@ def _transpose(operands, results, params):
     inp = [Affine(0)] * len(out)
     for axis, source in enumerate(params["permutation"]):
         inp[source] = out[axis]
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, indexed(results[0].shape)).block()]
 
 
@@ -35,7 +35,7 @@ def _broadcast_in_dim(operands, results, params):
         single(axis) if size == results[0].shape[axis] else Affine(0)
         for size, axis in zip(operands[0].shape, where)
     ]
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, indexed(results[0].shape)).block()]
 
 
@@ -54,7 +54,7 @@ def _reshape(operands, results, params):
 
 
 def _flattened(operands, results):
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     forms = _matched(results[0].shape, operands[0].shape)
     if forms is None:
         return None
@@ -96,7 +96,7 @@ def _reduce_sum(operands, results, params):
     """out[k] = sum_l in[k, l]"""
     inp = axes(operands[0].shape)
     out = [form for axis, form in enumerate(inp) if axis not in params["axes"]]
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, indexed(operands[0].shape)).block()]
 
 
@@ -109,7 +109,7 @@ def _slice(operands, results, params):
         Affine(start, ((axis, stride),))
         for axis, (start, stride) in enumerate(zip(params["start_indices"], strides))
     ]
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, indexed(results[0].shape)).block()]
 
 
@@ -121,7 +121,7 @@ def _rev(operands, results, params):
         Affine(size - 1, ((axis, -1),)) if axis in params["dimensions"] else out[axis]
         for axis, size in enumerate(operands[0].shape)
     ]
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, indexed(results[0].shape)).block()]
 
 
@@ -141,7 +141,9 @@ def _pad(operands, results, params):
             sizes[axis] = max(0, last - first + 1)
             out.append(Affine(low + step * first, ((axis, step),)))
             inp.append(Affine(first, ((axis, 1),)))
-        blocks.append(Shape(operands, 0, results[0]).term(out, inp, sizes).block())
+        blocks.append(
+            BlockBuilder(operands, 0, results[0]).term(out, inp, sizes).block()
+        )
     if operands[1].linear:
         blocks.append(_padding_value(operands, results[0], config))
     return blocks
@@ -149,7 +151,7 @@ def _pad(operands, results, params):
 
 def _padding_value(operands, result, config):
     """out[k] = value, except where the operand is"""
-    shape = Shape(operands, 1, result)
+    shape = BlockBuilder(operands, 1, result)
     indices = list(range(len(result.shape)))
 
     def mask(arrays):
@@ -169,7 +171,7 @@ def _concatenate(operands, results, params):
             inp = axes(operand.shape)
             out = list(inp)
             out[params["dimension"]] = Affine(offset, ((params["dimension"], 1),))
-            shape = Shape(operands, which, results[0])
+            shape = BlockBuilder(operands, which, results[0])
             blocks.append(shape.term(out, inp, indexed(operand.shape)).block())
         offset += operand.shape[params["dimension"]]
     return blocks
@@ -183,7 +185,7 @@ def _split(operands, results, params):
         out = axes(result.shape)
         inp = list(out)
         inp[params["axis"]] = Affine(offset, ((params["axis"], 1),))
-        shape = Shape(operands, 0, result)
+        shape = BlockBuilder(operands, 0, result)
         blocks.append(shape.term(out, inp, indexed(result.shape)).block(number))
         offset += int(params["sizes"][number])
     return blocks
@@ -198,7 +200,7 @@ def _stack(operands, results, params):
             inp = axes(operand.shape)
             out = list(inp)
             out.insert(params["axis"], Affine(which))
-            shape = Shape(operands, which, results[0])
+            shape = BlockBuilder(operands, which, results[0])
             blocks.append(shape.term(out, inp, indexed(operand.shape)).block())
     return blocks
 
@@ -211,7 +213,7 @@ def _unstack(operands, results, params):
         out = axes(result.shape)
         inp = list(out)
         inp.insert(params["axis"], Affine(number))
-        shape = Shape(operands, 0, result)
+        shape = BlockBuilder(operands, 0, result)
         blocks.append(shape.term(out, inp, indexed(result.shape)).block(number))
     return blocks
 
@@ -226,7 +228,7 @@ def _tile(operands, results, params):
         for axis, size in enumerate(operands[0].shape)
     ]
     sizes |= {rank + axis: int(n) for axis, n in enumerate(params["reps"])}
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     return [shape.term(out, inp, sizes).block()]
 
 
@@ -237,6 +239,6 @@ def _optimization_barrier(operands, results, params):
     for i, (operand, result) in enumerate(zip(operands, results)):
         if operand.linear:
             out = axes(result.shape)
-            shape = Shape(operands, i, result)
+            shape = BlockBuilder(operands, i, result)
             blocks.append(shape.term(out, out, indexed(result.shape)).block(i))
     return blocks

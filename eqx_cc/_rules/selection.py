@@ -17,7 +17,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
-from ._registry import axes, indexed, register_rule, Shape
+from ._registry import axes, BlockBuilder, indexed, register_rule
 
 
 MAX_WINDOWS = 8
@@ -56,7 +56,7 @@ def _gather(operands, results, params):
         params["slice_sizes"],
         lax.GatherScatterMode.from_any(params["mode"]),
     )
-    shape = Shape(operands, 0, results[0])
+    shape = BlockBuilder(operands, 0, results[0])
     for term in _terms(selection, operands[1].indices):
         shape.term(**term)
     return [shape.block()]
@@ -85,7 +85,7 @@ def _scatter_blocks(operands, results, params, adds: bool):
         kept = None if adds else _unwritten(params)
         blocks.append(_kept(operands, results[0], kept))
     if operands[2].linear:
-        shape = Shape(operands, 2, results[0])
+        shape = BlockBuilder(operands, 2, results[0])
         for term in _terms(selection, operands[1].indices, operand=1):
             term["out"], term["inp"] = term["inp"], term["out"]
             shape.term(**term)
@@ -121,7 +121,7 @@ def _unwritten(params):
 def _kept(operands, result, mask):
     """The identity, or the part of it that is not overwritten."""
     out, sizes = axes(result.shape), indexed(result.shape)
-    shape = Shape(operands, 0, result)
+    shape = BlockBuilder(operands, 0, result)
     if mask is None:
         return shape.term(out, out, sizes).block()
     indices = list(range(len(out)))
