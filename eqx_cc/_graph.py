@@ -61,10 +61,14 @@ class ComputationalGraph(Keyed):
         _check_vertices("dependents", dependents, num_vertices)
         blocks = {}
         for u, v in edges:
-            if not 0 <= u < v < num_vertices or v in independents:
+            if not 0 <= u < v < num_vertices:
                 raise ValueError(
                     "`edges` must go from a lower to a higher vertex below "
-                    f"{num_vertices}, and into no independent; got ({u}, {v})."
+                    f"{num_vertices}; got ({u}, {v})."
+                )
+            if v in independents:
+                raise ValueError(
+                    f"`edges` must not lead into an independent; got ({u}, {v})."
                 )
             blocks[u, v] = SCALAR
         used, outputs = {u for u, _ in blocks}, []

@@ -493,3 +493,16 @@ def test_fingerprints_are_those_of_another_process():
     command = [sys.executable, "-c", PROGRAM + "print(result)"]
     there = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=True)
     assert there.stdout.decode().strip() == here["result"]
+
+
+@pytest.mark.parametrize(
+    "independents, dependents, edges, message",
+    (
+        ([0, 5], [2], [(0, 2)], "`independents`"),
+        ([0], [2, 2], [(0, 2)], "`dependents`"),
+        ([0, 1], [2], [(0, 1), (1, 2)], "into an independent"),
+    ),
+)
+def test_ends_are_checked(independents, dependents, edges, message):
+    with pytest.raises(ValueError, match=message):
+        ComputationalGraph.from_edges(3, independents, dependents, edges)
