@@ -221,7 +221,7 @@ def _product(recipe: Product, a, b, dtype: np.dtype) -> Any:
     if a is None or b is None:
         value = b if a is None else a
     elif any(label in recipe.contracted for label in a_labels):
-        a, b = common(as_numbers(a, dtype), as_numbers(b, dtype))
+        a, b = common(_factor(a, dtype), _factor(b, dtype))
         value = _dot(a, b, a_labels, b_labels, recipe)
     else:
         value = _elementwise(recipe, a, b, a_labels, b_labels, dtype)
@@ -262,8 +262,16 @@ def _elementwise(recipe: Product, a, b, a_labels, b_labels, dtype):
     if recipe.term.kind == "mask":
         return lax.bitwise_and(a, b)
     if recipe.term.kind == "masked":
-        return _chosen(a, as_numbers(b, dtype))
-    return lax.mul(*common(as_numbers(a, dtype), as_numbers(b, dtype)))
+        return _chosen(a, _factor(b, dtype))
+    return lax.mul(*common(_factor(a, dtype), _factor(b, dtype)))
+
+
+def _factor(value, dtype: np.dtype):
+    """A value as numbers, in no less precision than what the product is for."""
+    value = as_numbers(value, dtype)
+    if value.dtype != dtype and jnp.issubdtype(dtype, jnp.floating):
+        return common(value, np.zeros((), dtype))[0]
+    return value
 
 
 def _chosen(a, number) -> Masked:

@@ -43,6 +43,14 @@ def test_sections_are_closed(path):
     assert [("end", name) for _, name in starts] == ends
 
 
+def test_pages_show_sections_that_are_there():
+    text = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    shown = re.findall(r'^--8<-- "(\S+):(\w+)"$', text, re.M)
+    assert len(shown) > 0 and len(shown) == len(re.findall(r"8 ?< ?-", text))
+    for path, section in shown:
+        assert f"# --8<-- [start:{section}]" in (ROOT / path).read_text()
+
+
 def test_readme_blocks():
     """They run as one script, and print what the README says that they print."""
     blocks = _BLOCK.findall(README)
