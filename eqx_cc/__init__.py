@@ -1,8 +1,22 @@
 """Exact Jacobians in JAX by cross-country elimination, for Equinox."""
 
 from ._affine import Affine as Affine
+from ._automatic import Automatic as Automatic
+from ._cache import OrderCache as OrderCache
 from ._check import check_jacobian as check_jacobian
-from ._explain import explain as explain, trace as trace
+from ._cost import (
+    AbstractCost as AbstractCost,
+    Flops as Flops,
+    Multiplications as Multiplications,
+    Published as Published,
+    Traffic as Traffic,
+)
+from ._explain import (
+    explain as explain,
+    Explanation as Explanation,
+    Trace as Trace,
+    trace as trace,
+)
 from ._graph import ComputationalGraph as ComputationalGraph
 from ._jacobian import (
     cc_jacobian as cc_jacobian,
@@ -10,6 +24,8 @@ from ._jacobian import (
     filter_jacobian as filter_jacobian,
     filter_value_and_jacobian as filter_value_and_jacobian,
 )
+from ._optimise import optimise as optimise
+from ._order import Order as Order
 from ._ordering import (
     AbstractOrdering as AbstractOrdering,
     Forward as Forward,
@@ -19,11 +35,19 @@ from ._ordering import (
 )
 from ._partial import Partial as Partial
 from ._pattern import Pattern as Pattern
+from ._report import JacobianReport as JacobianReport
 from ._rules import (
     Block as Block,
     BlockBuilder as BlockBuilder,
     Operand as Operand,
     register_rule as register_rule,
+)
+from ._search import (
+    AbstractSearch as AbstractSearch,
+    Annealing as Annealing,
+    BeamSearch as BeamSearch,
+    Exact as Exact,
+    RandomisedMarkowitz as RandomisedMarkowitz,
 )
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.core import Tracer
 
-from ._ordering import as_ordering
+from ._automatic import as_ordering
 from ._referees import finite_differences, forward, Problem, reverse, Verdict
 from ._report import Case, DIFFERENCES, FORWARD, JacobianReport, REVERSE
 from ._transforms import (
@@ -24,7 +24,7 @@ def check_jacobian(
     x: Any,
     /,
     *args: Any,
-    order: Any = "markowitz",
+    order: Any = "auto",
     eps: float | None = None,
     **kwargs: Any,
 ) -> JacobianReport:

@@ -8,10 +8,12 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from ._automatic import as_ordering, Automatic
 from ._eliminate import trace_function
 from ._graph import ComputationalGraph
 from ._linearise import linearise
-from ._ordering import AbstractOrdering, as_ordering, checked_order, MinimalMarkowitz
+from ._order import Order
+from ._ordering import AbstractOrdering, check_order
 from ._plan import Plan, plan
 from ._transforms import check_callable, filter_inputs, flat_function
 
@@ -41,14 +43,21 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
     `order=[...]` of [`eqx_cc.filter_jacobian`][] and
     [`eqx_cc.cc_jacobian`][] at such arguments.
     """
-    return Trace(_graph(fun, x, args, kwargs, MinimalMarkowitz()))
+    return Trace(graph_of(fun, (x, *args), kwargs, Automatic()))
 
 
-def _graph(fun, x, args, kwargs, order: AbstractOrdering) -> ComputationalGraph:
+def graph_of(
+    fun: Any, args: tuple, kwargs: dict[str, Any], order: AbstractOrdering
+) -> ComputationalGraph:
+    """The graph of a function of its first argument; loops are eliminated in `order`.
+
+    Nothing is evaluated.
+    """
     check_callable(fun)
+    x, *rest = args
     inputs, static = filter_inputs(x)
     flat = flat_function(
-        lambda dynamic: fun(eqx.combine(dynamic, static), *args, **kwargs), inputs
+        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs), inputs
     )
     graphs = []
 
@@ -72,17 +81,20 @@ class Explanation(eqx.Module):
     - `order`: the chosen order, a tuple of vertex numbers.
     - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
         its `num_multiplications`, `num_additions`, `num_scalings` and `fill_in`.
+    - `found_by`: where the chosen order came from.
     """
 
     graph: ComputationalGraph = eqx.field(static=True)
     plans: Mapping[str, Plan] = eqx.field(static=True)
+    found_by: str = eqx.field(static=True)
 
     @property
     def order(self) -> tuple[int, ...]:
+        """The chosen order."""
         return self.plans["chosen"].order
 
     def __str__(self) -> str:
-        sections = [_summary(self.graph), _table(self.plans), _order(self.order)]
+        sections = [_summary(self.graph), _table(self.plans), _order(self)]
         return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])
 
 
@@ -90,7 +102,7 @@ def explain(
     fun: Callable,
     x: Any,
     *args: Any,
-    order: str | Sequence[int] | AbstractOrdering = "markowitz",
+    order: str | Sequence[int] | AbstractOrdering = "auto",
     **kwargs: Any,
 ) -> Explanation:
     """Explains how the Jacobian of a function is accumulated, without evaluating it.
@@ -109,13 +121,14 @@ def explain(
         ```
     """
     chosen = as_ordering(order)
-    graph = _graph(fun, x, args, kwargs, chosen)
-    orderings = {n: as_ordering(n) for n in ("forward", "reverse", "markowitz")}
-    orderings["chosen"] = chosen
-    plans = {
-        name: plan(graph, checked_order(graph, o)) for name, o in orderings.items()
-    }
-    return Explanation(graph, plans)
+    graph = graph_of(fun, (x, *args), kwargs, chosen)
+    orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
+    orders["chosen"] = found = chosen(graph)
+    for own in orders.values():
+        check_order(graph, own)
+    plans = {name: plan(graph, tuple(own)) for name, own in orders.items()}
+    source = found.found_by if isinstance(found, Order) else type(chosen).__name__
+    return Explanation(graph, plans, source)
 
 
 def _summary(graph: ComputationalGraph) -> str:
@@ -138,8 +151,9 @@ def _table(plans: Mapping[str, Plan]) -> str:
     )
 
 
-def _order(order: tuple[int, ...]) -> str:
-    return "chosen order: " + (" ".join(map(str, order)) or "(nothing to eliminate)")
+def _order(explained: Explanation) -> str:
+    listed = " ".join(map(str, explained.order)) or "(nothing to eliminate)"
+    return f"chosen order: {listed}\nfound by: {explained.found_by}"
 
 
 def _vertices(graph: ComputationalGraph) -> str:

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jax.tree_util import keystr
 
-from ._ordering import AbstractOrdering, as_ordering, Given
+from ._automatic import as_ordering
+from ._ordering import AbstractOrdering, Given
 from ._transforms import (
     argument_positions,
     check_argnums,
@@ -117,7 +118,7 @@ def _name(positions: list[int], path: tuple) -> str:
 
 
 def filter_jacobian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "markowitz"
+    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
 
@@ -134,9 +135,11 @@ def filter_jacobian(
         the leaves of the output must be numbers or arrays of them.
     - `has_aux`: if `True` then `fun` should return a pair, of which the first element
         is differentiated, and the second is auxiliary data of any type.
-    - `order`: the order of elimination: `"forward"`, `"reverse"`, `"markowitz"` (the
-        vertex with the fewest multiplications first), a sequence of the numbers of the
-        intermediate vertices, or an `eqx_cc.AbstractOrdering`.
+    - `order`: the order of elimination: `"auto"` (the best that is known, of those that
+        [`eqx_cc.optimise`][] has found and that come with the package, or else the best
+        of the following), `"forward"`, `"reverse"`, `"markowitz"` (the vertex with the
+        fewest multiplications first); a sequence of the numbers of the intermediate
+        vertices; or an [`eqx_cc.AbstractOrdering`][].
 
     If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
@@ -180,7 +183,7 @@ def filter_jacobian(
 
 
 def filter_value_and_jacobian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "markowitz"
+    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
 
@@ -210,7 +213,7 @@ def filter_value_and_jacobian(
 
 
 def filter_hessian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "markowitz"
+    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
 ) -> Callable[..., Any]:
     r"""Computes the Hessian of `fun` by cross-country elimination, twice.
 
@@ -257,7 +260,7 @@ def cc_jacobian(
     *,
     argnums: Any = 0,
     has_aux: bool = False,
-    order: Order = "markowitz",
+    order: Order = "auto",
     structured: bool = False,
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination, as structured

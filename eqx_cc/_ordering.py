@@ -97,26 +97,6 @@ class Given(AbstractOrdering):
         return self.order
 
 
-_NAMED = {"forward": Forward, "reverse": Reverse, "markowitz": MinimalMarkowitz}
-
-
-def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrdering:
-    """The ordering that a user's `order` argument stands for."""
-    if isinstance(order, AbstractOrdering):
-        return order
-    if isinstance(order, str) and order in _NAMED:
-        return _NAMED[order]()
-    if not isinstance(order, str):
-        try:
-            return Given(tuple(int(vertex.__index__()) for vertex in order))
-        except (TypeError, AttributeError):
-            pass
-    raise ValueError(
-        f"`order` must be one of {', '.join(map(repr, _NAMED))}, a sequence of vertex "
-        f"numbers, or an `eqx_cc.AbstractOrdering`; got {order!r}."
-    )
-
-
 def checked_order(
     graph: ComputationalGraph, ordering: AbstractOrdering
 ) -> tuple[int, ...]:

@@ -1,10 +1,15 @@
 """Settings for every test. Nothing here may import `eqx_cc`: jaxtyping's pytest option
 has to instrument it first."""
 
+import os
+
 import jax
 import jax.random as jr
 import pytest
 
+
+# What was found on this machine before must not decide what is tested.
+os.environ["EQX_CC_CACHE"] = "off"
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -30,6 +30,12 @@ SYMBOLIC = {
     "_graph": "_pattern",
     "_plan": "_graph",
     "_ordering": "_plan",
+    "_cost": "_graph",
+    "_order": "",
+    "_search": "_cost _order _ordering",
+    "_cache": "_search",
+    "_automatic": "_cache",
+    "_progress": "_search",
 }
 NUMERIC = {
     "_source": "",
@@ -51,17 +57,21 @@ NUMERIC = {
 MEETING = {
     "_eliminate": "_partial _linearise",
     "_transforms": "_eliminate",
-    "_jacobian": "_transforms",
-    "_explain": "_transforms",
+    "_jacobian": "_transforms _automatic",
+    "_explain": "_transforms _automatic",
+    "_optimise": "_explain _progress",
     "_referees": "",
     "_report": "_referees",
-    "_check": "_transforms _report",
+    "_check": "_transforms _report _automatic",
 }
 HOUSE = SYMBOLIC | NUMERIC | MEETING
 
-# Structure needs the standard library alone. `AbstractOrdering` is a module of Equinox,
-# as every class that users may derive from is.
-PACKAGES = dict.fromkeys(SYMBOLIC, "") | {"_ordering": "equinox"}
+# Structure needs the standard library alone. `AbstractOrdering` and `AbstractCost` are
+# modules of Equinox, as every class that users may derive from is. Maximum flows are
+# SciPy's.
+PACKAGES = dict.fromkeys(SYMBOLIC, "")
+PACKAGES |= dict.fromkeys(("_ordering", "_cost"), "equinox")
+PACKAGES |= {"_search": "equinox numpy scipy"}
 PACKAGES |= dict.fromkeys(NUMERIC | MEETING, "equinox jax jaxtyping numpy")
 
 MAX_LINES = 400

@@ -72,7 +72,7 @@ def test_table(order):
 
 
 def test_chosen_order():
-    explained = explain(_fun, X)
+    explained = explain(_fun, X, order="markowitz")
     assert explained.order == MinimalMarkowitz()(explained.graph)
     listed = " ".join(map(str, explained.order))
     assert f"\nchosen order: {listed}\n" in str(explained)
@@ -319,7 +319,7 @@ def test_bad_outputs(report):
 @pytest.mark.parametrize(
     "order, match",
     [
-        ("newton", "`order` must be one of 'forward', 'reverse', 'markowitz'"),
+        ("newton", "`order` must be one of 'auto', 'forward', 'reverse'"),
         ([0, 1], "`order` must be a permutation of the .* intermediate vertices"),
     ],
 )

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import (
-    _ordering,
+    _automatic,
+    Automatic,
     ComputationalGraph,
     Forward,
     Given,
@@ -22,10 +23,15 @@ from eqx_cc._plan import Elimination, plan
 
 
 # As it is for users, whose annotations nobody checks.
-as_ordering = inspect.unwrap(_ordering.as_ordering)
+as_ordering = inspect.unwrap(_automatic.as_ordering)
 
-NAMED = {"forward": Forward, "reverse": Reverse, "markowitz": MinimalMarkowitz}
-ORDERINGS = [Forward(), Reverse(), MinimalMarkowitz()]
+NAMED = {
+    "auto": Automatic,
+    "forward": Forward,
+    "reverse": Reverse,
+    "markowitz": MinimalMarkowitz,
+}
+ORDERINGS = [Forward(), Reverse(), MinimalMarkowitz(), Automatic()]
 
 
 def random_graph(seed: int) -> ComputationalGraph:
@@ -243,12 +249,32 @@ def test_sequences(order):
 
 @pytest.mark.parametrize(
     "order",
-    ["newton", "Forward", "", None, 3, 1.5, [1.5], [None], ["1"], Forward, object],
+    [
+        "newton",
+        "Forward",
+        "",
+        None,
+        3,
+        1.5,
+        [1.5],
+        [None],
+        ["1"],
+        {1, 3},
+        {1: 3},
+        object,
+    ],
 )
 def test_what_is_no_order(order):
-    expected = r"`order` must be one of 'forward', 'reverse', 'markowitz', a sequence"
+    expected = (
+        r"`order` must be one of 'auto', 'forward', 'reverse', 'markowitz', a sequence"
+    )
     with pytest.raises(ValueError, match=expected):
         as_ordering(order)
+
+
+def test_a_class_is_no_ordering():
+    with pytest.raises(ValueError, match=r"Make one: `Forward\(\)`\."):
+        as_ordering(Forward)
 
 
 def test_abstract():

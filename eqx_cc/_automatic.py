@@ -1,0 +1,64 @@
+"""What a user's `order` stands for; orders that are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ._cache import default_cache
+from ._cost import Multiplications
+from ._graph import ComputationalGraph
+from ._order import Order
+from ._ordering import AbstractOrdering, Forward, Given, MinimalMarkowitz, Reverse
+from ._search import baseline
+
+
+class Automatic(AbstractOrdering):
+    """Looks up the order that takes the fewest multiplications of all that are known:
+    those that [`eqx_cc.optimise`][] found, and the library of the package.
+
+    For a graph that nothing is known of, it is the best of Markowitz, reverse and
+    forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where orders are
+    kept.
+    """
+
+    def __call__(self, graph: ComputationalGraph) -> Order:
+        if len(graph.intermediates) > 1:
+            order = default_cache().get(graph)
+            if order is not None:
+                order.found_by += " (looked up)"
+                return order
+        return _baseline(graph)
+
+
+@lru_cache(maxsize=1024)
+def _baseline(graph: ComputationalGraph) -> Order:
+    return baseline(graph, Multiplications())
+
+
+_NAMED = {
+    "auto": Automatic,
+    "forward": Forward,
+    "reverse": Reverse,
+    "markowitz": MinimalMarkowitz,
+}
+
+
+def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrdering:
+    """The ordering that a user's `order` argument stands for."""
+    if isinstance(order, AbstractOrdering):
+        return order
+    if isinstance(order, str) and order in _NAMED:
+        return _NAMED[order]()
+    if not isinstance(order, str | set | frozenset | dict):
+        try:
+            return Given(tuple(int(vertex.__index__()) for vertex in order))
+        except (TypeError, AttributeError):
+            pass
+    hint = ""
+    if isinstance(order, type) and issubclass(order, AbstractOrdering):
+        hint = f" Make one: `{order.__name__}()`."
+    raise ValueError(
+        f"`order` must be one of {', '.join(map(repr, _NAMED))}, a sequence of vertex "
+        f"numbers, or an `eqx_cc.AbstractOrdering`; got {order!r}.{hint}"
+    )

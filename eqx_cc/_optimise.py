@@ -1,0 +1,174 @@
+"""Searching for a better order, for as long as one likes, and keeping it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+
+from ._automatic import Automatic
+from ._cache import default_cache, OrderCache
+from ._cost import AbstractCost, as_cost
+from ._explain import graph_of
+from ._graph import ComputationalGraph
+from ._order import Order
+from ._ordering import AbstractOrdering, checked_order
+from ._progress import progress_bar
+from ._search import AbstractSearch, Annealing, order_cost, Report
+
+
+def optimise(
+    fun: Callable | ComputationalGraph,
+    /,
+    *args: Any,
+    seconds: float | None = None,
+    ordering: AbstractOrdering | None = None,
+    cost: str | AbstractCost | None = None,
+    cache: OrderCache | None = None,
+    progress: bool = True,
+    **kwargs: Any,
+) -> Order:
+    """Searches for an elimination order that costs less, and stores it, so that the
+    next trace of the function uses it.
+
+    Loops and branches of the function, which have graphs of their own, are given their
+    share of the time. What has been compiled already stays as it is.
+
+    **Arguments:**
+
+    - `fun`, `*args`, `**kwargs`: a function and its arguments, as for
+        [`eqx_cc.trace`][]; or an [`eqx_cc.ComputationalGraph`][] alone.
+    - `seconds`: how long to search; as the ordering says if left out.
+    - `ordering`: what to search with: [`eqx_cc.Annealing`][] if left out. Any
+        [`eqx_cc.AbstractOrdering`][] will do.
+    - `cost`: the cost model or its name; `"multiplications"`, which is what
+        [`eqx_cc.filter_jacobian`][] looks up, if neither it nor the ordering says.
+    - `cache`: where to store orders; by default, where `filter_jacobian` finds them.
+    - `progress`: whether to show a progress bar, with the least cost so far, on
+        standard error. Ctrl-C ends the search with the best order so far.
+
+    **Returns:** the best [`eqx_cc.Order`][] of the graph that is now known, with its
+    `cost`, `lower_bound`, whether it is `optimal`, and how it was found.
+
+    !!! Example
+
+        ```python
+        eqx_cc.optimise(model, x, seconds=5)
+        jacobian = eqx_cc.filter_jacobian(model)(x)
+        ```
+    """
+    if isinstance(fun, ComputationalGraph) and (args or kwargs):
+        raise TypeError("`optimise` of a graph takes no arguments of a function.")
+    ordering, model = _configured(ordering, seconds, cost)
+    cache = default_cache() if cache is None else cache
+
+    def graph(order: AbstractOrdering) -> ComputationalGraph:
+        if isinstance(fun, ComputationalGraph):
+            return fun
+        return graph_of(fun, args, kwargs, order)
+
+    seen = _Seen([])
+    shares = _shares([graph(seen), *seen.graphs])
+    bar = contextlib.nullcontext(lambda progress: None)
+    if progress:
+        bar = progress_bar("optimise", getattr(ordering, "seconds", 0.0), model.name)
+    with bar as report:
+        searcher = _Searcher(ordering, model, cache, shares, report)
+        return searcher.order(graph(_Searching(searcher)))
+
+
+def _configured(
+    ordering: AbstractOrdering | None,
+    seconds: float | None,
+    cost: str | AbstractCost | None,
+) -> tuple[AbstractOrdering, AbstractCost]:
+    """The ordering with the time and the cost model that were asked for; the model."""
+    ordering = Annealing() if ordering is None else ordering
+    if not isinstance(ordering, AbstractSearch):
+        return ordering, as_cost("multiplications" if cost is None else cost)
+    if seconds is not None:
+        ordering = replace(ordering, seconds=seconds)
+    if cost is not None:
+        ordering = replace(ordering, cost=as_cost(cost))
+    return ordering, ordering.cost
+
+
+def _shares(graphs: list[ComputationalGraph]) -> dict[ComputationalGraph, float]:
+    """How much of the time each graph gets: in proportion to its vertices."""
+    sizes = {graph: len(graph.intermediates) for graph in graphs}
+    whole = sum(sizes.values())
+    return {graph: size / whole for graph, size in sizes.items() if size}
+
+
+class _Seen(AbstractOrdering):
+    """Remembers every graph that it is asked for: those of loops and branches."""
+
+    graphs: list[ComputationalGraph] = eqx.field(static=True)
+
+    def __call__(self, graph: ComputationalGraph) -> Order:
+        self.graphs.append(graph)
+        return Automatic()(graph)
+
+
+class _Searcher:
+    """Searches each graph once, in its share of the time, and stores what it finds."""
+
+    def __init__(
+        self,
+        ordering: AbstractOrdering,
+        model: AbstractCost,
+        cache: OrderCache,
+        shares: dict[ComputationalGraph, float],
+        report: Report,
+    ):
+        self._ordering, self._model, self._cache = ordering, model, cache
+        self._shares, self._report = shares, report
+        self._found: dict[ComputationalGraph, Order] = {}
+        self._interrupted = False
+
+    def order(self, graph: ComputationalGraph) -> Order:
+        if graph not in self._found:
+            self._found[graph] = self._best(graph)
+        return self._found[graph]
+
+    def _best(self, graph: ComputationalGraph) -> Order:
+        known = self._cache.get(graph, self._model)
+        if known is not None and (known.optimal or self._interrupted):
+            return known
+        found = self._search(graph)
+        self._cache.put(graph, found)
+        return found if known is None else min(found, known, key=lambda o: o.cost)
+
+    def _search(self, graph: ComputationalGraph) -> Order:
+        if not isinstance(self._ordering, AbstractSearch):
+            return self._asked(graph)
+        share = 0.0 if self._interrupted else self._shares.get(graph, 0.1)
+        search = replace(self._ordering, seconds=self._ordering.seconds * share)
+        found = search.search(graph, self._report)
+        self._interrupted |= found.found_by.endswith("interrupted")
+        return found
+
+    def _asked(self, graph: ComputationalGraph) -> Order:
+        """The order of an ordering that does not search."""
+        started = time.monotonic()
+        vertices = checked_order(graph, self._ordering)
+        return Order(
+            vertices,
+            cost=order_cost(graph, vertices, self._model),
+            cost_model=self._model.name,
+            found_by=type(self._ordering).__name__,
+            seconds=time.monotonic() - started,
+        )
+
+
+class _Searching(AbstractOrdering):
+    """What a searcher finds, as an ordering."""
+
+    searcher: _Searcher = eqx.field(static=True)
+
+    def __call__(self, graph: ComputationalGraph) -> Order:
+        return self.searcher.order(graph)

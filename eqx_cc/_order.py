@@ -1,0 +1,56 @@
+"""An elimination order, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Order(tuple[int, ...]):
+    """An elimination order: the intermediate vertices in the order in which they are
+    eliminated, as a tuple, with what is known of it.
+
+    It may be passed as `order` wherever a sequence of vertices may.
+
+    **Attributes:**
+
+    - `cost`: what it costs under the cost model.
+    - `cost_model`: the name of the cost model.
+    - `lower_bound`: no order of this graph costs less; 0 if nothing better is known.
+    - `optimal`: whether it is proved that no order costs less.
+    - `seconds`: how long it took to find.
+    - `found_by`: how it was found.
+    """
+
+    cost: int
+    cost_model: str
+    lower_bound: int
+    seconds: float
+    found_by: str
+
+    def __new__(
+        cls,
+        vertices: Iterable[int],
+        *,
+        cost: int,
+        cost_model: str,
+        found_by: str,
+        lower_bound: int = 0,
+        seconds: float = 0.0,
+    ) -> Order:
+        self = super().__new__(cls, vertices)
+        self.cost, self.cost_model = cost, cost_model
+        self.lower_bound, self.seconds = lower_bound, seconds
+        self.found_by = found_by
+        return self
+
+    @property
+    def optimal(self) -> bool:
+        """Whether it is proved that no order of this graph costs less."""
+        return self.cost <= self.lower_bound
+
+    def __repr__(self) -> str:
+        bound = "optimal" if self.optimal else f"lower bound {self.lower_bound}"
+        return (
+            f"Order({len(self)} vertices, {self.cost} {self.cost_model}, {bound}, "
+            f"{self.seconds:.3g} s, {self.found_by})"
+        )

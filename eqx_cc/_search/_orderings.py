@@ -1,0 +1,147 @@
+"""The searches that users choose from."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from .._cost import AbstractCost, as_cost
+from ._annealing import anneal
+from ._beam import beam
+from ._exact import solve
+from ._part import greedy, Part
+from ._search import AbstractSearch
+
+
+class RandomisedMarkowitz(AbstractSearch):
+    """The Markowitz rule again and again, with ties broken in different ways and costs
+    blurred at random.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+    - `noise`: costs are multiplied by up to one plus this.
+
+    ??? cite "Reference"
+
+        A. Griewank and S. Reese, *On the calculation of Jacobian matrices by the
+        Markowitz rule*, in Automatic Differentiation of Algorithms, SIAM, 1991.
+    """
+
+    seconds: float = 1.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    noise: float = 0.5
+
+    def _improve(self, part: Part) -> None:
+        own, rng = part.space, part.rng
+
+        def degree(vertex: int) -> int:
+            after = sum(1 for _ in own.successors(part.start, vertex))
+            return sum(1 for _ in own.predecessors(part.start, vertex)) + after
+
+        ties = (lambda v: v, degree, lambda v: -degree(v), lambda v: rng.random())
+        for tie in ties:
+            part.offer(greedy(own, part.start, part.vertices, tie))
+        while not part.finished:
+            noise = self.noise * rng.random()
+            blur = lambda: 1 + noise * rng.random()  # noqa: E731
+            tie = rng.choice(ties)
+            part.offer(greedy(own, part.start, part.vertices, tie, blur))
+
+
+class Annealing(AbstractSearch):
+    """Simulated annealing: vertices, and blocks of them, move to other places of the
+    order; moves that make it dearer become rarer as it cools down. It starts again from
+    the best order, from forward, from reverse and from greedy ones until time is out.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.Annealing(seconds=2))(x)
+        ```
+
+    ??? cite "References"
+
+        S. Kirkpatrick, C. D. Gelatt and M. P. Vecchi, *Optimization by Simulated
+        Annealing*, Science 220, 1983.
+
+        U. Naumann and P. Gottschling, *Simulated Annealing for Optimal Pivot Selection
+        in Jacobian Accumulation*, in Stochastic Algorithms: Foundations and
+        Applications, Springer, 2003.
+    """
+
+    seconds: float = 10.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+
+    def _improve(self, part: Part) -> None:
+        anneal(part)
+
+
+class BeamSearch(AbstractSearch):
+    """Beam search: of all beginnings of an order, the best few are kept at every depth.
+    While there is time, the beam is made twice as wide and the search repeated.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+    - `width`: how many beginnings are kept at first.
+    - `branching`: how many vertices, the cheapest, each of them may be continued with.
+    """
+
+    seconds: float = 10.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    width: int = 8
+    branching: int = 8
+
+    def _improve(self, part: Part) -> None:
+        width = self.width
+        while not part.finished:
+            beam(part, width, self.branching)
+            width *= 2
+
+
+class Exact(AbstractSearch):
+    """Looks for the best order with a proof: dynamic programming over the sets of
+    eliminated vertices, with branch and bound, after safe reductions.
+
+    Graphs of scalars come with lower bounds from minimum cuts, which alone may prove
+    that an order found by annealing is the best. If time (or memory) does not suffice,
+    the best order so far is returned, with the `lower_bound` that was reached;
+    [`eqx_cc.Order`][]'s `optimal` tells.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of the annealing that it
+        starts with.
+    - `cost`: a cost model, or its name.
+
+    ??? cite "References"
+
+        U. Naumann, *Optimal Jacobian accumulation is NP-complete*, Mathematical
+        Programming 112, 2008.
+
+        J. Chen, P. Hovland, T. Munson and J. Utke, *An Integer Programming Approach to
+        Optimal Derivative Accumulation*, in Recent Advances in Algorithmic
+        Differentiation, Springer, 2012.
+
+        A. Crane, A. Lyons, B. D. Sullivan et al., *A Comprehensive Evaluation of Vertex
+        Elimination Algorithms for Algorithmic Differentiation*, arXiv:2605.24280, 2026.
+    """
+
+    seconds: float = 60.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+
+    def _improve(self, part: Part) -> None:
+        with part.within(self.seconds / 10):
+            anneal(part)
+        solve(part)

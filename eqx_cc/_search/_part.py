@@ -1,0 +1,99 @@
+"""One independent part of a graph, while it is searched."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from ._space import AbstractSpace, State, total
+
+
+class Part:
+    """Vertices to order, the best order so far, and how long there is to better it.
+
+    **Attributes:**
+
+    - `space`, `start`: where the vertices are eliminated, and from which state.
+    - `vertices`: ascending, so that they are the forward order as well.
+    - `bounds`: the least that the elimination of each vertex can cost.
+    - `order`, `cost`: the best order that was offered.
+    - `lower_bound`: the least that any order can cost.
+    - `deadline`: when to stop, in seconds of `time.monotonic`.
+
+    `improved` is called whenever there is a better order.
+    """
+
+    def __init__(
+        self,
+        space: AbstractSpace,
+        start: State,
+        vertices: tuple[int, ...],
+        bounds: Mapping[int, int],
+        rng: random.Random,
+        improved: Callable[[], None] = lambda: None,
+    ):
+        self.space, self.start, self.vertices = space, start, vertices
+        self.bounds, self.rng, self._improved = bounds, rng, improved
+        self.lower_bound = sum(bounds[v] for v in vertices)
+        self.deadline = math.inf
+        first = vertices, vertices[::-1], greedy(space, start, vertices)
+        self.cost, self.order = min((self._cost(order), order) for order in first)
+
+    def _cost(self, order: Sequence[int]) -> int:
+        return total(self.space, self.start, order)
+
+    def offer(self, order: Sequence[int]) -> None:
+        """Keeps the order if it is the best so far."""
+        cost = self._cost(order)
+        if cost < self.cost:
+            self.order, self.cost = tuple(order), cost
+            self._improved()
+
+    @contextlib.contextmanager
+    def within(self, seconds: float):
+        """Makes the deadline earlier for a while."""
+        deadline = self.deadline
+        self.deadline = min(deadline, time.monotonic() + seconds)
+        yield
+        self.deadline = deadline
+
+    @property
+    def solved(self) -> bool:
+        """Whether no order is better."""
+        return self.cost <= self.lower_bound
+
+    @property
+    def finished(self) -> bool:
+        """Whether to stop."""
+        return self.solved or time.monotonic() > self.deadline
+
+
+def greedy(
+    space: AbstractSpace,
+    start: State,
+    vertices: Sequence[int],
+    preference: Callable[[int], float] = lambda vertex: -vertex,
+    slack: Callable[[], float] = lambda: 1.0,
+) -> tuple[int, ...]:
+    """The Markowitz rule: a vertex of least cost next.
+
+    Among equals one of least `preference` (the last, unless said otherwise). Costs are
+    multiplied by `slack()` whenever they are computed.
+    """
+
+    def key(vertex):
+        return space.cost(state, vertex) * slack(), preference(vertex)
+
+    state, order = start, []
+    keys = {vertex: key(vertex) for vertex in vertices}
+    while keys:
+        vertex = min(keys, key=keys.__getitem__)
+        del keys[vertex]
+        touched = *space.predecessors(state, vertex), *space.successors(state, vertex)
+        _, state = space.eliminate(state, vertex)
+        order.append(vertex)
+        keys.update((other, key(other)) for other in touched if other in keys)
+    return tuple(order)

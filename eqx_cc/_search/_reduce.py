@@ -1,0 +1,142 @@
+"""Safe reductions: what can be decided about an order before any search.
+
+Independent parts are safe under every cost model, as what a vertex costs depends on the
+vertices that it is connected with alone. The other two hold where every pair of edges
+costs the same, which is where `Bits` is used.
+
+??? cite "Reference"
+
+    M. Bentert, A. Crane, P. G. Drange, Y. Mizutani and B. D. Sullivan, *Structural
+    Optimal Jacobian Accumulation and Minimum Edge Count are NP-Complete Under Vertex
+    Elimination*, arXiv:2506.17521, 2025 (false twins).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ._space import AbstractSpace, Bits, State
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A graph after safe reductions.
+
+    `prefix`, which costs `cost`, is eliminated first, and leaves `start`. The `parts`
+    (vertices of `space`) are then independent of each other.
+    """
+
+    space: AbstractSpace
+    prefix: tuple[int, ...]
+    cost: int
+    start: State
+    parts: tuple[tuple[int, ...], ...]
+
+    def names(self, order: Iterable[int]) -> tuple[int, ...]:
+        """The vertices of the graph that vertices of the space stand for."""
+        return tuple(name for vertex in order for name in self.space.names(vertex))
+
+
+def reduce(own: AbstractSpace) -> Reduced:
+    """The safe reductions of a space."""
+    if not isinstance(own, Bits):
+        return Reduced(own, (), 0, own.start, _parts(own, own.start, own.inner))
+    prefix, cost, start = _chains(own)
+    left = tuple(v for v in own.inner if v not in set(prefix))
+    groups = _twins(own, start, left)
+    left = tuple(v for v in left if v in groups)
+    groups = {v: group for v, group in groups.items() if len(group) > 1}
+    space = Twins(own, groups) if groups else own
+    return Reduced(space, tuple(prefix), cost, start, _parts(space, start, left))
+
+
+def _chains(own: Bits) -> tuple[list[int], int, State]:
+    """Eliminates vertices of one predecessor and one successor while there are any.
+
+    Each costs one pair, which is the least that it can, and leaves every other vertex
+    with no more neighbours than it had.
+    """
+    state, prefix, cost = own.start, [], 0
+    left = set(own.inner)
+    while chains := sorted(v for v in left if own.cost(state, v) == own.unit):
+        for vertex in chains:
+            if own.cost(state, vertex) == own.unit:
+                step, state = own.eliminate(state, vertex)
+                cost += step
+                prefix.append(vertex)
+                left.remove(vertex)
+    return prefix, cost, state
+
+
+def _twins(
+    own: Bits, state: State, vertices: Iterable[int]
+) -> dict[int, tuple[int, ...]]:
+    """Vertices of the same predecessors and successors, by the first of them."""
+    groups: dict[Hashable, list[int]] = {}
+    for v in vertices:
+        key = tuple(own.predecessors(state, v)), tuple(own.successors(state, v))
+        groups.setdefault(key, []).append(v)
+    return {group[0]: tuple(group) for group in groups.values()}
+
+
+class Twins(AbstractSpace):
+    """A space in which false twins are eliminated one after the other, as one."""
+
+    def __init__(self, own: Bits, groups: dict[int, tuple[int, ...]]):
+        self._own, self._groups = own, groups
+        merged = {v for group in groups.values() for v in group[1:]}
+        self.unit, self.start = own.unit, own.start
+        self.inner = tuple(v for v in own.inner if v not in merged)
+
+    def _group(self, vertex: int) -> tuple[int, ...]:
+        return self._groups.get(vertex, (vertex,))
+
+    def names(self, vertex: int) -> tuple[int, ...]:
+        return tuple(name for v in self._group(vertex) for name in self._own.names(v))
+
+    def cost(self, state: State, vertex: int) -> int:
+        return self._own.cost(state, vertex) * len(self._group(vertex))
+
+    def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
+        cost = 0
+        for twin in self._group(vertex):
+            step, state = self._own.eliminate(state, twin)
+            cost += step
+        return cost, state
+
+    def predecessors(self, state: State, vertex: int) -> Iterable[int]:
+        return self._own.predecessors(state, vertex)
+
+    def successors(self, state: State, vertex: int) -> Iterable[int]:
+        return self._own.successors(state, vertex)
+
+    def key(self, state: State) -> Hashable:
+        return self._own.key(state)
+
+
+def _parts(
+    own: AbstractSpace, state: State, vertices: Iterable[int]
+) -> tuple[tuple[int, ...], ...]:
+    """The vertices that are connected with each other, the smallest parts first."""
+    left, parts = set(vertices), []
+    for vertex in vertices:
+        if vertex in left:
+            left.remove(vertex)
+            parts.append(tuple(sorted(_connected(own, state, vertex, left))))
+    return tuple(sorted(parts, key=len))
+
+
+def _connected(
+    own: AbstractSpace, state: State, vertex: int, left: set[int]
+) -> Iterator[int]:
+    """`vertex` and what is connected with it through `left`, which it is taken from."""
+    stack = [vertex]
+    while stack:
+        vertex = stack.pop()
+        yield vertex
+        before, after = own.predecessors(state, vertex), own.successors(state, vertex)
+        for other in (*before, *after):
+            if other in left:
+                left.remove(other)
+                stack.append(other)

@@ -1,0 +1,222 @@
+"""Graphs that are eliminated thousands of times over, as searches need it.
+
+A space numbers the vertices of a graph from zero and holds `start`, the state before
+any elimination. States are persistent: eliminating a vertex makes a new one and leaves
+the old one as it was, so that a search may keep one for every position of an order.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from .._cost import AbstractCost
+from .._graph import ComputationalGraph, SCALAR
+from .._pattern import Pattern, update
+
+
+State = Any
+
+
+class AbstractSpace(abc.ABC):
+    """What a search needs to know of a graph under a cost model."""
+
+    inner: tuple[int, ...]  # The vertices to eliminate, by their numbers here.
+    unit: int | None  # What every pair of edges costs, if it is the same.
+    start: State
+
+    @abc.abstractmethod
+    def names(self, vertex: int) -> tuple[int, ...]:
+        """The vertices of the graph that the vertex stands for."""
+
+    @abc.abstractmethod
+    def cost(self, state: State, vertex: int) -> int:
+        """What eliminating the vertex costs."""
+
+    @abc.abstractmethod
+    def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
+        """The cost, and the state that is left."""
+
+    @abc.abstractmethod
+    def predecessors(self, state: State, vertex: int) -> Iterable[int]: ...
+
+    @abc.abstractmethod
+    def successors(self, state: State, vertex: int) -> Iterable[int]: ...
+
+    @abc.abstractmethod
+    def key(self, state: State) -> Hashable:
+        """Equal for states from which everything costs the same."""
+
+
+def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
+    """The space of a graph, in bits where every pair of edges costs the same."""
+    graph = cost.view(graph)
+    if set(graph.edges.values()) <= {SCALAR}:
+        unit = cost(None, SCALAR, SCALAR)
+        if cost(SCALAR, SCALAR, SCALAR) == unit:
+            return Bits(graph, unit)
+    return Blocks(graph, cost)
+
+
+def total(own: AbstractSpace, state: State, order: Iterable[int]) -> int:
+    """What eliminating the vertices in that order costs."""
+    cost = 0
+    for vertex in order:
+        step, state = own.eliminate(state, vertex)
+        cost += step
+    return cost
+
+
+class _Numbered(AbstractSpace):
+    """The vertices of a graph that are on a path, numbered from zero."""
+
+    def __init__(self, graph: ComputationalGraph):
+        ends = {*graph.independents, *graph.dependents}
+        inner = set(graph.intermediates)
+        self._names = tuple(sorted(ends | inner))
+        self._n = len(self._names)
+        self._number = {name: i for i, name in enumerate(self._names)}
+        self.inner = tuple(self._number[name] for name in graph.intermediates)
+
+    def names(self, vertex: int) -> tuple[int, ...]:
+        return (self._names[vertex],)
+
+
+class Bits(_Numbered):
+    """Scalars with unknown coefficients: adjacency as bits of Python integers.
+
+    `state[v]` are the predecessors of `v` and `state[n + v]` its successors. Every pair
+    of edges costs `unit`, so that only the structure matters.
+    """
+
+    def __init__(self, graph: ComputationalGraph, unit: int):
+        super().__init__(graph)
+        self.unit = self._unit = unit
+        self.start = [0] * (2 * self._n)
+        for source, target in graph.edges:
+            u, v = self._number[source], self._number[target]
+            self.start[v] |= 1 << u
+            self.start[self._n + u] |= 1 << v
+
+    def cost(self, state: list[int], vertex: int) -> int:
+        pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
+        return self._unit * pairs
+
+    def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
+        # The innermost loop of every search: `_members` is written out.
+        n, others = self._n, ~(1 << vertex)
+        before, after = state[vertex], state[n + vertex]
+        state = state[:]
+        state[vertex] = state[n + vertex] = 0
+        rest = before
+        while rest:
+            u = n + rest.bit_length() - 1
+            rest ^= 1 << (u - n)
+            state[u] = (state[u] | after) & others
+        rest = after
+        while rest:
+            w = rest.bit_length() - 1
+            rest ^= 1 << w
+            state[w] = (state[w] | before) & others
+        return self._unit * before.bit_count() * after.bit_count(), state
+
+    def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
+        return _members(state[vertex])
+
+    def successors(self, state: list[int], vertex: int) -> Iterable[int]:
+        return _members(state[self._n + vertex])
+
+    def key(self, state: list[int]) -> Hashable:
+        return tuple(state)
+
+
+def _members(bits: int) -> Iterable[int]:
+    while bits:
+        vertex = bits.bit_length() - 1
+        bits ^= 1 << vertex
+        yield vertex
+
+
+class _Table(dict):
+    """`(old, left, right) -> (cost, new)` of patterns by their numbers, of which 0 is
+    no edge; entries are made when they are first asked for."""
+
+    def __init__(self, cost: AbstractCost):
+        super().__init__()
+        self._cost = cost
+        self._patterns: list[Pattern | None] = [None]
+        self._numbers: dict[Pattern, int] = {}
+
+    def number(self, pattern: Pattern) -> int:
+        if pattern not in self._numbers:
+            self._numbers[pattern] = len(self._patterns)
+            self._patterns.append(pattern)
+        return self._numbers[pattern]
+
+    def __missing__(self, key: tuple[int, int, int]) -> tuple[int, int]:
+        old, left, right = (self._patterns[i] for i in key)
+        assert left is not None and right is not None
+        new = update(old, left, right)
+        if not new.composition.products:
+            self[key] = 0, key[0]
+        else:
+            number = 0 if new.pattern.is_zero else self.number(new.pattern)
+            self[key] = self._cost(old, left, right), number
+        return self[key]
+
+
+class Blocks(_Numbered):
+    """Any patterns, under any cost model: patterns are numbers, and their products and
+    sums are looked up.
+
+    `state[v]` maps the predecessors of `v` to patterns, `state[n + v]` its successors.
+    """
+
+    def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
+        super().__init__(graph)
+        self.unit, self._table = None, _Table(cost)
+        self.start = [{} for _ in range(2 * self._n)]
+        for (source, target), block in graph.edges.items():
+            u, v = self._number[source], self._number[target]
+            self.start[v][u] = self._table.number(block)
+            self.start[self._n + u][v] = self.start[v][u]
+
+    def cost(self, state: list[dict[int, int]], vertex: int) -> int:
+        table, before, cost = self._table, state[vertex], 0
+        for w, left in state[self._n + vertex].items():
+            old = state[w]
+            for u, right in before.items():
+                cost += table[old.get(u, 0), left, right][0]
+        return cost
+
+    def eliminate(
+        self, state: list[dict[int, int]], vertex: int
+    ) -> tuple[int, list[dict[int, int]]]:
+        n, table, cost = self._n, self._table, 0
+        before, after = state[vertex], state[n + vertex]
+        state = state[:]
+        state[vertex] = state[n + vertex] = {}
+        for u in before:
+            state[n + u] = state[n + u].copy()
+            del state[n + u][vertex]
+        for w, left in after.items():
+            state[w] = into = state[w].copy()
+            del into[vertex]
+            for u, right in before.items():
+                step, new = table[into.get(u, 0), left, right]
+                cost += step
+                if new:
+                    into[u] = state[n + u][w] = new
+                elif u in into:
+                    del into[u], state[n + u][w]
+        return cost, state
+
+    def predecessors(self, state: list[dict[int, int]], vertex: int) -> Iterable[int]:
+        return state[vertex]
+
+    def successors(self, state: list[dict[int, int]], vertex: int) -> Iterable[int]:
+        return state[self._n + vertex]
+
+    def key(self, state: list[dict[int, int]]) -> Hashable:
+        return tuple(frozenset(into.items()) for into in state[: self._n])
