@@ -15,6 +15,7 @@ from ._linearise import linearise
 from ._order import Order
 from ._ordering import AbstractOrdering, check_order
 from ._plan import Plan, plan
+from ._plot import plot
 from ._transforms import check_callable, filter_inputs, flat_function
 
 
@@ -92,6 +93,14 @@ class Explanation(eqx.Module):
     def order(self) -> tuple[int, ...]:
         """The chosen order."""
         return self.plans["chosen"].order
+
+    def plot(self) -> Any:
+        """Draws the computational graph with the chosen order, and the multiplications
+        after each elimination for every order. Needs matplotlib (`eqx_cc[plot]`).
+
+        **Returns:** a `matplotlib.figure.Figure`, to show or to save.
+        """
+        return plot(self.graph, self.plans)
 
     def __str__(self) -> str:
         sections = [_summary(self.graph), _table(self.plans), _order(self)]

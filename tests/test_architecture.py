@@ -58,7 +58,8 @@ MEETING = {
     "_eliminate": "_partial _linearise",
     "_transforms": "_eliminate",
     "_jacobian": "_transforms _automatic",
-    "_explain": "_transforms _automatic",
+    "_plot": "_plan",
+    "_explain": "_transforms _automatic _plot",
     "_optimise": "_explain _progress",
     "_referees": "",
     "_report": "_referees",
@@ -67,12 +68,13 @@ MEETING = {
 HOUSE = SYMBOLIC | NUMERIC | MEETING
 
 # Structure needs the standard library alone. `AbstractOrdering` and `AbstractCost` are
-# modules of Equinox, as every class that users may derive from is. Maximum flows are
-# SciPy's.
+# modules of Equinox, as every class that users may derive from is.
 PACKAGES = dict.fromkeys(SYMBOLIC, "")
 PACKAGES |= dict.fromkeys(("_ordering", "_cost"), "equinox")
-PACKAGES |= {"_search": "equinox numpy scipy"}
+PACKAGES |= {"_search": "equinox"}
+OPTIONAL = {"_plot": "matplotlib"}
 PACKAGES |= dict.fromkeys(NUMERIC | MEETING, "equinox jax jaxtyping numpy")
+PACKAGES |= OPTIONAL
 
 MAX_LINES = 400
 
@@ -169,7 +171,8 @@ def test_dependencies_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=!~ ;\[]", d)[0] for d in project["dependencies"]}
     used = {m.split(".")[0] for m in it.chain(*IMPORTS.values())}
-    assert used - sys.stdlib_module_names - {"eqx_cc"} == declared
+    own = {"eqx_cc", *OPTIONAL.values()}
+    assert used - sys.stdlib_module_names - own == declared
 
 
 def test_versions_agree():

@@ -520,7 +520,7 @@ def test_bad_function(transform):
 )
 def test_bad_order(transform, order):
     # In these tests beartype looks at types first.
-    match = "`order` must be one of 'forward', |[Tt]ype.check"
+    match = "`order` must be one of 'auto', 'forward', |[Tt]ype.check"
     with pytest.raises((ValueError, TypeCheckError), match=match):
         transform(_never, order=order)
 

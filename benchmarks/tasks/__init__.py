@@ -1,6 +1,14 @@
 """The published benchmark functions, written from their mathematics."""
 
-from . import black_scholes, classics, minpack, networks, robot_arm, roe
+from . import (
+    black_scholes,
+    classics,
+    minpack,
+    networks,
+    random_functions,
+    robot_arm,
+    roe,
+)
 from ._task import Task as Task
 
 
@@ -11,4 +19,5 @@ TASKS: dict[str, Task] = (
     | black_scholes.TASKS
     | networks.TASKS
     | classics.TASKS
+    | random_functions.TASKS
 )

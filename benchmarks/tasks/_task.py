@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import eqx_cc
 import jax
 import jax.numpy as jnp
 
@@ -29,3 +30,23 @@ class Task:
     def args(self) -> tuple[jax.Array, ...]:
         """The point as JAX arrays of the default floating dtype."""
         return tuple(jnp.asarray(x, dtype=float) for x in self.point)
+
+    @property
+    def by_argument(self) -> Callable[[tuple[jax.Array, ...]], Any]:
+        """`fun` of the tuple of those arguments that it is differentiated by."""
+
+        def fun(chosen):
+            args = dict(enumerate(self.args)) | dict(zip(self.argnums, chosen))
+            return self.fun(*args.values())
+
+        return fun
+
+    @property
+    def inputs(self) -> tuple[jax.Array, ...]:
+        """The arguments that `fun` is differentiated by."""
+        return tuple(self.args[i] for i in self.argnums)
+
+    @property
+    def graph(self) -> eqx_cc.ComputationalGraph:
+        """The computational graph at the point."""
+        return eqx_cc.trace(self.by_argument, self.inputs).graph

@@ -15,10 +15,10 @@ from ._space import State
 _REACH = 10  # How far a vertex moves at most.
 _BLOCK = 6  # How many vertices move together at most.
 _MOVES = 500  # Moves for each vertex in the first cycle; the next have half as many
-_GROWTH = 1.5  # again, up to
+_GROWTH = 1.5  # again, up to this.
 _MOST_MOVES = 5000
 
-# The change of cost if the vertex that moves stopped here; the vertex that it moves,
+# The change of cost if the vertex that moves stopped here; the vertex that it passes,
 # the cost of that one now and the state after it (or, moving ahead, before it); the
 # cost of the one that moves.
 _Step: TypeAlias = tuple[int, int, int, State, int]

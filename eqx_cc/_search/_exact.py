@@ -19,7 +19,8 @@ from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from ._part import Part
-from ._space import State
+from ._reduce import is_chain
+from ._space import members, State
 
 
 _MOST_NODES = 200_000  # That memory can hold.
@@ -34,6 +35,7 @@ class _Node(NamedTuple):
     spent: int
     state: State
     left: frozenset[int]
+    gone: int
     order: tuple[int, ...]
 
 
@@ -45,46 +47,80 @@ def solve(part: Part) -> None:
     the same state only the cheapest is followed; and a state is not followed if even
     the bounds of what is left make it no better than what is known.
     """
-    serial, cheapest = it.count(), {}
+    serial, cheapest, left = it.count(), {}, _Left(part)
     vertices = frozenset(part.vertices)
-    open_ = [_Node(part.lower_bound, 0, next(serial), 0, part.start, vertices, ())]
+    bound = left.least(left.paid)
+    root = _Node(bound, 0, next(serial), 0, part.start, vertices, left.paid, ())
+    open_ = [root]
     while open_ and not part.finished and len(cheapest) < _MOST_NODES:
         node = heapq.heappop(open_)
-        part.lower_bound = max(part.lower_bound, min(node.bound, part.cost))
+        part.bound_below(min(node.bound, part.cost))
         if not node.left:
             part.offer(node.order)
             continue
         for vertex in _candidates(part, node):
-            new = _after(part, node, vertex, next(serial))
+            new = _after(part, left, node, vertex, next(serial))
             key = _key(part, new)
             if new.bound < part.cost and new.spent < cheapest.get(key, part.cost):
                 cheapest[key] = new.spent
                 heapq.heappush(open_, new)
     if not open_:
-        part.lower_bound = part.cost
+        part.bound_below(part.cost)
+
+
+class _Left:
+    """What is left to pay at least, by the sum of what blocks of vertices must cost.
+
+    `paid` are vertices of these blocks that were eliminated before the part is.
+    """
+
+    def __init__(self, part: Part):
+        self._part = part
+        tables = {block: part.table(block) for block in part.blocks}
+        self._tables = {v: (b, t) for b, t in tables.items() for v in members(b)}
+        own = {w for v in part.vertices for w in part.space.group(v)}
+        self.paid = sum(1 << v for v in self._tables.keys() - own)
+        self._single = [v for v in part.vertices if v not in self._tables]
+
+    def least(self, gone: int) -> int:
+        blocks = {block: table for block, table in self._tables.values()}
+        inside = sum(table[gone & block] for block, table in blocks.items())
+        return inside + sum(self._part.bounds[v] for v in self._single)
+
+    def drop(self, gone: int, vertex: int) -> int:
+        """How much less it is once the vertex is gone too."""
+        if vertex not in self._tables:
+            return self._part.bounds[vertex]
+        drop = 0
+        for v in self._part.space.group(vertex):
+            block, table = self._tables[v]
+            drop += table[gone & block] - table[gone & block | 1 << v]
+            gone |= 1 << v
+        return drop
 
 
 def _candidates(part: Part, node: _Node) -> Iterable[int]:
     """The vertices that may come next: one alone where that is known to be best."""
     for vertex in sorted(node.left):
-        if part.space.cost(node.state, vertex) == part.space.unit:
-            return (vertex,)  # One predecessor, one successor.
+        if is_chain(part.space, node.state, vertex):
+            return (vertex,)
     return sorted(node.left)
 
 
-def _after(part: Part, node: _Node, vertex: int, serial: int) -> _Node:
+def _after(part: Part, left: _Left, node: _Node, vertex: int, serial: int) -> _Node:
     cost, state = part.space.eliminate(node.state, vertex)
     return _Node(
-        node.bound + cost - part.bounds[vertex],
+        node.bound + cost - left.drop(node.gone, vertex),
         node.depth - 1,
         serial,
         node.spent + cost,
         state,
         node.left - {vertex},
+        node.gone | sum(1 << v for v in part.space.group(vertex)),
         (*node.order, vertex),
     )
 
 
 def _key(part: Part, node: _Node) -> Hashable:
-    # Where every pair costs the same, the vertices that are left tell the state.
-    return node.left if part.space.unit is not None else part.space.key(node.state)
+    # Where every pair costs the same, the vertices that are gone tell the state.
+    return node.gone if part.space.unit is not None else part.space.key(node.state)

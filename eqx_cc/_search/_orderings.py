@@ -7,6 +7,7 @@ import equinox as eqx
 from .._cost import AbstractCost, as_cost
 from ._annealing import anneal
 from ._beam import beam
+from ._blocks import find_blocks, take_blocks
 from ._exact import solve
 from ._part import greedy, Part
 from ._search import AbstractSearch
@@ -110,19 +111,23 @@ class BeamSearch(AbstractSearch):
 
 
 class Exact(AbstractSearch):
-    """Looks for the best order with a proof: dynamic programming over the sets of
-    eliminated vertices, with branch and bound, after safe reductions.
+    r"""Looks for the best order with a proof that there is none better.
 
-    Graphs of scalars come with lower bounds from minimum cuts, which alone may prove
-    that an order found by annealing is the best. If time (or memory) does not suffice,
-    the best order so far is returned, with the `lower_bound` that was reached;
-    [`eqx_cc.Order`][]'s `optimal` tells.
+    For graphs of scalars whose coefficients are not known, minimum cuts bound from
+    below what must be paid for blocks of vertices, and these bounds add up; annealing
+    over partitions into blocks makes them high. Often they prove that an order found by
+    annealing is the best. If not, then sets of eliminated vertices are searched, best
+    first, with the blocks for a bound. Any other graph is searched without.
+
+    If time (or memory) does not suffice, the best order so far is returned, with the
+    `lower_bound` that was reached; [`eqx_cc.Order`][]'s `optimal` tells.
 
     **Arguments:**
 
-    - `seconds`, `seed`: how long it may take, and the seed of the annealing that it
-        starts with.
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
     - `cost`: a cost model, or its name.
+    - `blocks`: disjoint tuples of vertices to take a lower bound from, which are its
+        certificate. They are looked for if there are none.
 
     ??? cite "References"
 
@@ -133,6 +138,10 @@ class Exact(AbstractSearch):
         Optimal Derivative Accumulation*, in Recent Advances in Algorithmic
         Differentiation, Springer, 2012.
 
+        M. Bentert, A. Crane, P. G. Drange, Y. Mizutani and B. D. Sullivan, *Structural
+        Optimal Jacobian Accumulation and Minimum Edge Count are NP-Complete Under
+        Vertex Elimination*, arXiv:2506.17521, 2025.
+
         A. Crane, A. Lyons, B. D. Sullivan et al., *A Comprehensive Evaluation of Vertex
         Elimination Algorithms for Algorithmic Differentiation*, arXiv:2605.24280, 2026.
     """
@@ -140,8 +149,14 @@ class Exact(AbstractSearch):
     seconds: float = 60.0
     seed: int = 0
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    blocks: tuple[tuple[int, ...], ...] = ()
 
     def _improve(self, part: Part) -> None:
-        with part.within(self.seconds / 10):
+        if self.blocks and part.cuts is not None:
+            take_blocks(part, map(part.cuts.numbers, self.blocks))
+        with part.within(0.2):
             anneal(part)
+        if not self.blocks and part.cuts is not None:
+            with part.within(0.5):
+                find_blocks(part)
         solve(part)

@@ -6,9 +6,11 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from ._space import AbstractSpace, State, total
+from ._bound import Cuts
+from ._reduce import Reduced
+from ._space import AbstractSpace, members, State, total
 
 
 class Part:
@@ -17,8 +19,10 @@ class Part:
     **Attributes:**
 
     - `space`, `start`: where the vertices are eliminated, and from which state.
+    - `cuts`: what lower bounds come from, if every pair of edges costs the same.
     - `vertices`: ascending, so that they are the forward order as well.
     - `bounds`: the least that the elimination of each vertex can cost.
+    - `blocks`: disjoint sets of vertices, as bits, whose bounds are known to be good.
     - `order`, `cost`: the best order that was offered.
     - `lower_bound`: the least that any order can cost.
     - `deadline`: when to stop, in seconds of `time.monotonic`.
@@ -28,19 +32,36 @@ class Part:
 
     def __init__(
         self,
-        space: AbstractSpace,
-        start: State,
+        reduced: Reduced,
         vertices: tuple[int, ...],
-        bounds: Mapping[int, int],
+        cuts: Cuts | None,
         rng: random.Random,
         improved: Callable[[], None] = lambda: None,
     ):
-        self.space, self.start, self.vertices = space, start, vertices
-        self.bounds, self.rng, self._improved = bounds, rng, improved
-        self.lower_bound = sum(bounds[v] for v in vertices)
+        self.space, self.start, self.vertices = reduced.space, reduced.start, vertices
+        self.cuts = cuts
+        self.bounds = {v: self._bound(v) for v in vertices}
+        self.lower_bound = sum(self.bounds.values())
+        self.blocks: frozenset[int] = frozenset()
+        self.rng, self._improved = rng, improved
         self.deadline = math.inf
-        first = vertices, vertices[::-1], greedy(space, start, vertices)
+        first = vertices, vertices[::-1], greedy(self.space, self.start, vertices)
         self.cost, self.order = min((self._cost(order), order) for order in first)
+
+    def _bound(self, vertex: int) -> int:
+        group = self.space.group(vertex)
+        return sum(self.cuts.cost(v, 0, 0) for v in group) if self.cuts else 0
+
+    def table(self, block: int) -> dict[int, int]:
+        """What is left to pay for a block of vertices, by the set that is gone."""
+        assert self.cuts is not None
+        return self.cuts.table(tuple(members(block)))
+
+    def bound_below(self, bound: int) -> None:
+        """Raises the lower bound to what has been proved."""
+        if bound > self.lower_bound:
+            self.lower_bound = bound
+            self._improved()
 
     def _cost(self, order: Sequence[int]) -> int:
         return total(self.space, self.start, order)
@@ -53,10 +74,10 @@ class Part:
             self._improved()
 
     @contextlib.contextmanager
-    def within(self, seconds: float):
-        """Makes the deadline earlier for a while."""
-        deadline = self.deadline
-        self.deadline = min(deadline, time.monotonic() + seconds)
+    def within(self, share: float):
+        """Leaves only a share of the time for a while."""
+        deadline, now = self.deadline, time.monotonic()
+        self.deadline = now + share * (deadline - now)
         yield
         self.deadline = deadline
 

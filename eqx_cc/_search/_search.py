@@ -15,11 +15,11 @@ from .._cost import AbstractCost
 from .._graph import ComputationalGraph
 from .._order import Order
 from .._ordering import AbstractOrdering, Forward, MinimalMarkowitz, Reverse
-from ._bound import vertex_bounds
+from ._bound import Cuts
 from ._exact import solve
 from ._part import Part
 from ._reduce import reduce
-from ._space import space, total
+from ._space import Bits, space, total
 
 
 class Progress(NamedTuple):
@@ -93,11 +93,11 @@ class _Run:
 
     def __init__(self, graph, cost: AbstractCost, seed: int, report: Report):
         self._graph, self._cost, self._report = graph, cost, report
-        self._reduced = reduce(space(graph, cost))
-        own, start = self._reduced.space, self._reduced.start
-        bounds, rng = vertex_bounds(self._reduced), random.Random(seed)
+        self._reduced = reduce(own := space(graph, cost))
+        cuts = Cuts(own) if isinstance(own, Bits) else None
+        rng = random.Random(seed)
         self._parts = [
-            Part(own, start, vertices, bounds, rng, self._improved)
+            Part(self._reduced, vertices, cuts, rng, self._improved)
             for vertices in self._reduced.parts
         ]
         self._improved()

@@ -26,6 +26,10 @@ class AbstractSpace(abc.ABC):
     unit: int | None  # What every pair of edges costs, if it is the same.
     start: State
 
+    def group(self, vertex: int) -> tuple[int, ...]:
+        """The vertices that are eliminated with it, itself among them."""
+        return (vertex,)
+
     @abc.abstractmethod
     def names(self, vertex: int) -> tuple[int, ...]:
         """The vertices of the graph that the vertex stands for."""
@@ -92,7 +96,7 @@ class Bits(_Numbered):
 
     def __init__(self, graph: ComputationalGraph, unit: int):
         super().__init__(graph)
-        self.unit = self._unit = unit
+        self.unit: int = unit
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
             u, v = self._number[source], self._number[target]
@@ -101,7 +105,7 @@ class Bits(_Numbered):
 
     def cost(self, state: list[int], vertex: int) -> int:
         pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
-        return self._unit * pairs
+        return self.unit * pairs
 
     def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
         # The innermost loop of every search: `_members` is written out.
@@ -119,19 +123,20 @@ class Bits(_Numbered):
             w = rest.bit_length() - 1
             rest ^= 1 << w
             state[w] = (state[w] | before) & others
-        return self._unit * before.bit_count() * after.bit_count(), state
+        return self.unit * before.bit_count() * after.bit_count(), state
 
     def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
-        return _members(state[vertex])
+        return members(state[vertex])
 
     def successors(self, state: list[int], vertex: int) -> Iterable[int]:
-        return _members(state[self._n + vertex])
+        return members(state[self._n + vertex])
 
     def key(self, state: list[int]) -> Hashable:
         return tuple(state)
 
 
-def _members(bits: int) -> Iterable[int]:
+def members(bits: int) -> Iterable[int]:
+    """The vertices of a set, the last first."""
     while bits:
         vertex = bits.bit_length() - 1
         bits ^= 1 << vertex

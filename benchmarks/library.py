@@ -1,0 +1,87 @@
+"""Makes the library of orders that comes with the package.
+
+    python -m benchmarks.library [--seconds 20]
+
+searches the graphs of all tasks, of the published ones and of the examples, loops and
+branches included, in 32 and in 64 bits, and writes `eqx_cc/_library.json`. An order
+that the library had already is kept if it is better.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import pathlib
+import runpy
+from collections.abc import Iterator
+
+import eqx_cc
+import jax
+from eqx_cc import Automatic, ComputationalGraph
+from eqx_cc._cache import _entry, default_cache, VERSION
+
+from .orders import GRAPHS, published_graph
+from .tasks import TASKS
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+LIBRARY = ROOT / "eqx_cc" / "_library.json"
+
+
+def _of_tasks() -> Iterator[ComputationalGraph]:
+    for bits in (32, 64):
+        jax.config.update("jax_enable_x64", bits == 64)
+        for task in TASKS.values():
+            yield task.graph
+
+
+def _of_examples() -> list[ComputationalGraph]:
+    """Every graph that an order is looked up for while the examples run."""
+    graphs, look_up = [], Automatic.__call__
+
+    def recorded(self, graph):
+        graphs.append(graph)
+        return look_up(self, graph)
+
+    Automatic.__call__ = recorded
+    try:
+        for example in sorted((ROOT / "examples").glob("*.py")):
+            with contextlib.redirect_stdout(io.StringIO()):
+                runpy.run_path(str(example), run_name="__main__")
+    finally:
+        Automatic.__call__ = look_up
+    return graphs
+
+
+def _wanted() -> dict[str, tuple[ComputationalGraph, str]]:
+    """The graphs by their keys, with the cost model to search them under."""
+    done, published = "multiplications", "published"
+    found = [(graph, done) for graph in (*_of_tasks(), *_of_examples())]
+    found += [(graph, published) for graph in _of_tasks()]
+    stored = sorted(GRAPHS.glob("*.json"))
+    found += [(published_graph(path.stem), published) for path in stored]
+    return {
+        f"{graph.fingerprint} {cost}": (graph, cost)
+        for graph, cost in found
+        if len(graph.intermediates) > 1
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=20.0)
+    seconds = parser.parse_args().seconds
+    entries = {}
+    for key, (graph, cost) in sorted(_wanted().items()):
+        order = eqx_cc.optimise(graph, seconds=seconds, cost=cost, progress=False)
+        known = default_cache().get(graph, cost)
+        assert known is not None and known.cost == order.cost
+        entries[key] = json.dumps(_entry(graph, known))
+        print(order, flush=True)
+    rows = ",\n".join(f'"{key}": {entry}' for key, entry in entries.items())
+    head = f'"version": {VERSION}, "jax": "{jax.__version__}"'
+    LIBRARY.write_text(f'{{{head}, "orders": {{\n{rows}\n}}}}\n')
+
+
+if __name__ == "__main__":
+    main()

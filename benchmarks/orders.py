@@ -1,0 +1,156 @@
+"""How many multiplications elimination orders take, and how soon they are found.
+
+    python -m benchmarks.orders [--seconds 10] [--array-seconds 60] [--seed 0]
+
+prints, for each published task, the counts of forward, reverse and greedy Markowitz, of
+the best order that reinforcement learning was published to find over 6 seeds, and of
+the one that annealing finds here: after one second, and in the end, with the second at
+which that one was found, and a proved lower bound. A second table has the
+multiplications that are really done: coefficients known to be constant are free.
+
+The first five graphs are the published ones, in `tests/graphs`. The other functions are
+written anew from their mathematics (`benchmarks/tasks`), so that their graphs are not
+quite the published ones, nor are structured blocks counted quite alike: there, compare
+the columns of one row, not with the published counts.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+from typing import NamedTuple
+
+import eqx_cc
+import jax
+from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
+from eqx_cc._search import order_cost
+
+from .tasks import TASKS
+
+
+GRAPHS = pathlib.Path(__file__).parents[1] / "tests" / "graphs"
+
+# Published: best of AlphaZero and PPO; known: the best count known before eqx_cc.
+SCALAR = {
+    "RoeFlux_1d": (320, 295),
+    "RobotArm_6DOF": (231, 221),
+    "HumanHeartDipole": (148, 148),
+    "PropaneCombustion": (88, 88),
+    "random_g": (416, 409),
+    "BlackScholes_Jacobian": (307, 297),
+}
+ARRAYS = {
+    "RoeFlux_3d": (784, 639),
+    "random_arrays": (None, None),
+    "Perceptron": (389, 388),
+    "Encoder": (4656, 4332),
+}
+
+
+# What annealing was known to find, of multiplications that are done.
+_TRUE = {
+    "RoeFlux_1d": 184,
+    "RobotArm_6DOF": 151,
+    "HumanHeartDipole": 48,
+    "PropaneCombustion": 24,
+}
+
+
+class Row(NamedTuple):
+    """The counts of one graph."""
+
+    forward: int
+    reverse: int
+    markowitz: int
+    order: eqx_cc.Order
+    after_one_second: int
+    found_at: float
+
+
+def published_graph(name: str) -> ComputationalGraph:
+    """A graph of `tests/graphs`."""
+    stored = json.loads((GRAPHS / f"{name}.json").read_text())
+    ends = stored["independents"], stored["dependents"]
+    edges = [tuple(edge) for edge in stored["edges"]]
+    return ComputationalGraph.from_edges(stored["num_vertices"], *ends, edges)
+
+
+def task_graph(name: str) -> ComputationalGraph:
+    """The published graph of a task, or else that of the function written anew."""
+    if (GRAPHS / f"{name}.json").exists():
+        return published_graph(name)
+    return TASKS[name].graph
+
+
+def measure(
+    graph: ComputationalGraph, cost: AbstractCost, seconds: float, seed: int
+) -> Row:
+    """Searches a graph, whatever a cache may know of it."""
+    started, costs = time.monotonic(), {}
+
+    def report(progress):
+        costs.setdefault(progress.cost, time.monotonic() - started)
+
+    order = Annealing(seconds=seconds, seed=seed, cost=cost).search(graph, report)
+    early = min((c for c, at in costs.items() if at <= 1.0), default=order.cost)
+    own = cost.view(graph)
+    return Row(
+        order_cost(own, eqx_cc.Forward()(own), cost),
+        order_cost(own, eqx_cc.Reverse()(own), cost),
+        order_cost(own, MinimalMarkowitz()(own), cost),
+        order,
+        early,
+        costs.get(order.cost, 0.0),
+    )
+
+
+def _cells(name: str, row: Row, published, known) -> list:
+    bound = "optimal" if row.order.optimal else f">= {row.order.lower_bound}"
+    ours = [row.after_one_second, row.order.cost, f"{row.found_at:.2f}", bound]
+    return [name, row.forward, row.reverse, row.markowitz, published, known, *ours]
+
+
+def _line(cells: list) -> str:
+    shown = ["-" if cell is None else str(cell) for cell in cells]
+    return "| " + " | ".join(shown) + " |"
+
+
+def _table(heads: list[str], rows) -> None:
+    print(_line(heads))
+    print("|" + " --- |" * len(heads))
+    for row in rows:
+        print(_line(row), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--array-seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    limits = {name: float(options.seconds) for name in SCALAR}
+    limits |= {name: float(options.array_seconds) for name in ARRAYS}
+
+    def published():
+        for name, (learned, known) in (SCALAR | ARRAYS).items():
+            graph, cost = task_graph(name), eqx_cc.Published()
+            row = measure(graph, cost, limits[name], options.seed)
+            yield _cells(name, row, learned, known)
+
+    def true():
+        for name in filter(TASKS.__contains__, SCALAR | ARRAYS):
+            graph, cost = TASKS[name].graph, eqx_cc.Multiplications()
+            row = measure(graph, cost, limits[name], options.seed)
+            yield _cells(name, row, None, _TRUE.get(name))
+
+    heads = ["task", "forward", "reverse", "Markowitz", "published RL", "known"]
+    heads += ["ours, 1 s", "ours", "found at (s)", "proved"]
+    print("Multiplications as published\n")
+    _table(heads, published())
+    print("\nMultiplications that are done (known constants are free)\n")
+    _table(heads, true())
+
+
+if __name__ == "__main__":
+    main()

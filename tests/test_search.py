@@ -1,0 +1,395 @@
+"""Searches: as good as brute force, never worse than the simple orders, and bounds that
+hold."""
+
+import functools as ft
+import itertools as it
+import json
+import pathlib
+import random
+import time
+
+import eqx_cc
+import jax.numpy as jnp
+import pytest
+from benchmarks.tasks import TASKS
+from eqx_cc import (
+    AbstractSearch,
+    Annealing,
+    BeamSearch,
+    ComputationalGraph,
+    Exact,
+    Flops,
+    Forward,
+    MinimalMarkowitz,
+    Multiplications,
+    Published,
+    RandomisedMarkowitz,
+    Reverse,
+)
+from eqx_cc._ordering import check_order
+from eqx_cc._plan import plan
+from eqx_cc._search import order_cost
+from eqx_cc._search._annealing import anneal
+from eqx_cc._search._beam import beam
+from eqx_cc._search._bound import Cuts, disjoint_paths
+from eqx_cc._search._exact import solve
+from eqx_cc._search._part import greedy, Part
+from eqx_cc._search._reduce import reduce, Reduced, Twins
+from eqx_cc._search._space import Bits, Blocks, space, total
+
+
+GRAPHS = pathlib.Path(__file__).parent / "graphs"
+
+
+def random_graph(seed: int) -> ComputationalGraph:
+    """Up to 12 vertices to eliminate, many with equal neighbours or in chains."""
+    rng = random.Random(seed)
+    inputs, inner, outputs = (rng.randint(1, n) for n in (3, 12, 3))
+    count, first = inputs + inner + outputs, inputs + inner
+    chance = rng.uniform(0.1, 0.5)
+    edges = [
+        (u, v)
+        for u, v in it.combinations(range(count), 2)
+        if v >= inputs and u < first and rng.random() < chance
+    ]
+    return ComputationalGraph.from_edges(
+        count, range(inputs), range(first, count), edges
+    )
+
+
+def published_graph(name: str) -> ComputationalGraph:
+    stored = json.loads((GRAPHS / f"{name}.json").read_text())
+    ends = stored["independents"], stored["dependents"]
+    edges = [tuple(edge) for edge in stored["edges"]]
+    return ComputationalGraph.from_edges(stored["num_vertices"], *ends, edges)
+
+
+def least_cost(graph: ComputationalGraph) -> int:
+    """By trying every order; what is left depends on the set that is gone alone."""
+
+    @ft.cache
+    def least(edges: frozenset, left: frozenset) -> int:
+        return min((first(edges, left, v) for v in left), default=0)
+
+    def first(edges, left, vertex) -> int:
+        before = [u for u, v in edges if v == vertex]
+        after = [v for u, v in edges if u == vertex]
+        kept = frozenset(edge for edge in edges if vertex not in edge)
+        new = kept | frozenset(it.product(before, after))
+        return len(before) * len(after) + least(new, left - {vertex})
+
+    return least(frozenset(graph.edges), frozenset(graph.intermediates))
+
+
+LEAST = ft.cache(lambda seed: least_cost(random_graph(seed)))
+SEEDS = range(200)
+
+
+def _parts(graph: ComputationalGraph) -> tuple[int, list[Part]]:
+    """What the prefix costs, and the parts."""
+    made, cuts = reduce(own := Bits(graph, 1)), Cuts(own)
+    parts = [Part(made, v, cuts, random.Random(0)) for v in made.parts]
+    return made.cost, parts
+
+
+def _whole(graph: ComputationalGraph) -> Part:
+    """All of a graph as one part, with nothing decided and no bound known."""
+    own = space(graph, Published())
+    made = Reduced(own, (), 0, own.start, (own.inner,))
+    return Part(made, own.inner, None, random.Random(0))
+
+
+#
+# As good as brute force
+#
+
+
+@pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "whole"])
+def test_exact_search_is_exact(reduced):
+    for seed in SEEDS:
+        graph = random_graph(seed)
+        cost, parts = _parts(graph) if reduced else (0, [_whole(graph)])
+        for part in parts:
+            solve(part)
+            assert part.solved, seed
+        assert cost + sum(part.cost for part in parts) == LEAST(seed), seed
+
+
+# These stop when they have found what brute force found, or else after a minute, which
+# is a failure: how fast the machine is does not matter.
+SEARCHES = {
+    "annealing": anneal,
+    "beam": lambda part: BeamSearch()._improve(part),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_searches_find_the_least_cost(search):
+    for seed in SEEDS:
+        part = _whole(random_graph(seed))
+        part.lower_bound = LEAST(seed)
+        part.deadline = time.monotonic() + 60.0
+        if not part.finished:
+            SEARCHES[search](part)
+        assert part.cost == LEAST(seed), seed
+        assert total(part.space, part.start, part.order) == part.cost
+
+
+def test_exact_search_with_structure():
+    """Patterns differ in size, and in the coefficients that are known."""
+
+    def fun(x, y):
+        a = jnp.sin(x) * jnp.sum(y)
+        b = jnp.cumsum(a)[1:] - y
+        return jnp.exp(b) * 2.0, jnp.sum(b * y)
+
+    graph = eqx_cc.trace(lambda xs: fun(*xs), (jnp.ones(4), jnp.ones(3))).graph
+    assert 5 <= len(graph.intermediates) <= 8
+    for cost in (Published(), Multiplications(), Flops()):
+        own = space(graph, cost)
+        orders = it.permutations(own.inner)
+        least = min(total(own, own.start, order) for order in orders)
+        order = Exact(seconds=60.0, cost=cost).search(graph)
+        assert order.optimal and order.cost == least
+
+
+#
+# Lower bounds
+#
+
+
+def test_cuts_are_lower_bounds():
+    tight = 0
+    for seed in SEEDS:
+        cost, parts = _parts(random_graph(seed))
+        bound = cost + sum(part.lower_bound for part in parts)
+        assert bound <= LEAST(seed), seed
+        tight += bound == LEAST(seed)
+    assert tight > len(SEEDS) / 5
+
+
+def test_blocks_are_lower_bounds():
+    """Of any vertices; they are never worse than single ones, and all of them together
+    are exact."""
+    for seed in SEEDS:
+        own, rng = space(random_graph(seed), Published()), random.Random(seed)
+        assert isinstance(own, Bits)
+        cuts = Cuts(own)
+        single = sum(cuts.cost(v, 0, 0) for v in own.inner)
+        shuffled = rng.sample(own.inner, len(own.inner))
+        middle = rng.randint(0, len(shuffled))
+        halves = shuffled[:middle], shuffled[middle:]
+        bound = sum(cuts.table(half)[0] for half in halves)
+        assert single <= bound <= LEAST(seed), seed
+        if len(shuffled) <= 8:
+            assert cuts.table(shuffled)[0] == LEAST(seed), seed
+
+
+def test_the_bound_of_a_vertex():
+    """Two disjoint paths lead to 4, though it has three predecessors."""
+    edges = [(0, 2), (1, 3), (0, 3), (2, 4), (3, 4), (0, 4), (4, 5), (4, 6), (5, 7)]
+    edges += [(6, 7)]
+    graph = ComputationalGraph.from_edges(8, [0, 1], [7], edges)
+    cuts = Cuts(Bits(graph, 1))
+    bounds = {v: cuts.cost(v, 0, 0) for v in range(2, 7)}
+    assert bounds == {2: 1, 3: 2, 4: 2, 5: 1, 6: 1}
+
+
+def test_disjoint_paths():
+    """The number of them, by trying every set of vertices as a cut."""
+    rng = random.Random(0)
+    for _ in range(300):
+        count, ends = rng.randint(2, 7), 0
+        adjacent = [0] * count
+        for u, v in it.combinations(range(count), 2):
+            adjacent[u] |= (rng.random() < 0.5) << v
+        for v in range(1, count):
+            ends |= (rng.random() < 0.4) << v
+        cuts = (c for c in range(0, 1 << count, 2) if _cut(adjacent, ends, c))
+        assert disjoint_paths(adjacent, 0, ends) == min(c.bit_count() for c in cuts)
+
+
+def _cut(adjacent: list[int], ends: int, cut: int) -> bool:
+    """Whether no end is left that is reached from 0."""
+    reached = 1
+    for u, near in enumerate(adjacent):
+        if reached >> u & 1 and not cut >> u & 1:
+            reached |= near
+    return not reached & ends & ~cut & ~1
+
+
+@pytest.mark.parametrize(
+    "name, cost",
+    [("RobotArm_6DOF", 221), ("HumanHeartDipole", 148), ("PropaneCombustion", 88)],
+)
+def test_published_graphs_that_are_proved_optimal(name, cost):
+    order = Annealing(seconds=60.0, cost="published").search(published_graph(name))
+    assert order.optimal
+    assert order.cost == order.lower_bound == cost
+
+
+@pytest.mark.parametrize(
+    "name, known, bound", [("RoeFlux_1d", 295, 223), ("random_g", 409, 262)]
+)
+def test_published_graphs_that_annealing_betters(name, known, bound):
+    cost, [part] = _parts(published_graph(name))
+    assert cost + part.lower_bound == bound
+    part.lower_bound = known - cost
+    part.deadline = time.monotonic() + 120.0
+    anneal(part)
+    assert cost + part.cost == known
+
+
+#
+# What a search returns
+#
+
+BUILT_IN = [Annealing, BeamSearch, Exact, RandomisedMarkowitz]
+
+
+@pytest.mark.parametrize("search", BUILT_IN, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("name", ["RoeFlux_1d", "Perceptron"])
+@pytest.mark.parametrize("cost", ["published", "multiplications", "flops", "traffic"])
+def test_never_worse_than_the_simple_orders(search, name, cost):
+    graph = TASKS[name].graph
+    order = search(seconds=0.0, cost=cost).search(graph)
+    check_order(graph, order)
+    model = eqx_cc._cost.as_cost(cost)
+    assert order.cost == order_cost(graph, order, model)
+    assert order.cost_model == cost
+    assert order.lower_bound <= order.cost
+    for simple in (Forward(), Reverse(), MinimalMarkowitz()):
+        assert order.cost <= order_cost(graph, simple(graph), model)
+
+
+@pytest.mark.parametrize("search", BUILT_IN, ids=lambda s: s.__name__)
+@pytest.mark.parametrize("edges", [[(0, 1)], [(0, 2), (2, 1)], []], ids=str)
+def test_next_to_nothing_to_do(search, edges):
+    edges = [(u, {1: 3}.get(v, v)) for u, v in edges]
+    graph = ComputationalGraph.from_edges(4, [0], [3], edges)
+    order = search(seconds=0.1).search(graph)
+    assert order == graph.intermediates
+    assert order.optimal
+
+
+def test_an_order_is_a_tuple_that_knows_its_cost():
+    graph = published_graph("HumanHeartDipole")
+    order = Annealing(cost="published").search(graph)
+    assert isinstance(order, tuple) and hash(order) == hash(tuple(order))
+    assert plan(graph, order).num_multiplications == order.cost == 148
+    assert order.seconds >= 0.0
+    assert repr(order).startswith("Order(78 vertices, 148 published, optimal, ")
+    assert eqx_cc.Given(order)(graph) == order
+
+
+def test_a_graph_is_searched_once():
+    """When tracing, that is; `search` searches anew."""
+    graph, search = published_graph("RoeFlux_1d"), Annealing(seconds=0.0, seed=7)
+    assert search(graph) is search(graph)
+    assert search.search(graph) is not search.search(graph)
+
+
+def test_ctrl_c_returns_the_best_so_far():
+    class Impatient(AbstractSearch):
+        seconds: float = 1e6
+        seed: int = 0
+        cost: eqx_cc.AbstractCost = Published()
+
+        def _improve(self, part):
+            part.deadline = time.monotonic() + 1e6
+            greedy_cost = part.cost
+            part._improved = lambda: _interrupt(part.cost < greedy_cost - 10)
+            anneal(part)
+
+    order = Impatient().search(published_graph("RoeFlux_1d"))
+    assert order.cost < 344 - 10
+    assert order.found_by.endswith("interrupted")
+
+
+def _interrupt(when: bool) -> None:
+    if when:
+        raise KeyboardInterrupt
+
+
+def test_the_same_seed_gives_the_same_moves():
+    def found(seed):
+        part = _whole(random_graph(3))
+        part.rng, part.deadline = random.Random(seed), time.monotonic() + 1e6
+        seen = []
+        part._improved = lambda: seen.append((part.cost, part.order))
+        beam(part, 4, 4)
+        return part.order, seen
+
+    assert found(1) == found(1)
+
+
+def test_reports_of_progress():
+    seen = []
+    search = Annealing(seconds=60.0, cost="published")
+    order = search.search(published_graph("PropaneCombustion"), seen.append)
+    costs = [progress.cost for progress in seen]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] == order.cost
+    assert all(progress.lower_bound <= order.cost for progress in seen)
+
+
+#
+# Spaces
+#
+
+
+def test_bits_and_blocks_agree():
+    for seed in range(40):
+        graph = random_graph(seed)
+        bits, blocks = Bits(graph, 1), Blocks(graph, Published())
+        order = random.Random(seed).sample(bits.inner, len(bits.inner))
+        steps = plan(graph, tuple(name for v in order for name in bits.names(v)))
+        states = bits.start, blocks.start
+        for vertex, step in zip(order, steps.steps, strict=True):
+            costs = [own.cost(s, vertex) for own, s in zip((bits, blocks), states)]
+            spent, states = zip(
+                *(own.eliminate(s, vertex) for own, s in zip((bits, blocks), states))
+            )
+            assert [step.num_multiplications] * 2 == costs == list(spent)
+
+
+def test_states_are_left_as_they_were():
+    graph = random_graph(5)
+    for own in (Bits(graph, 1), Blocks(graph, Published())):
+        before = own.key(own.start)
+        total(own, own.start, own.inner)
+        assert own.key(own.start) == before
+
+
+def test_cancellation():
+    """x - x: the edge is gone, and so is what it would have cost."""
+
+    def fun(x):
+        y = jnp.sin(x)
+        return jnp.exp(2.0 * y - (y + y)) * x
+
+    graph = eqx_cc.trace(fun, jnp.ones(3)).graph
+    for ordering in (Forward(), Reverse(), MinimalMarkowitz()):
+        order = ordering(graph)
+        done = plan(graph, order).num_multiplications
+        assert order_cost(graph, order, Multiplications()) == done
+
+
+def test_false_twins_are_one():
+    edges = [(0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (2, 5), (3, 4), (3, 5)]
+    edges += [(0, 4), (0, 5)]
+    graph = ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
+    made = reduce(space(graph, Published()))
+    assert isinstance(made.space, Twins)
+    assert made.names((2,)) == (2, 3)
+    assert made.space.cost(made.start, 2) == 8 == least_cost(graph)
+
+
+def test_markowitz_ties_of_a_greedy_start():
+    """The greedy order of a space is that of `MinimalMarkowitz`."""
+    for seed in range(60):
+        graph = random_graph(seed)
+        own = space(graph, Published())
+        order = greedy(own, own.start, own.inner)
+        names = tuple(name for v in order for name in own.names(v))
+        assert names == MinimalMarkowitz()(graph), seed
