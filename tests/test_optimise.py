@@ -308,7 +308,7 @@ def _mixed(x):
     """Markowitz is better than what the search of the body begins with."""
     body = lambda c, _: (_core([c[0] * c[1], jnp.arctan2(*c)]), None)  # noqa: E731
     carry, _ = lax.scan(body, x, None, length=3)
-    return _core(carry)
+    return _core([carry[0], jnp.sin(carry[1])])
 
 
 @pytest.mark.parametrize(
@@ -331,8 +331,8 @@ def test_interrupted_in_one_graph(monkeypatch, fun, count):
     monkeypatch.setattr(_search, "solve", whole)
     _search_quietly(fun, X)
     assert len(calls) == count
-    found = _cache.default_cache().get(GRAPH)
-    assert found is not None and (count == 1 or found.cost == LEAST)
+    if count == 2:
+        assert eqx_cc.Automatic()(GRAPH).cost == LEAST
 
 
 def test_interrupted_when_a_better_order_is_known(monkeypatch, folder):
