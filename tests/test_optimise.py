@@ -242,11 +242,11 @@ def test_what_is_proved_is_not_searched_again(monkeypatch):
 
 
 class Last(eqx_cc.AbstractOrdering):
-    """The dearest order there is."""
+    """The dearest of some orders."""
 
     def __call__(self, graph):
         return max(
-            it.permutations(graph.intermediates),
+            it.islice(it.permutations(graph.intermediates), 200),
             key=lambda order: order_cost(graph, order, MODEL),
         )
 
