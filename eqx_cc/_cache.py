@@ -8,8 +8,9 @@ import hashlib
 import json
 import os
 import re
+import secrets
+import stat
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib import resources
@@ -19,13 +20,18 @@ from typing import Any
 from ._cost import AbstractCost, as_cost
 from ._graph import ComputationalGraph
 from ._order import Order
+from ._ordering import check_order
 from ._search import order_cost
 
 
 VERSION = 1  # Of what is stored. Other versions lie in other folders.
 
 _MOST_BYTES = 1 << 22
-_NAME = re.compile(r"([0-9]{1,18})\.json")
+_LONGEST = 200  # Characters that say how an order was found.
+_NAME = re.compile(r"([0-9]+)-([0-9]+)\.json")
+
+# The cost of an order, and how far it is above the lower bound: lower for a better one.
+_Rank = tuple[int, int]
 
 
 class OrderCache:
@@ -38,7 +44,7 @@ class OrderCache:
 
     Whatever is read is checked, and its cost is computed anew: a stale, damaged or
     hostile file can cost speed, but cannot change a Jacobian. It is reported once, and
-    removed. (What it says of the lower bound is believed.)
+    removed. (A lower bound that is not above the cost is believed.)
 
     **Arguments:**
 
@@ -53,9 +59,9 @@ class OrderCache:
         ```
     """
 
-    # The layout is `<folder>/v1/<key>/<cost>.json`, each file written under another
-    # name and then renamed. As the cost is in the name, no process can put a worse
-    # order in the place of a better one, and none needs a lock.
+    # The layout is `<folder>/v1/<key>/<cost>-<cost above the lower bound>.json`, each
+    # file written under another name and then renamed. As the rank is in the name, no
+    # process can put a worse order in the place of a better one, and none needs a lock.
 
     def __init__(self, folder: str | os.PathLike[str] | None = None):
         self.folder = None if folder is None else Path(folder).expanduser()
@@ -76,25 +82,42 @@ class OrderCache:
         cost = as_cost(cost)
         key = graph.fingerprint, cost.name
         if key in self._memory:
-            return _restored(graph, cost, self._memory[key])
+            with contextlib.suppress(ValueError):  # Another model of the same name.
+                return _restored(graph, cost, self._memory[key])
         found = [*self._stored(graph, cost), *_in_library(graph, cost)]
         if not found:
             return None
-        best = min(found, key=lambda order: order.cost)
+        best = min(found, key=_rank)
         self._memory[key] = _entry(graph, best)
         return best
 
-    def put(self, graph: ComputationalGraph, order: Order) -> None:
+    def put(
+        self,
+        graph: ComputationalGraph,
+        order: Order,
+        cost: AbstractCost | None = None,
+    ) -> None:
         """Stores an order, unless a better one is known.
 
         **Arguments:**
 
         - `graph`: a [`eqx_cc.ComputationalGraph`][].
-        - `order`: an [`eqx_cc.Order`][] of its intermediates.
+        - `order`: an [`eqx_cc.Order`][] of its intermediates. Raises a `ValueError` if
+            it does not cost there what it says.
+        - `cost`: the cost model of the order, if it is not one of those with a name.
         """
-        known = self.get(graph, order.cost_model)
+        cost = as_cost(order.cost_model if cost is None else cost)
+        check_order(graph, order)
+        try:
+            order = _restored(graph, cost, _entry(graph, order))
+        except ValueError as error:
+            raise ValueError(
+                "`order` must say of itself what is true of it under the cost model "
+                f"{cost.name}; got {order!r}: {error}."
+            ) from error
+        known = self.get(graph, cost)
         if known is None or _rank(order) < _rank(known):
-            self._memory[graph.fingerprint, order.cost_model] = _entry(graph, order)
+            self._memory[graph.fingerprint, cost.name] = _entry(graph, order)
             self._store(graph, order)
 
     #
@@ -108,51 +131,61 @@ class OrderCache:
         return self.folder / f"v{VERSION}" / key
 
     def _stored(self, graph: ComputationalGraph, cost: AbstractCost) -> Iterator[Order]:
-        """The cheapest order of the folder that is what it claims to be."""
+        """The best order of the folder that is what it claims to be."""
         place = self._place(graph, cost.name)
         for claimed, path in self._files(place):
             try:
                 order = _restored(graph, cost, _read(path))
-                if order.cost != claimed:
-                    raise ValueError(f"it costs {order.cost}")
+                if _rank(order) != claimed:
+                    raise ValueError("its name is not its own")
             except FileNotFoundError:  # Another process had a better one.
                 continue
-            except (OSError, ValueError, RecursionError) as error:
-                self._report(path, f"holds no order of this graph ({error}): removed")
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            except OSError as error:  # It may well be sound: it stays.
+                self._report(path, f"cannot be read ({error})")
+            except (ValueError, RecursionError) as error:
+                self._discard(path, f"holds no order of this graph ({error})")
             else:
                 yield order
                 return
 
-    def _files(self, place: Path | None) -> list[tuple[int, Path]]:
-        """The files of a folder by the costs that they claim, the lowest first."""
+    def _files(self, place: Path | None) -> list[tuple[_Rank, Path]]:
+        """The files of a folder by the ranks that they claim, the best first."""
         if place is None:
             return []
         try:
+            if not stat.S_ISDIR(place.lstat().st_mode):
+                self._discard(place, "is no folder")
+                return []
             entries = list(os.scandir(place))
         except FileNotFoundError:
             return []
         except OSError as error:
-            self._report(place, f"cannot be read ({error})")
+            self._report(self.folder, f"cannot be read ({error})")
             return []
         matches = [(_NAME.fullmatch(entry.name), Path(entry.path)) for entry in entries]
-        return sorted((int(m[1]), path) for m, path in matches if m)
+        return sorted(((int(m[1]), int(m[2])), path) for m, path in matches if m)
 
     def _store(self, graph: ComputationalGraph, order: Order) -> None:
         place = self._place(graph, order.cost_model)
         if place is None:
             return
+        rank = _rank(order)
         try:
             place.mkdir(parents=True, exist_ok=True)
-            _write(place / f"{order.cost}.json", _entry(graph, order))
+            _write(place / f"{rank[0]}-{rank[1]}.json", _entry(graph, order))
         except OSError as error:
             self._report(self.folder, f"cannot be written ({error})")
             return
-        for cost, path in self._files(place):
-            if cost > order.cost:
+        for other, path in self._files(place):
+            if other > rank:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+    def _discard(self, path: Path, what: str) -> None:
+        for remove in (path.unlink, path.rmdir):  # Never a folder that holds something.
+            with contextlib.suppress(OSError):
+                remove()
+        self._report(path, what)
 
     def _report(self, path: Path | None, what: str) -> None:
         if str(path) not in self._reported:
@@ -160,9 +193,8 @@ class OrderCache:
             warnings.warn(f"The order cache: {path} {what}.", stacklevel=2)
 
 
-def _rank(order: Order) -> tuple[int, int]:
-    """Lower for a better order: cheaper, or as cheap with more proved."""
-    return order.cost, -order.lower_bound
+def _rank(order: Order) -> _Rank:
+    return order.cost, order.cost - order.lower_bound
 
 
 #
@@ -176,8 +208,8 @@ def _entry(graph: ComputationalGraph, order: Order) -> dict[str, Any]:
     return {
         "version": VERSION,
         "cost_model": order.cost_model,
-        "cost": order.cost,
-        "lower_bound": order.lower_bound,
+        "cost": int(order.cost),  # That of a user's model may be of NumPy.
+        "lower_bound": int(order.lower_bound),
         "seconds": order.seconds,
         "found_by": order.found_by,
         "order": [rank[vertex] for vertex in order],
@@ -188,47 +220,58 @@ def _restored(graph: ComputationalGraph, cost: AbstractCost, entry: Any) -> Orde
     """The order of an entry; raises a `ValueError` if it has none of this graph."""
     vertices = graph.intermediates
     try:
-        ranks, found_by = entry["order"], str(entry["found_by"])
-        bound, seconds = int(entry["lower_bound"]), float(entry["seconds"])
-        if [type(i) for i in ranks] != [int] * len(ranks):
-            raise ValueError("vertices that are no numbers")
-        if sorted(ranks) != list(range(len(vertices))):
-            raise ValueError("no permutation of the vertices")
+        ranks, found_by = entry["order"], entry["found_by"]
+        claimed, bound = entry["cost"], entry["lower_bound"]
+        seconds = entry["seconds"]
     except (KeyError, TypeError) as error:
         raise ValueError("no order") from error
+    # The exact types: `True` is an integer, too.
+    _require(type(ranks) is list, "no list of vertices")
+    _require({type(i) for i in ranks} <= {int}, "vertices that are no numbers")
+    _require(sorted(ranks) == list(range(len(vertices))), "no permutation")
+    _require(type(found_by) is str and len(found_by) <= _LONGEST, "no origin")
+    _require(found_by.isprintable(), "an origin that cannot be printed")
+    _require(type(seconds) in (int, float), "no time")
+    _require(0 <= seconds <= sys.float_info.max, "no time")  # Nor is NaN one.
+    _require(type(claimed) is type(bound) is int, "no cost")
     order = tuple(vertices[i] for i in ranks)
     true = order_cost(graph, order, cost)
+    _require(claimed == true, f"it costs {true}")
+    _require(0 <= bound <= true, f"it costs {true}, and its lower bound is not so")
     return Order(
         order,
-        cost=true,
+        cost=claimed,
         cost_model=cost.name,
         found_by=found_by,
-        lower_bound=min(bound, true),
-        seconds=seconds,
+        lower_bound=bound,
+        seconds=float(seconds),
     )
+
+
+def _require(truth: bool, what: str) -> None:
+    if not truth:
+        raise ValueError(what)
 
 
 def _read(path: Path) -> Any:
     # Neither a link nor a pipe, of which reading might never end.
-    if path.is_symlink() or not path.is_file():
-        if not path.exists():
-            raise FileNotFoundError(path)
-        raise ValueError("not a file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError("too long")
+    status = path.lstat()
+    _require(stat.S_ISREG(status.st_mode), "not a file")
+    _require(status.st_size <= _MOST_BYTES, "too long")
     return json.loads(path.read_bytes())
 
 
 def _write(path: Path, entry: dict[str, Any]) -> None:
     """All of the file or none of it, however many processes write it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
+        # Not `tempfile`, whose files nobody else may read: a group may share a folder.
+        with open(part, "x", encoding="ascii") as file:
             json.dump(entry, file)
-        os.replace(name, path)
+        os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            part.unlink()
         raise
 
 
@@ -259,8 +302,10 @@ def default_cache() -> OrderCache:
     memory alone if that is empty or `off`. If it is not set, then it is `eqx_cc` in the
     user's folder for caches.
     """
-    folder = os.environ.get("EQX_CC_CACHE", _user_folder())
-    return _cache_in(None if folder.lower() in ("", "off") else folder)
+    folder = os.path.expanduser(os.environ.get("EQX_CC_CACHE", _user_folder()))
+    # A user without a home has no folder either.
+    off = folder.lower() in ("", "off") or folder.startswith("~")
+    return _cache_in(None if off else folder)
 
 
 @ft.cache
@@ -275,6 +320,4 @@ def _user_folder() -> str:
         folder = "~/Library/Caches"
     else:
         folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = os.path.expanduser(folder)
-    # A user without a home has no folder either.
-    return "off" if folder.startswith("~") else os.path.join(folder, "eqx_cc")
+    return os.path.join(folder, "eqx_cc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import numbers
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,8 @@ from ._graph import ComputationalGraph
 from ._order import Order
 from ._ordering import AbstractOrdering, checked_order
 from ._progress import progress_bar
-from ._search import AbstractSearch, Annealing, order_cost, Report
+from ._search import AbstractSearch, Annealing, baseline, order_cost, Report
+from ._transforms import check_callable
 
 
 def optimise(
@@ -42,7 +44,8 @@ def optimise(
 
     - `fun`, `*args`, `**kwargs`: a function and its arguments, as for
         [`eqx_cc.trace`][]; or an [`eqx_cc.ComputationalGraph`][] alone.
-    - `seconds`: how long to search; as the ordering says if left out.
+    - `seconds`: how long to search; as the ordering says if left out. `math.inf` is
+        until Ctrl-C, or until no order can be better.
     - `ordering`: what to search with: [`eqx_cc.Annealing`][] if left out. Any
         [`eqx_cc.AbstractOrdering`][] will do.
     - `cost`: the cost model or its name; `"multiplications"`, which is what
@@ -63,6 +66,11 @@ def optimise(
     """
     if isinstance(fun, ComputationalGraph) and (args or kwargs):
         raise TypeError("`optimise` of a graph takes no arguments of a function.")
+    if not isinstance(fun, ComputationalGraph) and not args:
+        check_callable(fun)
+        raise TypeError("`optimise` of a function needs its arguments as well.")
+    _check_ordering(ordering)
+    seconds = None if seconds is None else _as_seconds(seconds)
     ordering, model = _configured(ordering, seconds, cost)
     cache = default_cache() if cache is None else cache
 
@@ -94,7 +102,26 @@ def _configured(
         ordering = replace(ordering, seconds=seconds)
     if cost is not None:
         ordering = replace(ordering, cost=as_cost(cost))
+    _as_seconds(ordering.seconds)
     return ordering, ordering.cost
+
+
+def _check_ordering(ordering: Any) -> None:
+    if ordering is not None and not isinstance(ordering, AbstractOrdering):
+        raise ValueError(
+            "`ordering` must be an `eqx_cc.AbstractOrdering`, such as "
+            f"`eqx_cc.Exact()`; got {ordering!r}."
+        )
+
+
+def _as_seconds(seconds: Any) -> float:
+    if isinstance(seconds, numbers.Real) and float(seconds) >= 0:
+        return float(seconds)
+    # No moment is later than NaN: a search would never end.
+    raise ValueError(
+        f"`seconds` must be a number that is not negative; got {seconds!r}. With "
+        "`math.inf` a search goes on until Ctrl-C."
+    )
 
 
 def _shares(graphs: list[ComputationalGraph]) -> dict[ComputationalGraph, float]:
@@ -140,29 +167,39 @@ class _Searcher:
         if known is not None and (known.optimal or self._interrupted):
             return known
         found = self._search(graph)
-        self._cache.put(graph, found)
-        return found if known is None else min(found, known, key=lambda o: o.cost)
+        self._cache.put(graph, found, self._model)
+        if known is None:
+            return found
+        return min(found, known, key=lambda order: (order.cost, -order.lower_bound))
 
     def _search(self, graph: ComputationalGraph) -> Order:
         if not isinstance(self._ordering, AbstractSearch):
             return self._asked(graph)
-        share = 0.0 if self._interrupted else self._shares.get(graph, 0.1)
-        search = replace(self._ordering, seconds=self._ordering.seconds * share)
-        found = search.search(graph, self._report)
-        self._interrupted |= found.found_by.endswith("interrupted")
+        if self._interrupted:
+            return baseline(graph, self._model)
+        seconds = self._ordering.seconds * self._shares.get(graph, 0.1)
+        try:
+            search = replace(self._ordering, seconds=seconds)
+            found = search.search(graph, self._report)
+        except KeyboardInterrupt:  # While it was getting ready.
+            self._interrupted = True
+            return baseline(graph, self._model)
+        self._interrupted = found.found_by.endswith("interrupted")
         return found
 
     def _asked(self, graph: ComputationalGraph) -> Order:
-        """The order of an ordering that does not search."""
+        """The order of an ordering that does not search, or one that is better and
+        takes no search either, as what is stored is what is used from now on."""
         started = time.monotonic()
         vertices = checked_order(graph, self._ordering)
-        return Order(
+        asked = Order(
             vertices,
             cost=order_cost(graph, vertices, self._model),
             cost_model=self._model.name,
             found_by=type(self._ordering).__name__,
             seconds=time.monotonic() - started,
         )
+        return min(asked, baseline(graph, self._model), key=lambda order: order.cost)
 
 
 class _Searching(AbstractOrdering):

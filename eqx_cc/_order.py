@@ -43,6 +43,9 @@ class Order(tuple[int, ...]):
         self.found_by = found_by
         return self
 
+    def __getnewargs_ex__(self):  # So that it can be copied and pickled.
+        return (tuple(self),), dict(vars(self))
+
     @property
     def optimal(self) -> bool:
         """Whether it is proved that no order of this graph costs less."""

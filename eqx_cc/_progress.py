@@ -48,11 +48,17 @@ class _Bar:
         full = round(_WIDTH * min(gone / self._seconds, 1.0)) if self._seconds else 0
         bar = "#" * full + "-" * (_WIDTH - full)
         # The end of the line is cleared, as a shorter one may follow a longer one.
-        sys.stderr.write(f"\r{self._what} [{bar}] {gone:.1f} s  {self._latest}\x1b[K")
-        sys.stderr.flush()
+        self._write(f"\r{self._what} [{bar}] {gone:.1f} s  {self._latest}\x1b[K")
 
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
         self._draw()
-        sys.stderr.write("\n")
+        self._write("\n")
+
+    def _write(self, text: str) -> None:
+        # No search is lost for want of somebody to show it to. `sys.stderr` is `None`
+        # where there is no console.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
