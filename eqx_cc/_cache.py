@@ -290,9 +290,7 @@ def _in_library(graph: ComputationalGraph, cost: AbstractCost) -> Iterator[Order
     entry = _library().get(f"{graph.fingerprint} {cost.name}")
     if entry is not None:
         with contextlib.suppress(ValueError):
-            order = _restored(graph, cost, entry)
-            order.found_by += " (library of the package)"
-            yield order
+            yield _restored(graph, cost, entry)
 
 
 def default_cache() -> OrderCache:

@@ -596,7 +596,7 @@ def test_an_order_of_the_library(tmp_path, monkeypatch):
     _ship(monkeypatch, _ENTRY)
     cache = OrderCache(tmp_path)
     found = _get(cache)
-    assert found == GOOD and found.found_by == "test (library of the package)"
+    assert found == GOOD and found.found_by == "test"
     cache.put(GRAPH, WORST)
     assert cache.get(GRAPH) == GOOD and not list(tmp_path.iterdir())
     cache.put(GRAPH, BEST)

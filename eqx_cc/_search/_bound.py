@@ -133,7 +133,9 @@ def _augmenting(
         here = stack.pop()
         v, leaving = here
         if leaving:
-            places: list[Place] = [(w, False) for w in members(adjacent[v]) if came.get(w) != v]
+            places: list[Place] = [
+                (w, False) for w in members(adjacent[v]) if came.get(w) != v
+            ]
             places += [(v, False)] if v in came else []
         elif v in came:
             places = [(came[v], True)]

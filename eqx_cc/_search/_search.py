@@ -75,12 +75,14 @@ class AbstractSearch(AbstractOrdering):
         **Returns:** an [`eqx_cc.Order`][].
         """
         started, found_by = time.monotonic(), f"{type(self).__name__}, seed {self.seed}"
-        run = _Run(graph, self.cost, self.seed, report)
+        run, interrupted = _Run(graph, self.cost, self.seed, report), ""
         try:
             run.improve(self._improve, started + self.seconds)
         except KeyboardInterrupt:
-            found_by += ", interrupted"
-        return run.order(found_by, time.monotonic() - started)
+            interrupted = ", interrupted"
+        order = run.order(found_by, time.monotonic() - started)
+        order.found_by += interrupted
+        return order
 
 
 @lru_cache(maxsize=1024)
