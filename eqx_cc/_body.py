@@ -9,8 +9,9 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 
+from ._arrays import Values
 from ._combine import cover
-from ._numeric import run_sum, run_update, Values
+from ._numeric import run_sum, run_update
 from ._pattern import Pattern, update
 from ._program import evaluate, flatten, Program
 from ._rules.dense import struct

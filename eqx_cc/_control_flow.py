@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ._arrays import Values
 from ._body import Body, covered, covering, Differentiate
-from ._numeric import Values
 from ._pattern import Pattern
 from ._program import Equation
 from ._rules.dense import is_complex

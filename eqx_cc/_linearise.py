@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._accumulate import accumulate
+from ._arrays import Values
 from ._body import Block
 from ._builder import GraphBuilder
 from ._control_flow import control_flow
 from ._graph import ComputationalGraph
-from ._numeric import Values
 from ._ordering import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from ._pass import pull, push, transposes
 from ._plan import plan

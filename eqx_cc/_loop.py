@@ -14,9 +14,9 @@ import numpy as np
 from jax import lax
 
 from ._affine import single
+from ._arrays import as_numbers, Masked, take
 from ._body import Block, Body, covering, Ends
 from ._combine import dense
-from ._numeric import as_numbers, Masked, take
 from ._pattern import Pattern
 from ._term import normalise, Take, Term
 

@@ -13,8 +13,9 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
+from ._arrays import as_numbers, scaled, Values
 from ._combine import densify
-from ._numeric import as_numbers, run_sum, scaled, Values
+from ._numeric import run_sum
 from ._pattern import Pattern
 from ._term import Term
 

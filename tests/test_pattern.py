@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from eqx_cc import Partial, Pattern
 from eqx_cc._affine import Affine, single
+from eqx_cc._arrays import as_numbers, Masked, take
 from eqx_cc._combine import densify
-from eqx_cc._numeric import as_numbers, Masked, run_sum, run_update, take
+from eqx_cc._numeric import run_sum, run_update
 from eqx_cc._pattern import add, compose, dense_pattern, identity, pattern, update
 from eqx_cc._term import normalise, Term
 

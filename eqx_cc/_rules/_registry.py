@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._affine import Affine, single
-from .._numeric import take, Values
+from .._arrays import take, Values
 from .._pattern import Pattern
 from .._term import normalise, Scalar, Term
 
