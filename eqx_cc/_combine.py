@@ -278,7 +278,7 @@ def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
     ranges = [_range(term, form) for term, form in zip(terms, along)]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     constant = all(
-        r == (low, high) and _lacks(term, form, tied)
+        r == (low, high) and _skips_none(term, form) and _lacks(term, form, tied)
         for term, form, r in zip(terms, along, ranges)
     )
     moved = {
@@ -298,6 +298,16 @@ def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Affine | None:
             return None
         forms.add(_divided(form, offset, stride))
     return forms.pop() if len(forms) == 1 else None
+
+
+def _skips_none(term: Term, form: Affine) -> bool:
+    """Whether the form reaches every position of its range."""
+    reach = 0
+    for index, stride in sorted(form.strides, key=lambda pair: abs(pair[1])):
+        if abs(stride) > reach + 1:
+            return False
+        reach += abs(stride) * (term.sizes[index] - 1)
+    return True
 
 
 def _lacks(term: Term, form: Affine, tied: tuple[int, ...]) -> bool:

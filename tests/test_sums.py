@@ -1,0 +1,29 @@
+"""Programs in which blocks of different structure add up."""
+
+import jax.numpy as jnp
+import pytest
+from helpers import assert_jacobian_close
+from jax import lax
+
+
+def _spread(x):
+    """`x` on every other of three elements."""
+    return lax.pad(jnp.broadcast_to(x, (2,)), jnp.zeros(()), [(0, 0, 1)])
+
+
+def _constant(x):
+    return jnp.broadcast_to(jnp.sin(x), (3,))
+
+
+SUMS = {
+    "known, then valued": lambda x: _spread(x) + _constant(x),
+    "valued, then known": lambda x: _constant(x) - _spread(x),
+    "of an intermediate": lambda x: _constant(jnp.sin(x)) + _spread(jnp.sin(x)),
+    "scaled": lambda x: 2 * _spread(x) + _constant(x),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_constant_on_some_elements_is_not_one_on_all(name):
+    orders = "markowitz", "forward", "reverse"
+    assert_jacobian_close(SUMS[name], jnp.array(0.7), orders)
