@@ -33,6 +33,13 @@ def as_numbers(value, dtype: np.dtype):
     return lax.convert_element_type(value, dtype) if value.dtype == bool else value
 
 
+def of_type(value, dtype: np.dtype):
+    """Numbers of a type; a mask as it is."""
+    if isinstance(value, Masked):
+        return value._replace(number=of_type(value.number, dtype))
+    return value if value.dtype == bool else lax.convert_element_type(value, dtype)
+
+
 def on_numbers(function: Callable, value):
     """Applies a function that maps zero to zero."""
     if isinstance(value, Masked):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
 
-from ._arrays import as_numbers, common, scaled, Values
+from ._arrays import as_numbers, common, Masked, scaled, Values
 from ._combine import Embedding, Group, Sum
 from ._multiply import multiplied
 from ._pattern import Composition, Update
-from ._term import Scalar
+from ._term import Kind, Scalar
 
 
 def run_update(
@@ -46,12 +47,44 @@ def run_sum(recipe: Sum, values: Values, dtype: np.dtype) -> Values:
 def _group(group: Group, values: Values, dtype: np.dtype) -> Any:
     if group.target.value is None:
         return None
-    if not group.members:
-        return lax.full(group.target.value_shape, 0, dtype)
-    (first, scale, embedding), *rest = group.members
-    if not rest and embedding is None and scale == 1:
-        value = values[first]
-        return as_numbers(value, dtype) if group.target.kind == "value" else value
+    kind = group.target.kind
+    if len(group.members) == 1:
+        ((first, scale, embedding),) = group.members
+        if embedding is None and scale == 1 and kind == "value":
+            return as_numbers(values[first], dtype)
+        if embedding is None and scale == 1 and _is_of(kind, values[first]):
+            return values[first]
+    if kind == "value":
+        return _added(group, values, dtype)
+    mask = _marks(group, values)
+    return Masked(mask, _added(group, values, dtype)) if kind == "masked" else mask
+
+
+def _is_of(kind: Kind, value: Any) -> bool:
+    if kind == "masked" or isinstance(value, Masked):
+        return kind == "masked" and isinstance(value, Masked)
+    return value.dtype == bool
+
+
+def _marks(group: Group, values: Values) -> jax.Array:
+    """Which entries of a sum have a term."""
+    marks = tuple(
+        None if value is None else as_numbers(_mask_of(value), np.dtype(np.int32))
+        for value in values
+    )
+    members = tuple((i, 1, embedding) for i, _, embedding in group.members)
+    count = _added(replace(group, members=members), marks, np.dtype(np.int32))
+    return lax.gt(count, lax.full_like(count, 0))
+
+
+def _mask_of(value: Any) -> Any:
+    if isinstance(value, Masked):
+        return value.mask
+    return value if value.dtype == bool else lax.full(value.shape, True)
+
+
+def _added(group: Group, values: Values, dtype: np.dtype) -> Any:
+    """The numbers of a sum."""
     total, scattered = None, []
     for index, scale, embedding in group.members:
         value = _valued(values[index], dtype)
@@ -63,6 +96,8 @@ def _group(group: Group, values: Values, dtype: np.dtype) -> Any:
                 value, scale = scaled(value, scale), 1
             value = _window(embedding, value)
         total = _accumulated(total, value, scale)
+    if total is None and not scattered:
+        return lax.full(group.target.value_shape, 0, dtype)
     if scattered:
         return _scatter(group.target.value_shape, total, scattered)
     return total

@@ -153,6 +153,7 @@ class BlockBuilder:
         value: Sequence[int] | None = None,
         read: Callable[[Arrays], Any] | None = None,
         mask: bool = False,
+        selection: bool = False,
         conj: bool = False,
     ) -> BlockBuilder:
         """Adds a term.
@@ -165,6 +166,8 @@ class BlockBuilder:
         - `value`, `read`: the indices that the value's axes run over, and the value, of
             the operands' arrays. Without them it is one.
         - `mask`: whether the value is boolean, choosing between `scale` and zero.
+        - `selection`: whether it is a mask that has at most one element of the operand
+            for each of the result.
         - `conj`: whether the term acts on the conjugate of a complex operand.
 
         **Returns:** itself.
@@ -173,7 +176,7 @@ class BlockBuilder:
         if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
             return self
         if scale != 0:
-            kind = "mask" if mask else "value"
+            kind = "selection" if selection else "mask" if mask else "value"
             raw = Term(tuple(out), tuple(inp), (), indices, scale, kind, conj)
             term, recipe = normalise(raw, dict(sizes))
             self.terms.append(term)

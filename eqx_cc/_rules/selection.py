@@ -88,6 +88,8 @@ def _scatter_blocks(operands, results, params, adds: bool):
         shape = BlockBuilder(operands, 2, results[0])
         for term in _terms(selection, operands[1].indices, operand=1):
             term["out"], term["inp"] = term["inp"], term["out"]
+            if "selection" in term and not params["unique_indices"]:
+                term["mask"] = term.pop("selection")
             shape.term(**term)
         blocks.append(shape.block())
     return blocks
@@ -237,7 +239,7 @@ def _masked(selection: Selection, operand: int) -> dict:
     def mask(arrays):
         return _basis_read(selection, arrays[operand], indexed_axes, whole, tied)
 
-    return dict(out=out, inp=inp, sizes=sizes, value=value, read=mask, mask=True)
+    return dict(out=out, inp=inp, sizes=sizes, value=value, read=mask, selection=True)
 
 
 def _batch_position(numbers: lax.GatherDimensionNumbers, axis: int) -> int:
