@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax import lax
 
+from ._affine import Affine
 from ._arrays import as_numbers, common, Masked, scaled, Values
 from ._combine import Embedding, Group, Sum
 from ._multiply import multiplied
@@ -119,22 +120,44 @@ def _valued(value, dtype: np.dtype):
 
 
 def _is_window(embedding: Embedding) -> bool:
-    """Whether no index of the source runs along two axes of the target."""
+    """Whether no index of the source runs along two axes of the target, and those that
+    share one run along it as a flattened array does."""
     indices = [i for form in embedding.forms for i in form.indices]
-    single = all(len(form.strides) <= 1 for form in embedding.forms)
-    return single and len(set(indices)) == len(indices)
+    if len(set(indices)) < len(indices):
+        return False
+    return all(
+        len(form.strides) <= 1 or _flattens(form, embedding.sizes)
+        for form in embedding.forms
+    )
+
+
+def _row_major(form: Affine) -> list[tuple[int, int]]:
+    return sorted(form.strides, key=lambda pair: -pair[1])
+
+
+def _flattens(form: Affine, sizes: tuple[int, ...]) -> bool:
+    expected = 1
+    for index, stride in reversed(_row_major(form)):
+        if stride != expected:
+            return False
+        expected *= sizes[index]
+    return True
 
 
 def _axes(embedding: Embedding, value) -> jax.Array:
     """A value with one axis for each of the target, of the source's sizes or 1."""
-    where = {i: a for a, form in enumerate(embedding.forms) for i in form.indices}
-    shape = [1] * len(embedding.forms)
-    for form, axis in ((form, a) for a, form in enumerate(embedding.forms)):
-        for index in form.indices:
-            shape[axis] = embedding.sizes[index]
-    own = embedding.value if value.ndim else ()
-    axes = tuple(where[index] for index in own or ())
-    return lax.broadcast_in_dim(value, shape, axes)
+    order = [i for form in embedding.forms for i, _ in _row_major(form)]
+    sizes = [embedding.sizes[i] for i in order]
+    own = embedding.value or () if value.ndim else ()
+    where = [order.index(i) for i in own]
+    by_axis = sorted(range(len(where)), key=where.__getitem__)
+    if by_axis != list(range(len(where))):
+        value, where = lax.transpose(value, by_axis), sorted(where)
+    value = lax.broadcast_in_dim(value, sizes, where)
+    shape = [
+        math.prod(embedding.sizes[i] for i in form.indices) for form in embedding.forms
+    ]
+    return lax.reshape(value, shape) if shape != sizes else value
 
 
 def _window(embedding: Embedding, value) -> jax.Array:
@@ -142,7 +165,7 @@ def _window(embedding: Embedding, value) -> jax.Array:
     padding, flipped = [], []
     for axis, (form, size) in enumerate(zip(embedding.forms, embedding.shape)):
         low, high = form.range(embedding.sizes.__getitem__)
-        stride = form.strides[0][1] if form.strides else 1
+        stride = form.strides[0][1] if len(form.strides) == 1 else 1
         padding.append((low, size - 1 - high, abs(stride) - 1))
         if stride < 0:
             flipped.append(axis)
@@ -161,7 +184,7 @@ def _scatter(shape: tuple[int, ...], total, scattered) -> jax.Array:
         values = [common(value, values[0])[0] for value in values]
     values = lax.concatenate(values, 0) if len(values) > 1 else values[0]
     where = np.concatenate([positions for positions, _ in flat])
-    unique = len(np.unique(where)) == len(where)
+    unique = _are_distinct(where, math.prod(shape))
     if total is None:
         total = lax.full((math.prod(shape),), 0, values.dtype)
     else:
@@ -169,6 +192,15 @@ def _scatter(shape: tuple[int, ...], total, scattered) -> jax.Array:
     at = total.at[where]
     total = at.add(values, unique_indices=unique, mode="promise_in_bounds")
     return lax.reshape(total, shape)
+
+
+def _are_distinct(positions: np.ndarray, size: int) -> bool:
+    """By marking them: sorting takes far longer where there are millions."""
+    if len(positions) > size:
+        return False
+    marked = np.zeros(size, bool)
+    marked[positions] = True
+    return int(np.count_nonzero(marked)) == len(positions)
 
 
 def _flat_entries(shape, embedding: Embedding, value):

@@ -68,10 +68,12 @@ CASES: dict[str, Callable] = {
         roots(x), jnp.array([0, 1, 1]) * one(x), 2
     )[1:],
     "scan": lambda x: lax.scan(
-        lambda c, i: (c + roots(x)[i], None), 0.0, jnp.arange(1, 3)
+        lambda c, i: (c + roots(x)[i], None), jnp.zeros(()), jnp.arange(1, 3)
     )[0],
     "scan, where": lambda x: lax.scan(
-        lambda c, i: (jnp.where(i > 0, c + roots(x)[i], c), None), 0.0, jnp.arange(3)
+        lambda c, i: (jnp.where(i > 0, c + roots(x)[i], c), None),
+        jnp.zeros(()),
+        jnp.arange(3),
     )[0],
     "fori_loop": lambda x: lax.fori_loop(1, 3, lambda i, c: c + roots(x)[i], 0.0),
 }
