@@ -23,6 +23,10 @@ from ._term import Term
 class Partial(eqx.Module):
     """One block of a Jacobian, stored by its structure.
 
+    The arrays in it are those that are stored, so that what `jax.vmap` returns is a
+    batch of blocks, to be used under `jax.vmap` again. (Where all coefficients are
+    known there is no array, and all blocks of the batch are this one.)
+
     **Attributes:**
 
     - `pattern`: the [`eqx_cc.Pattern`][]: which entries can be non-zero, which equal.
@@ -57,6 +61,7 @@ class Partial(eqx.Module):
 
     def materialise(self) -> Num[Array, ...]:
         """The dense block, of shape `out_shape + in_shape`."""
+        self._check_unbatched()
         pattern = self.pattern
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
@@ -73,6 +78,7 @@ class Partial(eqx.Module):
         **Returns:** `(values, rows, columns)`, arrays of one length; entries that occur
         several times add up. The positions are NumPy arrays: they are static.
         """
+        self._check_unbatched()
         entries = [self._entries(t, v) for t, v in zip(self.pattern.terms, self.values)]
         if not entries:
             none = np.zeros((0,), np.int64)
@@ -90,6 +96,17 @@ class Partial(eqx.Module):
         )
         indices = np.stack(unravelled, -1) if unravelled else np.zeros((len(rows), 0))
         return BCOO((values, jnp.asarray(indices.astype(np.int32))), shape=self.shape)
+
+    def _check_unbatched(self) -> None:
+        """Refuses what `jax.vmap` or `jax.lax.scan` returned: a batch of blocks."""
+        for term, value in zip(self.pattern.terms, self.values):
+            if value is not None and np.shape(value) != term.value_shape:
+                raise ValueError(
+                    f"This `Partial` stores an array of shape {np.shape(value)} where "
+                    f"its pattern has {term.value_shape}: it is a batch of blocks, as "
+                    "`jax.vmap` and `jax.lax.scan` return. Use it under `jax.vmap`, as "
+                    "in `jax.vmap(lambda block: block.materialise())(blocks)`."
+                )
 
     @property
     def _value_dtype(self) -> np.dtype:

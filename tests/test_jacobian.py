@@ -394,6 +394,16 @@ def test_structured_under_jit():
     assert_same(block.materialise(), jnp.diag(jnp.cos(jnp.asarray(X))))
 
 
+def test_a_batch_of_structured_blocks():
+    fun = lambda x: jnp.sin(x) + x  # noqa: E731
+    points = jnp.stack([X, 2 * X])
+    blocks = jax.vmap(cc_jacobian(fun, structured=True))(points)
+    for use in (lambda b: b.materialise(), lambda b: b.to_bcoo().todense()):
+        assert_same(jax.vmap(use)(blocks), jax.vmap(jax.jacfwd(fun))(points))
+        with pytest.raises(ValueError, match=r"shape \(2, 3\) .* under `jax.vmap`"):
+            use(blocks)
+
+
 #
 # Bad input
 #
