@@ -12,7 +12,7 @@ import pytest
 from eqx_cc import _template
 from eqx_cc._affine import Affine
 from eqx_cc._rules import _registry, rules
-from eqx_cc._rules._registry import BlockBuilder
+from eqx_cc._rules._registry import BlockBuilder, Operand
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -512,3 +512,18 @@ def test_one_rule_for_several_primitives():
     rule = eqx_cc.register_rule(first, second)(_shift)
     assert rules()[first] is rules()[second] is rule
     del _registry._RULES[first], _registry._RULES[second]
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    """Patterns are written into the fingerprint of a graph."""
+
+    def stated(integer, floating):
+        operand = Operand((4,), np.dtype(float), True)
+        result = jax.ShapeDtypeStruct((3,), float)
+        builder = BlockBuilder([operand], 0, result)
+        out = Affine(integer(0), ((0, integer(1)),))
+        inp = Affine(integer(1), ((0, integer(1)),))
+        builder.term([out], [inp], {0: 3}, scale=floating(2.5))
+        return repr(builder.block().pattern)
+
+    assert stated(np.int64, np.float64) == stated(int, float)

@@ -177,8 +177,10 @@ class BlockBuilder:
             return self
         if scale != 0:
             kind = "selection" if selection else "mask" if mask else "value"
-            raw = Term(tuple(out), tuple(inp), (), indices, scale, kind, conj)
-            term, recipe = normalise(raw, dict(sizes))
+            forms = tuple(map(_plain, out)), tuple(map(_plain, inp))
+            scale = scale.item() if isinstance(scale, np.generic) else scale
+            raw = Term(*forms, (), indices, scale, kind, conj)
+            term, recipe = normalise(raw, {i: int(n) for i, n in sizes.items()})
             self.terms.append(term)
             self.reads.append(
                 None if read is None else lambda arrays: take(read(arrays), recipe)
@@ -201,6 +203,12 @@ class BlockBuilder:
             lambda arrays: tuple(r if r is None else r(arrays) for r in reads),
             result,
         )
+
+
+def _plain(form: Affine) -> Affine:
+    """In Python's integers: those of NumPy, which parameters of equations may be, are
+    equal to them but are not written in the same way."""
+    return Affine(int(form.offset), tuple((i, int(s)) for i, s in form.strides))
 
 
 def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
