@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +27,28 @@ class Masked(NamedTuple):
 
     mask: jax.Array
     number: jax.Array
+
+
+@lru_cache(maxsize=1)
+def memory() -> int | float:
+    """The bytes that the default device has, infinite where it does not say."""
+    try:
+        stats = jax.local_devices()[0].memory_stats()
+        if stats is not None:
+            return stats["bytes_limit"]
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except Exception:  # each platform has its own ways of not knowing
+        return math.inf
+
+
+def check_fits(size: int, dtype: np.dtype, name: str, advice: str) -> None:
+    """Refuses an array that is larger than all memory, before it is made."""
+    size *= dtype.itemsize
+    if size > memory():
+        raise ValueError(
+            f"{name} would take {size / 2**30:.1f} GiB, but the device has "
+            f"{memory() / 2**30:.1f} GiB. {advice}"
+        )
 
 
 def as_numbers(value, dtype: np.dtype):

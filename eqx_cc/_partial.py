@@ -13,7 +13,7 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
-from ._arrays import as_numbers, scaled, Values
+from ._arrays import as_numbers, check_fits, scaled, Values
 from ._combine import densify
 from ._numeric import run_sum
 from ._pattern import Pattern
@@ -63,6 +63,13 @@ class Partial(eqx.Module):
         """The dense block, of shape `out_shape + in_shape`."""
         self._check_unbatched()
         pattern = self.pattern
+        check_fits(
+            math.prod(pattern.shape),
+            self.dtype,
+            f"The dense Jacobian of an output of shape {self.out_shape} with respect "
+            f"to an input of shape {self.in_shape}",
+            "Keep its structure, with `eqx_cc.cc_jacobian(..., structured=True)`.",
+        )
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
         recipe = densify(pattern.terms, pattern.shape, len(pattern.out_shape))
