@@ -23,6 +23,11 @@ from ._term import Term
 class Partial(eqx.Module):
     """One block of a Jacobian, stored by its structure.
 
+    Structure is what is affine in the indices: diagonals, windows, bands, broadcasts.
+    A permutation by an array of indices, a sort, a chain of reshapes and transposes, a
+    batch of linear solves and whatever no rule is registered for are dense, though many
+    entries may be zero.
+
     The arrays in it are those that are stored, so that what `jax.vmap` returns is a
     batch of blocks, to be used under `jax.vmap` again. (Where all coefficients are
     known there is no array, and all blocks of the batch are this one.)
