@@ -13,7 +13,7 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
-from ._arrays import as_numbers, check_fits, scaled, Values
+from ._arrays import as_numbers, check_fits, Masked, scaled, Values
 from ._combine import densify
 from ._numeric import run_sum
 from ._pattern import Pattern
@@ -112,9 +112,10 @@ class Partial(eqx.Module):
     def _check_unbatched(self) -> None:
         """Refuses what `jax.vmap` or `jax.lax.scan` returned: a batch of blocks."""
         for term, value in zip(self.pattern.terms, self.values):
-            if value is not None and np.shape(value) != term.value_shape:
+            stored = value.number if isinstance(value, Masked) else value
+            if stored is not None and np.shape(stored) != term.value_shape:
                 raise ValueError(
-                    f"This `Partial` stores an array of shape {np.shape(value)} where "
+                    f"This `Partial` stores an array of shape {np.shape(stored)} where "
                     f"its pattern has {term.value_shape}: it is a batch of blocks, as "
                     "`jax.vmap` and `jax.lax.scan` return. Use it under `jax.vmap`, as "
                     "in `jax.vmap(lambda block: block.materialise())(blocks)`."
