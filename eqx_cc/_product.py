@@ -115,9 +115,14 @@ class _Meeting:
         self.how: How = "dot"
         if a.kind == "selection" and a.value is not None and _told(take_a, contracted):
             self.how = "pick"
-        elif a.value is not None and a.kind != "value" and self.shared:
+        elif a.kind != "value" and self.shared and self._a_is_whole:
             if self._size(self.labels[0] | self.labels[1]) <= MAX_CHOSEN:
                 self.how = "choose"
+
+    @property
+    def _a_is_whole(self) -> bool:
+        """Whether a is not summed on its own, to numbers that choose no more."""
+        return self.labels[0].isdisjoint(self.lone)
 
     def _size(self, indices) -> int:
         return math.prod(self.sizes[i] for i in indices)
@@ -126,8 +131,8 @@ class _Meeting:
     def kind(self) -> Kind:
         """The kind of the product's value."""
         a, b = self.a, self.b
-        a_whole, b_whole = (own.isdisjoint(self.lone) for own in self.labels)
-        a_whole = a_whole or self.how == "pick"
+        a_whole = self._a_is_whole or self.how == "pick"
+        b_whole = self.labels[1].isdisjoint(self.lone)
         if a.value is None:
             return self._mask_like(b.kind) if b_whole else "value"
         if b.value is None:
@@ -150,7 +155,8 @@ class _Meeting:
     def num_multiplications(self) -> int:
         if self.a.value is None or self.b.value is None or self.how == "pick":
             return 0
-        if self.a.is_mask and (self.how == "choose" or not self.shared):
+        chooses = self.how == "choose" or not self.shared
+        if self.a.is_mask and self._a_is_whole and chooses:
             return 0
         return self._size((self.labels[0] | self.labels[1]) - self.lone)
 

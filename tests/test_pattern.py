@@ -699,6 +699,20 @@ def test_what_a_mask_leaves_out_of_a_sum_may_be_infinite(kind):
     assert np.array_equal(product(left, right).materialise(), [[2.0, 3.0], [0.0, 0.0]])
 
 
+@pytest.mark.parametrize("kind", ["mask", "selection"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_mask_that_is_summed_on_its_own(kind, tied):
+    """Along an axis that the right factor is constant on, and over another or none."""
+    a = Term((A,), (B, C), (3, 2, 4), (0, 1, 2), kind=kind)
+    left = partial(make((3,), (2, 4), a))
+    b = Term((A, B), (C,) if not tied else (A,), (2, 4, 3)[: 2 if tied else 3], ())
+    b = dataclasses.replace(b, value=(0,) if tied else (0, 2))
+    right = partial(make((2, 4), (2,) if tied else (3,), b))
+    recipe = update(None, left.pattern, right.pattern)
+    assert recipe.composition.products
+    assert_same(product(left, right), matmul(numbers(left), numbers(right), 2))
+
+
 def test_selections_that_follow_each_other_are_one():
     matrix = Term((A,), (B,), (3, 3), (0, 1), kind="selection")
     block = make((3,), (3,), matrix)
