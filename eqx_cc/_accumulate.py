@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ._numeric import run_update, Values
+from ._arrays import Values
+from ._numeric import run_update
 from ._plan import Plan
 
 

@@ -9,8 +9,9 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 
+from ._arrays import of_type, Values
 from ._combine import cover
-from ._numeric import run_sum, run_update, Values
+from ._numeric import run_sum, run_update
 from ._pattern import Pattern, update
 from ._program import evaluate, flatten, Program
 from ._rules.dense import struct
@@ -81,23 +82,27 @@ class Body:
         }
 
 
-def covering(patterns: Sequence[Pattern]) -> Pattern:
+def covering(patterns: Sequence[Pattern], masks: bool = False) -> Pattern:
     """A pattern with a value for every term that can hold any of the given ones."""
     first = patterns[0]
     blocks = [pattern.terms for pattern in patterns]
-    terms, _ = cover(blocks, first.shape, len(first.out_shape))
+    terms, _ = cover(blocks, first.shape, len(first.out_shape), masks)
     flags = first.complex_out, first.complex_in
     return Pattern(first.out_shape, first.in_shape, terms, *flags)
 
 
 def covered(
-    patterns: Sequence[Pattern], which: int, values: Values, dtype: np.dtype
+    patterns: Sequence[Pattern],
+    which: int,
+    values: Values,
+    dtype: np.dtype,
+    masks: bool = False,
 ) -> Values:
     """The values of one of the patterns, stored in `covering(patterns)`."""
     first = patterns[0]
     blocks = [pattern.terms for pattern in patterns]
-    _, sums = cover(blocks, first.shape, len(first.out_shape))
+    _, sums = cover(blocks, first.shape, len(first.out_shape), masks)
     if first.complex_out or first.complex_in:
         dtype = np.promote_types(dtype, np.complex64)
     stored = run_sum(sums[which], values, dtype)
-    return tuple(jax.lax.convert_element_type(value, dtype) for value in stored)
+    return tuple(of_type(value, dtype) for value in stored)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._arrays import Values
 from ._combine import Sum
 from ._graph import ComputationalGraph
-from ._numeric import run_sum, Values
+from ._numeric import run_sum
 from ._pattern import add, identity, Pattern
 
 

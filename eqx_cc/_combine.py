@@ -87,10 +87,14 @@ MAX_COVER = 6
 
 
 def cover(
-    blocks: Sequence[Sequence[Term]], shape: tuple[int, ...], num_out: int
+    blocks: Sequence[Sequence[Term]],
+    shape: tuple[int, ...],
+    num_out: int,
+    masks: bool = False,
 ) -> tuple[tuple[Term, ...], list[Sum]]:
     """Terms, all of them valued, that can hold any of several lists of terms; and how
-    each list's values go into theirs."""
+    each list's values go into theirs. With `masks` they tell which entries a list has.
+    """
     values: dict[tuple, set[int]] = {}
     for term in (term for terms in blocks for term in terms):
         values.setdefault(term.structure, set()).update(term.value or ())
@@ -101,7 +105,34 @@ def cover(
             Term(out, inp, sizes, tuple(sorted(value)), conj=conj)
             for (out, inp, sizes, conj), value in values.items()
         ]
+    if masks:
+        totals = [_into(terms, targets) for terms in blocks]
+        targets = [
+            _marked(target, blocks, [total.groups[n] for total in totals])
+            for n, target in enumerate(targets)
+        ]
     return tuple(targets), [_into(terms, targets) for terms in blocks]
+
+
+def _marked(target: Term, blocks, groups: Sequence[Group]) -> Term:
+    """A target that tells which of its entries are those of the terms that it holds,
+    for the groups that these form in each of several blocks."""
+    lists = [
+        [terms[i] for i, _, _ in group.members] for terms, group in zip(blocks, groups)
+    ]
+    whole = [any(_fills(term, target) for term in terms) for terms in lists]
+    if all(whole):
+        return target
+    scales = {term.scale for terms in lists for term in terms}
+    known = all(t.value is None or t.is_mask for terms in lists for t in terms)
+    if not known or len(scales) > 1 or any(len(terms) > 1 for terms in lists):
+        return replace(target, kind="masked")
+    selects = all(term.is_selection for terms in lists for term in terms)
+    return replace(target, kind="selection" if selects else "mask", scale=scales.pop())
+
+
+def _fills(term: Term, target: Term) -> bool:
+    return term.kind == "value" and term.structure == target.structure
 
 
 def _into(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
@@ -110,7 +141,7 @@ def _into(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
     for target in targets:
         structures = {t.structure for t in targets}
         members = tuple(
-            (i, term.scale, _embedding(term, target))
+            (i, 1 if target.is_mask else term.scale, _embedding(term, target))
             for i, term in enumerate(terms)
             if term.structure == target.structure
             or (term.structure not in structures and term.conj == target.conj)
@@ -278,7 +309,7 @@ def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
     ranges = [_range(term, form) for term, form in zip(terms, along)]
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     constant = all(
-        r == (low, high) and _lacks(term, form, tied)
+        r == (low, high) and _skips_none(term, form) and _lacks(term, form, tied)
         for term, form, r in zip(terms, along, ranges)
     )
     moved = {
@@ -298,6 +329,16 @@ def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Affine | None:
             return None
         forms.add(_divided(form, offset, stride))
     return forms.pop() if len(forms) == 1 else None
+
+
+def _skips_none(term: Term, form: Affine) -> bool:
+    """Whether the form reaches every position of its range."""
+    reach = 0
+    for index, stride in sorted(form.strides, key=lambda pair: abs(pair[1])):
+        if abs(stride) > reach + 1:
+            return False
+        reach += abs(stride) * (term.sizes[index] - 1)
+    return True
 
 
 def _lacks(term: Term, form: Affine, tied: tuple[int, ...]) -> bool:

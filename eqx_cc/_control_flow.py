@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ._arrays import Values
 from ._body import Body, covered, covering, Differentiate
-from ._numeric import Values
 from ._pattern import Pattern
 from ._program import Equation
 from ._rules.dense import is_complex
@@ -63,7 +63,7 @@ def _cond(equation: Equation, active, operands, differentiate) -> Made:
         def run(*arguments):
             results, blocks = bodies[number](*arguments)
             return results, [
-                covered(patterns[e], number, stored(blocks, e), dtypes[e[0]])
+                covered(patterns[e], number, stored(blocks, e), dtypes[e[0]], True)
                 for e in ends
             ]
 
@@ -75,7 +75,7 @@ def _cond(equation: Equation, active, operands, differentiate) -> Made:
     branches = [branch(number) for number in range(len(bodies))]
     with equation.eqn.ctx.manager:
         results, values = jax.lax.switch(index, branches, *arguments)
-    pairs = [(inp + 1, out, covering(patterns[out, inp])) for out, inp in ends]
+    pairs = [(inp + 1, out, covering(patterns[out, inp], True)) for out, inp in ends]
     return Made(pairs, results, values)
 
 

@@ -11,9 +11,9 @@ import jax
 import jax.tree_util as jtu
 from jaxtyping import Array
 
+from ._arrays import as_numbers
 from ._body import Block
 from ._linearise import differentiate
-from ._numeric import as_numbers
 from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import Pattern

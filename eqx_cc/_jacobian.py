@@ -126,7 +126,8 @@ def filter_jacobian(
     input leaf $x_j$, the Jacobian holds $\partial y_i / \partial x_j$, exact to
     rounding. What differs is how it is accumulated: by eliminating the intermediate
     vertices of the computational graph in an order of one's choice, of which forward
-    and reverse mode are two.
+    and reverse mode are two. (Where partial derivatives are infinite or NaN, orders may
+    differ in which entries are NaN, as `jax.jacfwd` and `jax.jacrev` do.)
 
     **Arguments:**
 

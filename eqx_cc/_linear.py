@@ -11,8 +11,8 @@ import numpy as np
 from jax.core import Tracer
 
 from ._accumulate import accumulate
+from ._arrays import Values
 from ._builder import GraphBuilder
-from ._numeric import Values
 from ._ordering import MinimalMarkowitz
 from ._pattern import Pattern
 from ._plan import plan

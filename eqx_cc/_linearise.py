@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._accumulate import accumulate
+from ._arrays import check_fits, Values
 from ._body import Block
 from ._builder import GraphBuilder
 from ._control_flow import control_flow
 from ._graph import ComputationalGraph
-from ._numeric import Values
 from ._ordering import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from ._pass import pull, push, transposes
 from ._plan import plan
@@ -138,6 +138,7 @@ class _Walk:
             made = template(equation, active, self._indices(equation))
         if made.fallback and self._pays(equation, made.pairs):
             return self._push(equation, active, operands)
+        _check_fits(equation, made.pairs)
         outs, values = made.run(operands)
         for (which, result, pattern), value in zip(made.pairs, values):
             if not pattern.is_zero:
@@ -303,6 +304,19 @@ class _Walk:
         """The vertex and the shape of an output, or None if it depends on no input."""
         vertex = None if isinstance(operand, Constant) else self.vertices.get(operand)
         return None if vertex is None else (vertex, shape)
+
+
+def _check_fits(equation: Equation, pairs) -> None:
+    for which, result, pattern in pairs:
+        name, at = equation.primitive.name, place(equation.eqn)
+        check_fits(
+            pattern.num_values,
+            np.dtype(equation.result_avals[result].dtype),
+            f"The Jacobian of `{name}`{at and f' at {at}'}, from shape "
+            f"{pattern.in_shape} to shape {pattern.out_shape}, {pattern.name},",
+            "Its products with vectors, as `jax.jvp` and `jax.vjp` take them, may fit; "
+            "where its structure is not known, `eqx_cc.register_rule` can state it.",
+        )
 
 
 def _array(value: Any, operand: int | Constant) -> Any:

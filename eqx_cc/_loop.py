@@ -14,9 +14,9 @@ import numpy as np
 from jax import lax
 
 from ._affine import single
+from ._arrays import as_numbers, Masked, take
 from ._body import Block, Body, covering, Ends
 from ._combine import dense
-from ._numeric import as_numbers, Masked, take
 from ._pattern import Pattern
 from ._term import normalise, Take, Term
 
@@ -68,8 +68,8 @@ def _abstract(pattern: Pattern, dtype):
 def _abstract_value(term: Term, dtype):
     mask: Any = jax.ShapeDtypeStruct(term.value_shape, bool)
     number: Any = jax.ShapeDtypeStruct(term.value_shape, dtype)
-    kinds = {"value": number, "mask": mask, "masked": Masked(mask, number)}
-    return None if term.value is None else kinds[term.kind]
+    kinds = {"value": number, "masked": Masked(mask, number)}
+    return None if term.value is None else kinds.get(term.kind, mask)
 
 
 def _dense(pattern: Pattern) -> Pattern:
@@ -137,5 +137,6 @@ def _timed_term(term: Term, kind: str, length: int) -> tuple[Term, Take]:
         out=(axis if kind != "in" else ()) + term.out,
         inp=(axis if kind != "out" else ()) + term.inp,
         value=None if term.value is None else (time, *term.value),
+        kind="mask" if kind == "in" and term.kind == "selection" else term.kind,
     )
     return normalise(raw, dict(enumerate((*term.sizes, length))))

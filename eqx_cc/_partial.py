@@ -13,14 +13,24 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
+from ._arrays import as_numbers, check_fits, Masked, scaled, Values
 from ._combine import densify
-from ._numeric import as_numbers, run_sum, scaled, Values
+from ._numeric import run_sum
 from ._pattern import Pattern
 from ._term import Term
 
 
 class Partial(eqx.Module):
     """One block of a Jacobian, stored by its structure.
+
+    Structure is what is affine in the indices: diagonals, windows, bands, broadcasts.
+    A permutation by an array of indices, a sort, a chain of reshapes and transposes, a
+    batch of linear solves and whatever no rule is registered for are dense, though many
+    entries may be zero.
+
+    The arrays in it are those that are stored, so that what `jax.vmap` returns is a
+    batch of blocks, to be used under `jax.vmap` again. (Where all coefficients are
+    known there is no array, and all blocks of the batch are this one.)
 
     **Attributes:**
 
@@ -56,7 +66,15 @@ class Partial(eqx.Module):
 
     def materialise(self) -> Num[Array, ...]:
         """The dense block, of shape `out_shape + in_shape`."""
+        self._check_unbatched()
         pattern = self.pattern
+        check_fits(
+            math.prod(pattern.shape),
+            self.dtype,
+            f"The dense Jacobian of an output of shape {self.out_shape} with respect "
+            f"to an input of shape {self.in_shape}",
+            "Keep its structure, with `eqx_cc.cc_jacobian(..., structured=True)`.",
+        )
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
         recipe = densify(pattern.terms, pattern.shape, len(pattern.out_shape))
@@ -72,6 +90,7 @@ class Partial(eqx.Module):
         **Returns:** `(values, rows, columns)`, arrays of one length; entries that occur
         several times add up. The positions are NumPy arrays: they are static.
         """
+        self._check_unbatched()
         entries = [self._entries(t, v) for t, v in zip(self.pattern.terms, self.values)]
         if not entries:
             none = np.zeros((0,), np.int64)
@@ -89,6 +108,18 @@ class Partial(eqx.Module):
         )
         indices = np.stack(unravelled, -1) if unravelled else np.zeros((len(rows), 0))
         return BCOO((values, jnp.asarray(indices.astype(np.int32))), shape=self.shape)
+
+    def _check_unbatched(self) -> None:
+        """Refuses what `jax.vmap` or `jax.lax.scan` returned: a batch of blocks."""
+        for term, value in zip(self.pattern.terms, self.values):
+            stored = value.number if isinstance(value, Masked) else value
+            if stored is not None and np.shape(stored) != term.value_shape:
+                raise ValueError(
+                    f"This `Partial` stores an array of shape {np.shape(stored)} where "
+                    f"its pattern has {term.value_shape}: it is a batch of blocks, as "
+                    "`jax.vmap` and `jax.lax.scan` return. Use it under `jax.vmap`, as "
+                    "in `jax.vmap(lambda block: block.materialise())(blocks)`."
+                )
 
     @property
     def _value_dtype(self) -> np.dtype:

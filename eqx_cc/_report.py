@@ -69,13 +69,16 @@ class JacobianReport:
     `ok` says whether our Jacobian is that of every mode of JAX that exists for this
     function; if none does, whether it is that of finite differences. `untrusted` is the
     number of entries, out of `entries`, of which finite differences can say nothing.
-    `worst` is the worst entry of the comparisons on which `ok` rests.
+    `worst` is the worst entry of the comparisons on which `ok` rests. `disputed` is the
+    number of entries at which JAX's own modes disagree with each other, as they may
+    where partial derivatives are infinite: there no Jacobian can be that of both.
     """
 
     ok: bool
     order: Any
     entries: int
     untrusted: int
+    disputed: int
     forward: Comparison
     reverse: Comparison
     finite_differences: Comparison
@@ -98,6 +101,11 @@ class JacobianReport:
                 "  JAX agrees with us and not with finite differences: is there a "
                 "`stop_gradient` or a custom rule in the function?\n"
                 f"  There: {self.finite_differences.worst}"
+            )
+        if self.disputed:
+            rows.append(
+                "  JAX's forward and reverse mode disagree with each other at "
+                f"{self.disputed} of them, where no Jacobian could agree with both."
             )
         if self.worst is not None:
             rows.append(f"  Worst entry: {self.worst}")
@@ -122,11 +130,23 @@ class Case(NamedTuple):
             order=order,
             entries=trusted.size,
             untrusted=int(np.sum(~trusted)),
+            disputed=self.disputed,
             forward=comparisons[0],
             reverse=comparisons[1],
             finite_differences=comparisons[2],
             worst=max(decisive, key=lambda c: _ratio(c.error, c.allowed)).worst,
         )
+
+    @property
+    def disputed(self) -> int:
+        """How many entries differ between the modes of JAX, if both exist."""
+        ours, theirs = self.verdicts[FORWARD], self.verdicts[REVERSE]
+        if isinstance(ours, str) or isinstance(theirs, str):
+            return 0
+        if not _in_a_row(self.ours).size:
+            return 0
+        error, allowed = self._replace(ours=ours.blocks).errors(theirs)
+        return int(np.sum(error > allowed))
 
     def compare(self, method: str) -> Comparison:
         verdict = self.verdicts[method]

@@ -190,7 +190,7 @@ def _forward(scan: _Scan, body: Body, operands):
         D = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
         results, J = body(*consts, *carry, *xs)
         found = {"out": outputs(D, J), "tied": tied(J)}
-        sliced.update(found)
+        sliced.update({kind: _bare(blocks) for kind, blocks in found.items()})
         D = {e: block.into(patterns[e]) for e, block in advance(D, J, t).items()}
         ys = results[scan.num_carry :], {k: _values(v) for k, v in found.items()}
         return (results[: scan.num_carry], D), ys
@@ -264,7 +264,7 @@ def _reverse(scan: _Scan, body: Body, operands):
             for r in rows
             for s in scan.sources(stacked=True)
         }
-        sliced.update(found)
+        sliced.update(_bare(found))
         A = {e: block.into(patterns[e]) for e, block in advance(A, J, t).items()}
         return A, {e: block.values for e, block in found.items()}
 
@@ -297,6 +297,11 @@ def _slice_zero(scan: _Scan, r: int, s: int) -> Block:
 
 def _values(blocks: Blocks) -> dict[Ends, Any]:
     return {ends: block.values for ends, block in blocks.items()}
+
+
+def _bare(blocks: Blocks) -> dict[Ends, Block]:
+    """Blocks without their values, which must not leave the loop's body."""
+    return {ends: block._replace(values=()) for ends, block in blocks.items()}
 
 
 def _times(scan: _Scan):

@@ -12,8 +12,8 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from ._arrays import Values
 from ._linear import is_known_scalar, linear_blocks, LinearProgram, Pair
-from ._numeric import Values
 from ._program import bind, Constant, Equation, evaluate, flatten, Program
 from ._rules import registry_version
 from ._rules.dense import (

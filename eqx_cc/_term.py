@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from ._affine import Affine, single, System
@@ -20,7 +21,7 @@ from ._keyed import Keyed
 
 
 Scalar = int | float | complex
-Kind = Literal["value", "mask", "masked"]
+Kind = Literal["value", "mask", "selection", "masked"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,8 @@ class Term(Keyed):
 
     `value` lists the indices that the value's axes run over, ascending; `None` says
     that the value is known to be one. The `kind` of a value that is stored is an array
-    of numbers ("value"), of booleans that choose between `scale` and zero ("mask"), or
+    of numbers ("value"), of booleans that choose between `scale` and zero ("mask"; a
+    "selection" if no output element reads more than one element of the input), or
     both, numbers of which a mask chooses some ("masked"). `conj` says that the term
     acts on the conjugate of its (complex) input.
     """
@@ -66,10 +68,38 @@ class Term(Keyed):
         """How many numbers the term stores."""
         return 0 if self.value is None else math.prod(self.value_shape)
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether the value is an array of booleans."""
+        return self.value is not None and self.kind in ("mask", "selection")
+
+    @cached_property
+    def is_selection(self) -> bool:
+        """Whether no output element reads more than one element of the input, with a
+        coefficient that is the same for all."""
+        if self.value is not None and not self.is_mask:
+            return False
+        if self.value is not None and self.kind == "selection":
+            return True
+        forms = [form for form in self.out if _is_injective(form, self.sizes)]
+        return {i for form in forms for i in form.indices} == {*range(len(self.sizes))}
+
     def transpose(self) -> tuple[Term, Take]:
         """The transposed term, and how its value is taken from this one's."""
         indices = dict(enumerate(self.sizes))
-        return normalise(replace(self, out=self.inp, inp=self.out), indices)
+        kind = "mask" if self.kind == "selection" else self.kind
+        turned = replace(self, out=self.inp, inp=self.out, kind=kind)
+        return normalise(turned, indices)
+
+
+def _is_injective(form: Affine, sizes: tuple[int, ...]) -> bool:
+    """Whether the position tells every index, as that of mixed radices does."""
+    reach = 0
+    for index, stride in sorted(form.strides, key=lambda pair: abs(pair[1])):
+        if abs(stride) <= reach:
+            return False
+        reach += abs(stride) * (sizes[index] - 1)
+    return True
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ SYMBOLIC = {
 NUMERIC = {
     "_source": "",
     "_program": "",
-    "_numeric": "_pattern",
+    "_arrays": "_term",
+    "_multiply": "_arrays _product",
+    "_numeric": "_multiply _pattern",
     "_partial": "_numeric",
     "_accumulate": "_plan _numeric",
     "_builder": "_graph _numeric",

@@ -225,6 +225,18 @@ def test_not_finite():
     assert report.ok
 
 
+def test_the_modes_of_jax_disagree():
+    """Reverse mode multiplies by zero what forward mode leaves out: an infinity."""
+    fun = lambda x: jnp.sqrt(x)[1:]  # noqa: E731
+    report = check_jacobian(fun, jnp.array([0.0, 1.0]))
+    assert report.forward.ok and not report.reverse.ok and not report.ok
+    assert report.disputed == 1
+    assert "forward and reverse mode disagree with each other at 1 of" in str(report)
+    agreed = check_jacobian(fun, jnp.array([2.0, 1.0]))
+    assert agreed.ok and agreed.disputed == 0
+    assert "disagree with" not in str(agreed)
+
+
 def test_all_agree_but_finite_differences():
     for fun in (_wrong_rule, lambda x: jax.lax.stop_gradient(x) * x):
         report = check_jacobian(fun, jnp.asarray(X))

@@ -593,3 +593,14 @@ def test_hessian_of_a_loop():
     x = array(3)
     ours, expected = jit(lambda x: (filter_hessian(_deep)(x), jax.hessian(_deep)(x)))(x)
     assert_same(ours, expected)
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse"])
+def test_no_tracer_leaves_a_loop(order):
+    def fun(x):
+        last, each = lax.scan(lambda c, a: (jnp.sin(c) * a, c * a), x[0], x)
+        few = lax.scan(lambda c, a: (c * a, None), 1.0, x)[0]
+        return last, each, lax.cond(last > 0, jnp.sin, jnp.cos, x * few)
+
+    with jax.checking_leaks():
+        eqx_cc.cc_jacobian(fun, order=order)(jnp.arange(1.0, 4.0))

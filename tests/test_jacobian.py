@@ -394,6 +394,30 @@ def test_structured_under_jit():
     assert_same(block.materialise(), jnp.diag(jnp.cos(jnp.asarray(X))))
 
 
+def test_a_batch_of_structured_blocks():
+    fun = lambda x: jnp.sin(x) + x  # noqa: E731
+    points = jnp.stack([X, 2 * X])
+    blocks = jax.vmap(cc_jacobian(fun, structured=True))(points)
+    for use in (lambda b: b.materialise(), lambda b: b.to_bcoo().todense()):
+        assert_same(jax.vmap(use)(blocks), jax.vmap(jax.jacfwd(fun))(points))
+        with pytest.raises(ValueError, match=r"shape \(2, 3\) .* under `jax.vmap`"):
+            use(blocks)
+
+
+def test_a_dense_jacobian_that_cannot_fit():
+    x = jnp.zeros(100_000_000)
+    assert cc_jacobian(jnp.sin, structured=True)(x[:10]).structure == "diagonal"
+    with pytest.raises(ValueError, match=r"shape \(100000000,\) .* structured=True"):
+        jax.eval_shape(cc_jacobian(jnp.sin), x)
+
+
+def test_a_dense_block_that_cannot_fit():
+    """The equation is named, and nothing is allocated."""
+    x = jax.ShapeDtypeStruct((10_000_000,), float)
+    with pytest.raises(ValueError, match=r"Jacobian of `sort`.* shape \(10000000,\)"):
+        jax.eval_shape(cc_jacobian(lambda x: jnp.sort(x)[:10]), x)
+
+
 #
 # Bad input
 #

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from eqx_cc import Partial, Pattern
 from eqx_cc._affine import Affine, single
+from eqx_cc._arrays import as_numbers, Masked, take
 from eqx_cc._combine import densify
-from eqx_cc._numeric import as_numbers, Masked, run_sum, run_update, take
+from eqx_cc._numeric import run_sum, run_update
 from eqx_cc._pattern import add, compose, dense_pattern, identity, pattern, update
 from eqx_cc._term import normalise, Term
 
@@ -40,10 +41,23 @@ def valued(rng: np.random.Generator, term: Term, dtype: np.dtype):
         return None
     if term.kind == "mask":
         return jnp.asarray(rng.random(term.value_shape) < 0.5)
+    if term.kind == "selection":
+        return jnp.asarray(_selecting(rng, term))
     value = rng.normal(size=term.value_shape)
     if dtype.kind == "c":
         value = value + 1j * rng.normal(size=term.value_shape)
     return jnp.asarray(value, dtype)
+
+
+def _selecting(rng: np.random.Generator, term: Term) -> np.ndarray:
+    """A random mask, at most one entry of which is true for each output element."""
+    assert term.value == tuple(range(len(term.sizes)))
+    value, taken = np.zeros(term.sizes, bool), set()
+    for index in rng.permutation(list(np.ndindex(*term.sizes))).tolist():
+        row = tuple(_position(form, index) for form in term.out)
+        value[tuple(index)] = row not in taken and rng.random() < 0.8
+        taken |= {row} if value[tuple(index)] else set()
+    return value
 
 
 def partial(block: Pattern, seed: int = 0, dtype: np.dtype = FLOAT) -> Partial:
@@ -188,11 +202,14 @@ class _RandomTerm:
         if complex_out or complex_in:
             scales += [1j, 0.5 - 2j]
         raw = Term(tuple(self.out), tuple(self.inp), (), value, rng.choice(scales))
-        kind = "mask" if value is not None and rng.random() < 0.2 else "value"
+        kind = "mask" if value is not None and rng.random() < 0.3 else "value"
         raw = dataclasses.replace(
             raw, kind=kind, conj=complex_in and rng.random() < 0.4
         )
-        return normalise(raw, self.sizes)[0]
+        term = normalise(raw, self.sizes)[0]
+        if kind == "mask" and term.value == (*range(len(term.sizes)),):
+            kind = rng.choice(["mask", "selection"])
+        return dataclasses.replace(term, kind=kind)
 
 
 def _random_partial(rng, out_shape, in_shape, flags=(False, False)) -> Partial:
@@ -274,7 +291,8 @@ def test_random_sums(seeds):
         rank = len(each[1].out_shape)
         axes = (*range(rank, len(each[1].shape)), *range(rank))
         assert_same(back, [part.transpose(axes) for part in numbers(each[1])], seed)
-        assert back.pattern.transpose[0] == each[1].pattern
+        if all(term.kind != "selection" for term in each[1].pattern.terms):
+            assert back.pattern.transpose[0] == each[1].pattern
 
 
 @seeded
@@ -649,7 +667,7 @@ def masking(n: int) -> Pattern:
 def test_masks_multiply_nothing(other):
     recipe = update(None, masking(3), other)
     assert recipe.num_multiplications == 0
-    assert (recipe.pattern.terms[0].kind == "mask") == (
+    assert recipe.pattern.terms[0].is_mask == (
         not other.num_values or other == masking(3)
     )
     left, right = partial(masking(3), 1), partial(other, 2)
@@ -660,6 +678,52 @@ def test_a_mask_hides_what_is_not_finite():
     left = Partial(masking(2), (jnp.array([True, False]),), FLOAT)
     right = Partial(diagonal(2), (jnp.array([2.0, np.inf]),), FLOAT)
     assert np.array_equal(product(left, right).materialise(), [[2.0, 0.0], [0.0, 0.0]])
+
+
+def test_a_constant_on_every_other_element_is_not_one_on_all():
+    all_ = Partial(make((3,), (), Term((A,), (), (3,), ())), (jnp.array(2.0),), FLOAT)
+    some = Term((Affine(0, ((0, 2),)),), (), (2,), None, 0.5)
+    other = Partial(make((3,), (), some), (None,), FLOAT)
+    assert np.array_equal(total(all_, other).materialise(), [2.5, 2.0, 2.5])
+
+
+@pytest.mark.parametrize("kind", ["mask", "selection"])
+def test_what_a_mask_leaves_out_of_a_sum_may_be_infinite(kind):
+    matrix = Term((A,), (B,), (2, 3), (0, 1), kind=kind)
+    mask = jnp.array([[False, True, False], [False, False, False]])
+    left = Partial(make((2,), (3,), matrix), (mask,), FLOAT)
+    values = (jnp.array([[np.inf, np.nan], [2.0, 3.0], [-np.inf, 1.0]]),)
+    right = Partial(dense(3, 2), values, FLOAT)
+    recipe = update(None, left.pattern, right.pattern)
+    assert recipe.num_multiplications == 0
+    assert np.array_equal(product(left, right).materialise(), [[2.0, 3.0], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize("kind", ["mask", "selection"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_mask_that_is_summed_on_its_own(kind, tied):
+    """Along an axis that the right factor is constant on, and over another or none."""
+    a = Term((A,), (B, C), (3, 2, 4), (0, 1, 2), kind=kind)
+    left = partial(make((3,), (2, 4), a))
+    b = Term((A, B), (C,) if not tied else (A,), (2, 4, 3)[: 2 if tied else 3], ())
+    b = dataclasses.replace(b, value=(0,) if tied else (0, 2))
+    right = partial(make((2, 4), (2,) if tied else (3,), b))
+    recipe = update(None, left.pattern, right.pattern)
+    assert recipe.composition.products
+    assert_same(product(left, right), matmul(numbers(left), numbers(right), 2))
+
+
+def test_selections_that_follow_each_other_are_one():
+    matrix = Term((A,), (B,), (3, 3), (0, 1), kind="selection")
+    block = make((3,), (3,), matrix)
+    (term,) = update(None, block, block).pattern.terms
+    assert term.kind == "selection"
+    (term,) = update(None, block, identity((3,), 2)).pattern.terms
+    assert (term.kind, term.scale) == ("selection", 2)
+    (turned,) = block.transpose[0].terms
+    assert turned.kind == "mask"
+    (term,) = update(None, make((3,), (3,), turned), block).pattern.terms
+    assert term.kind == "value"
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 2), (2, 0)])

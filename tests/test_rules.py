@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from eqx_cc import _template
 from eqx_cc._affine import Affine
-from eqx_cc._rules import _registry, rules
-from eqx_cc._rules._registry import BlockBuilder
+from eqx_cc._rules import _registry, rules, selection
+from eqx_cc._rules._registry import BlockBuilder, Operand
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -512,3 +512,53 @@ def test_one_rule_for_several_primitives():
     rule = eqx_cc.register_rule(first, second)(_shift)
     assert rules()[first] is rules()[second] is rule
     del _registry._RULES[first], _registry._RULES[second]
+
+
+def test_numbers_of_numpy_are_those_of_python():
+    """Patterns are written into the fingerprint of a graph."""
+
+    def stated(integer, floating):
+        operand = Operand((4,), np.dtype(float), True)
+        result = jax.ShapeDtypeStruct((3,), float)
+        builder = BlockBuilder([operand], 0, result)
+        out = Affine(integer(0), ((0, integer(1)),))
+        inp = Affine(integer(1), ((0, integer(1)),))
+        builder.term([out], [inp], {0: 3}, scale=floating(2.5))
+        return repr(builder.block().pattern)
+
+    assert stated(np.int64, np.float64) == stated(int, float)
+
+
+INDEX = np.array([[3, 0], [9, -1]])
+GATHERS: dict[str, Callable] = {
+    "take": lambda x, mode: jnp.take(x, INDEX, axis=1, mode=mode),
+    "two axes": lambda x, mode: x.at[INDEX, 1:3, np.array([4])].get(mode=mode),
+    "axes apart": lambda x, mode: x.at[INDEX[0], :, INDEX[1]].get(mode=mode),
+    "along an axis": lambda x, mode: jnp.take_along_axis(
+        x, INDEX[:1, :, None] * np.ones((3, 1, 1), int), 1, mode=mode
+    ),
+    "batched": lambda x, mode: jax.vmap(lambda a, i: a.at[i].get(mode=mode), (1, 0), 1)(
+        x, np.array([0, 7, 1, 2])
+    ),
+    "added to": lambda x, mode: x.at[:, INDEX].add(x[:, :1, None], mode=mode),
+}
+
+
+@pytest.mark.parametrize("mode", ["clip", "fill"])
+def test_positions_are_those_that_jax_reads(monkeypatch, mode):
+    compared = []
+    positions = selection.Selection.positions
+
+    def both(self, indices):
+        ours = positions(self, indices)
+        flat = np.arange(np.prod(self.shape), dtype=float).reshape(self.shape)
+        with jax.ensure_compile_time_eval():
+            theirs = self.read(jnp.asarray(flat + 1), jnp.asarray(indices)) - 1
+        compared.append(np.array_equal(ours, np.asarray(theirs)))
+        return ours
+
+    monkeypatch.setattr(selection.Selection, "positions", both)
+    x = jnp.asarray(array(3, 4, 5))
+    for fun in GATHERS.values():
+        jax.eval_shape(eqx_cc.cc_jacobian(lambda x, fun=fun: fun(x, mode)), x)
+    assert len(compared) >= len(GATHERS) and all(compared)

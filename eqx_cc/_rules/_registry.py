@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._affine import Affine, single
-from .._numeric import take, Values
+from .._arrays import take, Values
 from .._pattern import Pattern
 from .._term import normalise, Scalar, Term
 
@@ -153,6 +153,7 @@ class BlockBuilder:
         value: Sequence[int] | None = None,
         read: Callable[[Arrays], Any] | None = None,
         mask: bool = False,
+        selection: bool = False,
         conj: bool = False,
     ) -> BlockBuilder:
         """Adds a term.
@@ -165,6 +166,8 @@ class BlockBuilder:
         - `value`, `read`: the indices that the value's axes run over, and the value, of
             the operands' arrays. Without them it is one.
         - `mask`: whether the value is boolean, choosing between `scale` and zero.
+        - `selection`: whether it is a mask that has at most one element of the operand
+            for each of the result.
         - `conj`: whether the term acts on the conjugate of a complex operand.
 
         **Returns:** itself.
@@ -173,9 +176,11 @@ class BlockBuilder:
         if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
             return self
         if scale != 0:
-            kind = "mask" if mask else "value"
-            raw = Term(tuple(out), tuple(inp), (), indices, scale, kind, conj)
-            term, recipe = normalise(raw, dict(sizes))
+            kind = "selection" if selection else "mask" if mask else "value"
+            forms = tuple(map(_plain, out)), tuple(map(_plain, inp))
+            scale = scale.item() if isinstance(scale, np.generic) else scale
+            raw = Term(*forms, (), indices, scale, kind, conj)
+            term, recipe = normalise(raw, {i: int(n) for i, n in sizes.items()})
             self.terms.append(term)
             self.reads.append(
                 None if read is None else lambda arrays: take(read(arrays), recipe)
@@ -198,6 +203,12 @@ class BlockBuilder:
             lambda arrays: tuple(r if r is None else r(arrays) for r in reads),
             result,
         )
+
+
+def _plain(form: Affine) -> Affine:
+    """In Python's integers: those of NumPy, which parameters of equations may be, are
+    equal to them but are not written in the same way."""
+    return Affine(int(form.offset), tuple((i, int(s)) for i, s in form.strides))
 
 
 def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:

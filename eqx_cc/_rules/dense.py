@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._numeric import complex_type, Values
+from .._arrays import complex_type, Values
 from .._pattern import dense_pattern, Pattern
 from .._program import bind
 

@@ -80,7 +80,7 @@ def _window(operands, which, result, shape, window, first: int, reading: bool):
         sizes,
         value=value if moving else None,
         read=mask if moving else None,
-        mask=bool(moving),
+        selection=bool(moving),
     )
     return term.block()
 

@@ -40,8 +40,36 @@ class Selection(NamedTuple):
             self.numbers,
             self.slice_sizes,
             mode=self.mode,
-            fill_value=False if array.dtype == bool else -1,
+            fill_value=False,
         )
+
+    def positions(self, indices: np.ndarray) -> np.ndarray:
+        """The flat position of what is read for each element of the result, -1 where
+        nothing is. In NumPy: to ask JAX would compile a program for every shape."""
+        numbers = self.numbers
+        indices = indices.astype(np.int64)
+        points = math.prod(indices.shape[:-1])
+        starts = indices.reshape(points, indices.shape[-1])
+        where = list(map(int, numbers.start_index_map))
+        room = [self.shape[axis] - self.slice_sizes[axis] for axis in where]
+        inside = (starts == np.clip(starts, 0, room)).all(axis=1)
+        first = np.zeros((points, len(self.shape)), np.int64)
+        first[:, where] = np.clip(starts, 0, room)
+        batch = np.indices(indices.shape[:-1]).reshape(indices.ndim - 1, points)
+        for axis in numbers.operand_batching_dims:
+            first[:, axis] = batch[_batch_position(numbers, axis)]
+        axes_ = range(len(self.shape))
+        weights = np.array([math.prod(self.shape[a + 1 :]) for a in axes_], np.int64)
+        offsets = np.indices(self.slice_sizes)
+        offsets = offsets.reshape(len(axes_), math.prod(self.slice_sizes))
+        flat = (first @ weights)[:, None] + weights @ offsets
+        if self.mode == lax.GatherScatterMode.FILL_OR_DROP:
+            flat = np.where(np.expand_dims(inside, 1), flat, -1)
+        dropped = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+        window = [n for a, n in enumerate(self.slice_sizes) if a not in dropped]
+        flat = flat.reshape((*indices.shape[:-1], *window))
+        to = sorted(map(int, numbers.offset_dims))
+        return np.moveaxis(flat, range(flat.ndim - len(to), flat.ndim), to)
 
 
 @register_rule(p.gather_p)
@@ -88,6 +116,8 @@ def _scatter_blocks(operands, results, params, adds: bool):
         shape = BlockBuilder(operands, 2, results[0])
         for term in _terms(selection, operands[1].indices, operand=1):
             term["out"], term["inp"] = term["inp"], term["out"]
+            if "selection" in term and not params["unique_indices"]:
+                term["mask"] = term.pop("selection")
             shape.term(**term)
         blocks.append(shape.block())
     return blocks
@@ -141,10 +171,7 @@ def _terms(selection: Selection, indices, operand: int = 1) -> list[dict]:
 
 def _windows(selection: Selection, indices: np.ndarray) -> Iterator[dict]:
     """The affine pieces of a selection whose indices are known."""
-    with jax.ensure_compile_time_eval():
-        flat = jnp.arange(math.prod(selection.shape), dtype=jnp.int32)
-        array = flat.reshape(selection.shape)
-        source = np.asarray(selection.read(array, jnp.asarray(indices)))
+    source = selection.positions(indices)
     boxes = [tuple((0, n) for n in selection.result)]
     count = 0
     while boxes and count <= MAX_WINDOWS:
@@ -237,7 +264,7 @@ def _masked(selection: Selection, operand: int) -> dict:
     def mask(arrays):
         return _basis_read(selection, arrays[operand], indexed_axes, whole, tied)
 
-    return dict(out=out, inp=inp, sizes=sizes, value=value, read=mask, mask=True)
+    return dict(out=out, inp=inp, sizes=sizes, value=value, read=mask, selection=True)
 
 
 def _batch_position(numbers: lax.GatherDimensionNumbers, axis: int) -> int:
