@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 import re
+import sys
 
 import equinox as eqx
 import eqx_cc
@@ -335,3 +336,33 @@ def test_orderings_of_users_are_checked():
 
     with pytest.raises(ValueError, match="`order` must be a permutation"):
         explain(_fun, X, order=Half())
+
+
+#
+# Pictures
+#
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [_fun, lambda x: x, lambda x: jnp.ones(2), lambda x: jnp.sin(jnp.sin(x))],
+    ids=["branches", "nothing to eliminate", "constant", "chain"],
+)
+def test_plot(fun, tmp_path):
+    explained = explain(fun, X)
+    figure = explained.plot()
+    figure.savefig(tmp_path / "graph.png")
+    picture, curves = figure.axes[:2]
+    turns = [int(t.get_text()) for t in picture.texts if t.get_text().isdigit()]
+    assert turns == list(range(1, len(explained.order) + 1))
+    lines = dict(zip(ORDERS, curves.get_lines(), strict=True))
+    for name, line in lines.items():
+        plan = explained.plans[name]
+        assert line.get_label() == f"{name}: {plan.num_multiplications}"
+        assert line.get_ydata()[-1] == plan.num_multiplications
+
+
+def test_plot_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"`plot` needs matplotlib.*`eqx_cc\[plot\]`"):
+        explain(_fun, X).plot()

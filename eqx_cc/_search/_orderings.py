@@ -13,6 +13,10 @@ from ._part import greedy, Part
 from ._search import AbstractSearch
 
 
+# Vertices for whose sets nothing but time is needed, and little of it.
+_FEW = 12
+
+
 class RandomisedMarkowitz(AbstractSearch):
     """The Markowitz rule again and again, with ties broken in different ways and costs
     blurred at random.
@@ -154,9 +158,10 @@ class Exact(AbstractSearch):
     def _improve(self, part: Part) -> None:
         if self.blocks and part.cuts is not None:
             take_blocks(part, map(part.cuts.numbers, self.blocks))
-        with part.within(0.2):
-            anneal(part)
-        if not self.blocks and part.cuts is not None:
+        if len(part.vertices) > _FEW:
+            with part.within(0.2):
+                anneal(part)
+        if len(part.vertices) > _FEW and not self.blocks and part.cuts is not None:
             with part.within(0.5):
                 find_blocks(part)
         solve(part)

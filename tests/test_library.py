@@ -1,0 +1,91 @@
+"""The library of orders that comes with the package."""
+
+import json
+import pathlib
+import re
+
+import eqx_cc
+import jax
+import pytest
+from benchmarks.orders import certificate, published_graph
+from benchmarks.tasks import TASKS
+from eqx_cc import _cache, Automatic, OrderCache
+
+
+LIBRARY = json.loads(
+    (pathlib.Path(_cache.__file__).parent / "_library.json").read_text()
+)
+PUBLISHED = {
+    "RoeFlux_1d": 295,
+    "RobotArm_6DOF": 221,
+    "HumanHeartDipole": 148,
+    "PropaneCombustion": 88,
+    "random_g": 409,
+}
+
+# Another release of JAX may trace other graphs, which are then searched anew.
+same_jax = pytest.mark.skipif(
+    jax.__version__ != LIBRARY["jax"], reason="made with another release of JAX"
+)
+
+
+def _looked_up(graph: eqx_cc.ComputationalGraph, cost: str) -> eqx_cc.Order:
+    order = OrderCache(None).get(graph, cost)
+    assert order is not None
+    assert order.found_by.endswith(", in the library of the package")
+    return order
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_graphs(name):
+    order = _looked_up(published_graph(name), "published")
+    assert order.cost == PUBLISHED[name]
+    assert order.optimal == (name != "random_g")
+
+
+@same_jax
+@pytest.mark.parametrize("cost", ["multiplications", "published"])
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks(name, cost):
+    graph = TASKS[name].graph
+    order = _looked_up(graph, cost)
+    simple = eqx_cc.Forward(), eqx_cc.Reverse(), eqx_cc.MinimalMarkowitz()
+    model = eqx_cc._cost.as_cost(cost)
+    costs = [_cache.order_cost(graph, own(graph), model) for own in simple]
+    assert order.cost <= min(costs)
+    if cost == "multiplications":
+        assert Automatic()(graph) == order
+
+
+@same_jax
+def test_the_default_uses_it():
+    task = TASKS["RoeFlux_1d"]
+    report = eqx_cc.explain(task.by_argument, task.inputs)
+    costs = {name: plan.num_multiplications for name, plan in report.plans.items()}
+    assert costs["chosen"] < min(costs["forward"], costs["reverse"], costs["markowitz"])
+    assert "found by: Annealing, seed 0, in the library of the package (looked up)" in (
+        str(report)
+    )
+
+
+def test_entries_are_plain_and_sorted():
+    keys = list(LIBRARY["orders"])
+    assert keys == sorted(keys)
+    for key in keys:
+        assert re.fullmatch(r"[0-9a-f]{64} (multiplications|published)", key)
+
+
+@pytest.mark.parametrize("name, bound", [("RoeFlux_1d", 295)])
+def test_certificates(name, bound):
+    """The proof is checked, not read: the blocks are bounded anew."""
+    blocks = certificate(name)
+    order = eqx_cc.Exact(seconds=120.0, cost="published", blocks=blocks).search(
+        published_graph(name)
+    )
+    assert order.lower_bound == order.cost == bound
+
+
+def test_a_certificate_of_another_graph():
+    exact = eqx_cc.Exact(seconds=60.0, cost="published", blocks=((0, 1000),))
+    with pytest.raises(ValueError, match="`blocks` must have intermediate vertices"):
+        exact.search(published_graph("RoeFlux_1d"))
