@@ -31,11 +31,12 @@ from eqx_cc._plan import plan
 from eqx_cc._search import order_cost
 from eqx_cc._search._annealing import anneal
 from eqx_cc._search._beam import beam
+from eqx_cc._search._blocks import find_blocks, take_blocks
 from eqx_cc._search._bound import Cuts, disjoint_paths
 from eqx_cc._search._exact import solve
 from eqx_cc._search._part import greedy, Part
 from eqx_cc._search._reduce import reduce, Reduced, Twins
-from eqx_cc._search._space import Bits, Blocks, space, total
+from eqx_cc._search._space import Bits, Blocks, members, space, total
 
 
 GRAPHS = pathlib.Path(__file__).parent / "graphs"
@@ -183,6 +184,58 @@ def test_blocks_are_lower_bounds():
         assert single <= bound <= LEAST(seed), seed
         if len(shuffled) <= 8:
             assert cuts.table(shuffled)[0] == LEAST(seed), seed
+
+
+def test_given_blocks_are_lower_bounds():
+    """Whatever parts they are in, and with vertices that are eliminated first."""
+    raised = 0
+    for seed in SEEDS:
+        graph, rng = random_graph(seed), random.Random(seed)
+        vertices = rng.sample(graph.intermediates, len(graph.intermediates))
+        middle = rng.randint(0, len(vertices))
+        blocks = [block for block in (vertices[:middle], vertices[middle:]) if block]
+        cost, parts = _parts(graph)
+        single = sum(part.lower_bound for part in parts)
+        for part in parts:
+            assert part.cuts is not None
+            take_blocks(part, map(part.cuts.numbers, blocks))
+        bound = sum(part.lower_bound for part in parts)
+        assert single <= bound <= LEAST(seed) - cost, seed
+        raised += bound > single
+        for part in parts:
+            solve(part)
+        assert cost + sum(part.cost for part in parts) == LEAST(seed), seed
+    assert raised > 0
+
+
+@pytest.mark.parametrize(
+    "blocks, match",
+    [
+        (((1, 2), (2, 3)), "`blocks` must be disjoint"),
+        (((1, 1),), "`blocks` must be disjoint"),
+        ((tuple(range(21)),), "`blocks` must have at most 20 vertices each.*got 21"),
+    ],
+)
+def test_bad_blocks(blocks, match):
+    with pytest.raises(
+        ValueError, match="`blocks` must .*" + match.removeprefix("must ")
+    ):
+        Exact(blocks=blocks)
+
+
+def test_blocks_are_found():
+    """They prove what single cuts do not, and `solve` uses them."""
+    part = max(_parts(published_graph("RoeFlux_1d"))[1], key=lambda part: part.cost)
+    part.lower_bound = min(bound := part.lower_bound, part.cost)
+    part._improved = lambda: setattr(part, "deadline", 0.0)
+    part.deadline = time.monotonic() + 120.0
+    find_blocks(part)
+    assert part.lower_bound > bound
+    assert all(block.bit_count() > 1 for block in part.blocks)
+    tables = [part.table(block)[0] for block in part.blocks]
+    inside = {v for block in part.blocks for v in members(block)}
+    rest = sum(part.bounds[v] for v in part.vertices if v not in inside)
+    assert sum(tables) + rest == part.lower_bound
 
 
 def test_the_bound_of_a_vertex():

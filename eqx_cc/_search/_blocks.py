@@ -25,13 +25,15 @@ def find_blocks(part: Part) -> None:
 
 
 def take_blocks(part: Part, blocks: Iterable[int]) -> None:
-    """Bounds the cost of a part by given blocks. They may also have vertices that were
-    eliminated before the part is, for what that must cost."""
-    own = {w for v in part.vertices for w in part.space.group(v)}
-    blocks = [block for block in blocks if own & {*members(block)}]
-    named = {v for block in blocks for v in members(block)}
-    partition = Partition(part, [*blocks, *(1 << v for v in own - named)])
-    paid = sum(partition.least(1 << v) for v in named - own)
+    """Bounds the cost of a part by given blocks, which must be disjoint. They may have
+    vertices that were eliminated before the part is, for what that must cost; those of
+    other parts have nothing to say here."""
+    own = sum(1 << w for v in part.vertices for w in part.space.group(v))
+    here = own | sum(1 << v for v in part.prefix)
+    blocks = [block & here for block in blocks if block & own]
+    named = sum(blocks)
+    partition = Partition(part, [*blocks, *(1 << v for v in members(own & ~named))])
+    paid = sum(partition.least(1 << v) for v in members(named & ~own))
     part.blocks = frozenset(blocks)
     part.bound_below(partition.bound - paid)
 

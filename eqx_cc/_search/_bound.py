@@ -24,6 +24,10 @@ from typing import TypeAlias
 from ._space import Bits, members, State
 
 
+# What is remembered at once: some hundred megabytes each.
+_MOST_CUTS, _MOST_STATES = 1 << 20, 1 << 16
+
+
 class Cuts:
     """The least that the elimination of a vertex costs, with some vertices gone and
     others known to come later."""
@@ -57,6 +61,8 @@ class Cuts:
     def _paths(self, vertex: int, gone: int, later: int, forward: bool) -> int:
         key = vertex, gone, later, forward
         if key not in self._memo:
+            if len(self._memo) >= _MOST_CUTS:
+                self._memo.clear()
             n, state = len(self._space.start) // 2, self._state(gone)
             adjacent = state[n:] if forward else state[:n]
             self._memo[key] = disjoint_paths(adjacent, vertex, self._ends | later)
@@ -64,6 +70,8 @@ class Cuts:
 
     def _state(self, gone: int) -> State:
         if gone not in self._states:
+            if len(self._states) >= _MOST_STATES:
+                self._states = {0: self._space.start}
             vertex = gone.bit_length() - 1
             rest = self._state(gone ^ (1 << vertex))
             self._states[gone] = self._space.eliminate(rest, vertex)[1]

@@ -23,7 +23,7 @@ from ._reduce import is_chain
 from ._space import members, State
 
 
-_MOST_NODES = 200_000  # That memory can hold.
+_MOST_NODES = 100_000  # Some hundred megabytes.
 
 
 class _Node(NamedTuple):

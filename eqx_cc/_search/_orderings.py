@@ -13,8 +13,9 @@ from ._part import greedy, Part
 from ._search import AbstractSearch
 
 
-# Vertices for whose sets nothing but time is needed, and little of it.
+# Vertices of which all sets are looked at: without a thought, and at most.
 _FEW = 12
+_LARGEST = 20
 
 
 class RandomisedMarkowitz(AbstractSearch):
@@ -131,7 +132,8 @@ class Exact(AbstractSearch):
     - `seconds`, `seed`: how long it may take, and the seed of its random choices.
     - `cost`: a cost model, or its name.
     - `blocks`: disjoint tuples of vertices to take a lower bound from, which are its
-        certificate. They are looked for if there are none.
+        certificate. They are looked for if there are none. Raises a `ValueError` if a
+        block has more than 20 vertices, or if they overlap.
 
     ??? cite "References"
 
@@ -154,6 +156,16 @@ class Exact(AbstractSearch):
     seed: int = 0
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
     blocks: tuple[tuple[int, ...], ...] = ()
+
+    def __check_init__(self):
+        vertices = [vertex for block in self.blocks for vertex in block]
+        if len(set(vertices)) < len(vertices):
+            raise ValueError(f"`blocks` must be disjoint; got {self.blocks}.")
+        if any(len(block) > _LARGEST for block in self.blocks):
+            raise ValueError(
+                f"`blocks` must have at most {_LARGEST} vertices each, as all of their "
+                f"subsets are looked at; got {max(map(len, self.blocks))}."
+            )
 
     def _improve(self, part: Part) -> None:
         if self.blocks and part.cuts is not None:

@@ -19,6 +19,7 @@ class Part:
     **Attributes:**
 
     - `space`, `start`: where the vertices are eliminated, and from which state.
+    - `prefix`: vertices that were eliminated before.
     - `cuts`: what lower bounds come from, if every pair of edges costs the same.
     - `vertices`: ascending, so that they are the forward order as well.
     - `bounds`: the least that the elimination of each vertex can cost.
@@ -39,7 +40,7 @@ class Part:
         improved: Callable[[], None] = lambda: None,
     ):
         self.space, self.start, self.vertices = reduced.space, reduced.start, vertices
-        self.cuts = cuts
+        self.prefix, self.cuts = reduced.prefix, cuts
         self.bounds = {v: self._bound(v) for v in vertices}
         self.lower_bound = sum(self.bounds.values())
         self.blocks: frozenset[int] = frozenset()
@@ -75,9 +76,9 @@ class Part:
 
     @contextlib.contextmanager
     def within(self, share: float):
-        """Leaves only a share of the time for a while."""
+        """Leaves only a share of the time for a while: ten minutes at most."""
         deadline, now = self.deadline, time.monotonic()
-        self.deadline = now + share * (deadline - now)
+        self.deadline = now + min(share * (deadline - now), 600.0)
         yield
         self.deadline = deadline
 
