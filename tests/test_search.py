@@ -34,7 +34,8 @@ from eqx_cc._search._beam import beam
 from eqx_cc._search._blocks import find_blocks, take_blocks
 from eqx_cc._search._bound import Cuts, disjoint_paths
 from eqx_cc._search._exact import solve
-from eqx_cc._search._part import greedy, Part
+from eqx_cc._search._greedy import greedy
+from eqx_cc._search._part import Part
 from eqx_cc._search._reduce import reduce, Reduced, Twins
 from eqx_cc._search._space import Bits, Blocks, members, space, total
 

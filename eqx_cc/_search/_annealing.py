@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from ._part import greedy, Part
+from ._greedy import greedy
+from ._markowitz import blurred_greedy
+from ._part import Part
 from ._space import State
 
 
 _REACH = 10  # How far a vertex moves at most.
+_WINDOW = 1000  # Of longer orders so much is annealed at a time, to spare memory.
 _BLOCK = 6  # How many vertices move together at most.
 _MOVES = 500  # Moves for each vertex in the first cycle; the next have half as many
 _GROWTH = 1.5  # again, up to this.
@@ -27,13 +30,16 @@ _Step: TypeAlias = tuple[int, int, int, State, int]
 def anneal(part: Part) -> None:
     """Anneals the order of a part, cycle after cycle, until it is finished."""
     for order, cycle in zip(_starts(part), it.count()):
-        moves = min(_MOVES * _GROWTH**cycle, _MOST_MOVES) * len(part.vertices)
-        _cycle(part, _Chain(part, order), int(moves))
-        if part.finished:
-            return
+        moves = min(_MOVES * _GROWTH**cycle, _MOST_MOVES)
+        for begin in range(0, len(order), _WINDOW):
+            if part.finished:
+                return
+            order = _cycle(part, list(order), begin, moves)
 
 
 def _starts(part: Part) -> Iterator[Sequence[int]]:
+    with part.within(0.05):
+        blurred_greedy(part)
     yield part.order
     yield part.vertices
     yield part.vertices[::-1]
@@ -43,23 +49,36 @@ def _starts(part: Part) -> Iterator[Sequence[int]]:
         yield part.order
 
 
-def _cycle(part: Part, chain: _Chain, moves: int) -> None:
-    """Cools down once, in that many moves or in what time is left."""
-    hot, cold = _temperatures(part, chain)
-    started, best = time.monotonic(), chain.cost
-    for count in range(moves):
-        if count % 64 == 0:
-            if part.finished:
-                return
-            gone = (time.monotonic() - started) / (part.deadline - started)
-            temperature = hot * (cold / hot) ** max(count / moves, gone)
-        chain.move(temperature)
-        if chain.cost < min(best, part.cost):
-            best = chain.cost
-            part.offer(chain.order)
+def _cycle(part: Part, order: list[int], begin: int, moves: float) -> list[int]:
+    """Cools down once, with so many moves a vertex or in what time is left. What comes
+    before `begin`, or long after it, stays. Returns the best order that was met."""
+    state, window = part.start, slice(begin, begin + _WINDOW)
+    for vertex in order[:begin]:
+        state = part.space.eliminate(state, vertex)[1]
+    chain = _Chain(part, state, order[window])
+    hot, cold = _temperatures(chain)
+    best, offered, started = chain.cost, chain.cost, time.monotonic()
+    most = int(moves * len(chain.order))
+    try:
+        for count in range(most):
+            if count % 64 == 0:
+                # Of a larger order this would take more time than the moves.
+                if best < offered and len(order) <= _WINDOW:
+                    offered = best
+                    part.offer(order)
+                if part.finished:
+                    break
+                gone = (time.monotonic() - started) / (part.deadline - started)
+                temperature = hot * (cold / hot) ** max(count / most, gone)
+            chain.move(temperature)
+            if chain.cost < best:
+                best, order[window] = chain.cost, chain.order
+    finally:
+        part.offer(order)
+    return order
 
 
-def _temperatures(part: Part, chain: _Chain) -> tuple[float, float]:
+def _temperatures(chain: _Chain) -> tuple[float, float]:
     """Of the size of the changes that moves make."""
     sizes = sorted(chain.changes(100))
     if not sizes:
@@ -74,9 +93,9 @@ class _Chain:
     order, so that a move needs the eliminations between its two ends alone.
     """
 
-    def __init__(self, part: Part, order: Sequence[int]):
+    def __init__(self, part: Part, start: State, order: Sequence[int]):
         self._space, self._rng = part.space, part.rng
-        self.order, self._states, self._costs = list(order), [part.start], []
+        self.order, self._states, self._costs = list(order), [start], []
         for vertex in order:
             cost, state = self._space.eliminate(self._states[-1], vertex)
             self._states.append(state)

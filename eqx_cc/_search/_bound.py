@@ -36,8 +36,8 @@ class Cuts:
         self._space = own
         inner = sum(1 << v for v in own.inner)
         self._ends = ~inner
-        self.before = {v: _closure(own.predecessors, own.start, v) for v in own.inner}
-        self.after = {v: _closure(own.successors, own.start, v) for v in own.inner}
+        self.before = _closures(own.predecessors, own.start, own.inner)
+        self.after = _closures(own.successors, own.start, own.inner[::-1])
         self._states: dict[int, State] = {0: own.start}
         self._memo: dict[tuple[int, int, int, bool], int] = {}
 
@@ -90,14 +90,14 @@ class Cuts:
         return least
 
 
-def _closure(neighbours, state: State, vertex: int) -> int:
-    """Everything that is reached from a vertex, as bits."""
-    found, stack = 0, [vertex]
-    while stack:
-        for other in neighbours(state, stack.pop()):
-            if not found >> other & 1:
-                found |= 1 << other
-                stack.append(other)
+def _closures(neighbours, state: State, vertices: Iterable[int]) -> dict[int, int]:
+    """Everything that each vertex is reached from through these, as bits; vertices come
+    after their neighbours."""
+    found: dict[int, int] = {}
+    for vertex in vertices:
+        found[vertex] = 0
+        for other in neighbours(state, vertex):
+            found[vertex] |= found.get(other, 0) | 1 << other
     return found
 
 

@@ -59,6 +59,8 @@ def solve(part: Part) -> None:
             part.offer(node.order)
             continue
         for vertex in _candidates(part, node):
+            if part.finished:
+                return
             new = _after(part, left, node, vertex, next(serial))
             key = _key(part, new)
             if new.bound < part.cost and new.spent < cheapest.get(key, part.cost):

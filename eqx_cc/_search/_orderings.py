@@ -9,7 +9,8 @@ from ._annealing import anneal
 from ._beam import beam
 from ._blocks import find_blocks, take_blocks
 from ._exact import solve
-from ._part import greedy, Part
+from ._markowitz import blurred_greedy
+from ._part import Part
 from ._search import AbstractSearch
 
 
@@ -40,20 +41,7 @@ class RandomisedMarkowitz(AbstractSearch):
     noise: float = 0.5
 
     def _improve(self, part: Part) -> None:
-        own, rng = part.space, part.rng
-
-        def degree(vertex: int) -> int:
-            after = sum(1 for _ in own.successors(part.start, vertex))
-            return sum(1 for _ in own.predecessors(part.start, vertex)) + after
-
-        ties = (lambda v: v, degree, lambda v: -degree(v), lambda v: rng.random())
-        for tie in ties:
-            part.offer(greedy(own, part.start, part.vertices, tie))
-        while not part.finished:
-            noise = self.noise * rng.random()
-            blur = lambda: 1 + noise * rng.random()  # noqa: E731
-            tie = rng.choice(ties)
-            part.offer(greedy(own, part.start, part.vertices, tie, blur))
+        blurred_greedy(part, self.noise)
 
 
 class Annealing(AbstractSearch):

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from ._bound import Cuts
+from ._greedy import greedy
 from ._reduce import Reduced
-from ._space import AbstractSpace, members, State, total
+from ._space import members, total
 
 
 class Part:
@@ -91,31 +92,3 @@ class Part:
     def finished(self) -> bool:
         """Whether to stop."""
         return self.solved or time.monotonic() > self.deadline
-
-
-def greedy(
-    space: AbstractSpace,
-    start: State,
-    vertices: Sequence[int],
-    preference: Callable[[int], float] = lambda vertex: -vertex,
-    slack: Callable[[], float] = lambda: 1.0,
-) -> tuple[int, ...]:
-    """The Markowitz rule: a vertex of least cost next.
-
-    Among equals one of least `preference` (the last, unless said otherwise). Costs are
-    multiplied by `slack()` whenever they are computed.
-    """
-
-    def key(vertex):
-        return space.cost(state, vertex) * slack(), preference(vertex)
-
-    state, order = start, []
-    keys = {vertex: key(vertex) for vertex in vertices}
-    while keys:
-        vertex = min(keys, key=keys.__getitem__)
-        del keys[vertex]
-        touched = *space.predecessors(state, vertex), *space.successors(state, vertex)
-        _, state = space.eliminate(state, vertex)
-        order.append(vertex)
-        keys.update((other, key(other)) for other in touched if other in keys)
-    return tuple(order)

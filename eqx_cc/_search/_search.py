@@ -35,6 +35,10 @@ Report = Callable[[Progress], None]
 _SMALL = 8
 
 
+# Cuts of larger graphs would take seconds.
+_MOST_BOUNDED = 500
+
+
 class AbstractSearch(AbstractOrdering):
     """An ordering that looks for an order of least cost, for as long as it is given.
 
@@ -96,7 +100,8 @@ class _Run:
     def __init__(self, graph, cost: AbstractCost, seed: int, report: Report):
         self._graph, self._cost, self._report = graph, cost, report
         self._reduced = reduce(own := space(graph, cost))
-        cuts = Cuts(own) if isinstance(own, Bits) else None
+        small = len(own.inner) <= _MOST_BOUNDED
+        cuts = Cuts(own) if small and isinstance(own, Bits) else None
         rng = random.Random(seed)
         self._parts = [
             Part(self._reduced, vertices, cuts, rng, self._improved)
