@@ -143,10 +143,10 @@ def test_exact_search_with_structure():
     def fun(x, y):
         a = jnp.sin(x) * jnp.sum(y)
         b = jnp.cumsum(a)[1:] - y
-        return jnp.exp(b) * 2.0, jnp.sum(b * y)
+        return jnp.exp(b) * 2.0, b @ y
 
     graph = eqx_cc.trace(lambda xs: fun(*xs), (jnp.ones(4), jnp.ones(3))).graph
-    assert 5 <= len(graph.intermediates) <= 8
+    assert 5 <= len(graph.intermediates) <= 7
     for cost in (Published(), Multiplications(), Flops()):
         own = space(graph, cost)
         orders = it.permutations(own.inner)
@@ -218,9 +218,7 @@ def test_given_blocks_are_lower_bounds():
     ],
 )
 def test_bad_blocks(blocks, match):
-    with pytest.raises(
-        ValueError, match="`blocks` must .*" + match.removeprefix("must ")
-    ):
+    with pytest.raises(ValueError, match=match):
         Exact(blocks=blocks)
 
 

@@ -76,10 +76,10 @@ class Part:
             self._improved()
 
     @contextlib.contextmanager
-    def within(self, share: float):
-        """Leaves only a share of the time for a while: ten minutes at most."""
+    def within(self, share: float, most: float = 600.0):
+        """Leaves only a share of the time for a while, and at most so many seconds."""
         deadline, now = self.deadline, time.monotonic()
-        self.deadline = now + min(share * (deadline - now), 600.0)
+        self.deadline = now + min(share * (deadline - now), most)
         yield
         self.deadline = deadline
 
