@@ -1,5 +1,7 @@
 """What the tests compare with, and how closely."""
 
+import itertools as it
+import random
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,6 +52,23 @@ class Shuffled(eqx_cc.AbstractOrdering):
     def __call__(self, graph):
         rng = np.random.default_rng(zlib.crc32(self.seed.encode()))
         return tuple(rng.permutation(graph.intermediates).tolist())
+
+
+def random_graph(seed: int, inner: int = 14) -> eqx_cc.ComputationalGraph:
+    """Of up to 4 inputs, `inner` intermediates and 4 outputs. Layers are mixed: any
+    vertex feeds any later one, the outputs excepted."""
+    rng = random.Random(seed)
+    counts = [rng.randint(1, most) for most in (4, inner, 4)]
+    count, first = sum(counts), sum(counts[:2])
+    chance = rng.uniform(0.1, 0.6)
+    edges = [
+        (u, v)
+        for u, v in it.combinations(range(count), 2)
+        if v >= counts[0] and u < first and rng.random() < chance
+    ]
+    return eqx_cc.ComputationalGraph.from_edges(
+        count, range(counts[0]), range(first, count), edges
+    )
 
 
 def reference_jacobian(

@@ -2,7 +2,6 @@
 
 import inspect
 import itertools as it
-import random
 
 import eqx_cc
 import jax
@@ -20,6 +19,7 @@ from eqx_cc import (
 )
 from eqx_cc._ordering import check_order
 from eqx_cc._plan import Elimination, plan
+from helpers import random_graph
 
 
 # As it is for users, whose annotations nobody checks.
@@ -32,22 +32,6 @@ NAMED = {
     "markowitz": MinimalMarkowitz,
 }
 ORDERINGS = [Forward(), Reverse(), MinimalMarkowitz(), Automatic()]
-
-
-def random_graph(seed: int) -> ComputationalGraph:
-    """Layers are mixed: any vertex feeds any later one, the outputs excepted."""
-    rng = random.Random(seed)
-    inputs, inner, outputs = (rng.randint(1, n) for n in (4, 14, 4))
-    count, first = inputs + inner + outputs, inputs + inner
-    chance = rng.uniform(0.1, 0.6)
-    edges = [
-        (u, v)
-        for u, v in it.combinations(range(count), 2)
-        if v >= inputs and u < first and rng.random() < chance
-    ]
-    return ComputationalGraph.from_edges(
-        count, range(inputs), range(first, count), edges
-    )
 
 
 def _fun(x):

@@ -3,14 +3,14 @@ hold."""
 
 import functools as ft
 import itertools as it
-import json
-import pathlib
 import random
 import time
 
 import eqx_cc
+import helpers
 import jax.numpy as jnp
 import pytest
+from benchmarks.orders import published_graph
 from benchmarks.tasks import TASKS
 from eqx_cc import (
     AbstractSearch,
@@ -40,30 +40,9 @@ from eqx_cc._search._reduce import reduce, Reduced, Twins
 from eqx_cc._search._space import Bits, Blocks, members, space, total
 
 
-GRAPHS = pathlib.Path(__file__).parent / "graphs"
-
-
 def random_graph(seed: int) -> ComputationalGraph:
-    """Up to 12 vertices to eliminate, many with equal neighbours or in chains."""
-    rng = random.Random(seed)
-    inputs, inner, outputs = (rng.randint(1, n) for n in (3, 12, 3))
-    count, first = inputs + inner + outputs, inputs + inner
-    chance = rng.uniform(0.1, 0.5)
-    edges = [
-        (u, v)
-        for u, v in it.combinations(range(count), 2)
-        if v >= inputs and u < first and rng.random() < chance
-    ]
-    return ComputationalGraph.from_edges(
-        count, range(inputs), range(first, count), edges
-    )
-
-
-def published_graph(name: str) -> ComputationalGraph:
-    stored = json.loads((GRAPHS / f"{name}.json").read_text())
-    ends = stored["independents"], stored["dependents"]
-    edges = [tuple(edge) for edge in stored["edges"]]
-    return ComputationalGraph.from_edges(stored["num_vertices"], *ends, edges)
+    """Up to 12 vertices to eliminate."""
+    return helpers.random_graph(seed, inner=12)
 
 
 def least_cost(graph: ComputationalGraph) -> int:
