@@ -38,7 +38,7 @@ def anneal(part: Part) -> None:
 
 
 def _starts(part: Part) -> Iterator[Sequence[int]]:
-    with part.within(0.05, most=1.0):
+    with part.within(0.02, most=0.3):
         blurred_greedy(part)
     yield part.order
     yield part.vertices
