@@ -23,12 +23,14 @@ class Automatic(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:
+        simple = _baseline(graph)
         if len(graph.intermediates) > 1:
             order = default_cache().get(graph)
-            if order is not None:
+            # Somebody may have stored one that is worse.
+            if order is not None and order.cost <= simple.cost:
                 order.found_by += " (looked up)"
                 return order
-        return _baseline(graph)
+        return simple
 
 
 @lru_cache(maxsize=1024)

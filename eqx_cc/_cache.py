@@ -44,7 +44,8 @@ class OrderCache:
 
     Whatever is read is checked, and its cost is computed anew: a stale, damaged or
     hostile file can cost speed, but cannot change a Jacobian. It is reported once, and
-    removed. (A lower bound that is not above the cost is believed.)
+    removed. (A lower bound that is not above the cost is believed until a search finds
+    a better order.)
 
     **Arguments:**
 
@@ -136,8 +137,7 @@ class OrderCache:
         for claimed, path in self._files(place):
             try:
                 order = _restored(graph, cost, _read(path))
-                if _rank(order) != claimed:
-                    raise ValueError("its name is not its own")
+                _require(_rank(order) == claimed, "its name is not its own")
             except FileNotFoundError:  # Another process had a better one.
                 continue
             except OSError as error:  # It may well be sound: it stays.
@@ -220,11 +220,12 @@ def _restored(graph: ComputationalGraph, cost: AbstractCost, entry: Any) -> Orde
     """The order of an entry; raises a `ValueError` if it has none of this graph."""
     vertices = graph.intermediates
     try:
-        ranks, found_by = entry["order"], entry["found_by"]
+        version, ranks, found_by = entry["version"], entry["order"], entry["found_by"]
         claimed, bound = entry["cost"], entry["lower_bound"]
         seconds = entry["seconds"]
     except (KeyError, TypeError) as error:
         raise ValueError("no order") from error
+    _require(version == VERSION, "of another version")
     # The exact types: `True` is an integer, too.
     _require(type(ranks) is list, "no list of vertices")
     _require({type(i) for i in ranks} <= {int}, "vertices that are no numbers")

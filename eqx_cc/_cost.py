@@ -44,6 +44,12 @@ class AbstractCost(eqx.Module):
         """What the model is called, in reports and as a key of the cache."""
         return repr(self)
 
+    @property
+    def counts_sums(self) -> bool:
+        """Whether the cost depends on `old`. If so, then parts of a graph that lead
+        from the same input to the same output are ordered together."""
+        return True
+
 
 class Published(AbstractCost):
     """Multiplications as published counts have them: every pair of edges is multiplied,
@@ -63,6 +69,10 @@ class Published(AbstractCost):
 
     def __call__(self, old: Pattern | None, left: Pattern, right: Pattern) -> int:
         return update(old, left, right).num_multiplications
+
+    @property
+    def counts_sums(self) -> bool:
+        return False
 
     def view(self, graph: ComputationalGraph) -> ComputationalGraph:
         blocks = tuple((edge, _forget(block)) for edge, block in graph.blocks)
@@ -88,6 +98,10 @@ class Multiplications(AbstractCost):
 
     def __call__(self, old: Pattern | None, left: Pattern, right: Pattern) -> int:
         return update(old, left, right).num_multiplications
+
+    @property
+    def counts_sums(self) -> bool:
+        return False
 
     @property
     def name(self) -> str:
@@ -132,6 +146,10 @@ class Traffic(AbstractCost):
     """
 
     itemsize: int = 8
+
+    def __check_init__(self):
+        if not self.itemsize >= 1:
+            raise ValueError(f"`itemsize` must be at least 1; got {self.itemsize}.")
 
     def __call__(self, old: Pattern | None, left: Pattern, right: Pattern) -> int:
         new = update(old, left, right).pattern

@@ -54,7 +54,8 @@ class ComputationalGraph(Keyed):
 
         **Returns:** a `ComputationalGraph`. A dependent that feeds other vertices
         becomes an intermediate with a copy (a vertex numbered from `num_vertices` on)
-        as the output. Raises a `ValueError` if an edge does not go forward.
+        as the output; its coefficient counts as unknown, like any other. Raises a
+        `ValueError` if an edge does not go forward.
         """
         independents, dependents = tuple(independents), tuple(dependents)
         _check_vertices("independents", independents, num_vertices)

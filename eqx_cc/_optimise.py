@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import numbers
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,14 @@ from ._graph import ComputationalGraph
 from ._order import Order
 from ._ordering import AbstractOrdering, checked_order
 from ._progress import progress_bar
-from ._search import AbstractSearch, Annealing, baseline, order_cost, Report
+from ._search import (
+    AbstractSearch,
+    Annealing,
+    as_seconds,
+    baseline,
+    order_cost,
+    Report,
+)
 from ._transforms import check_callable
 
 
@@ -47,7 +53,8 @@ def optimise(
     - `seconds`: how long to search; as the ordering says if left out. `math.inf` is
         until Ctrl-C, or until no order can be better.
     - `ordering`: what to search with: [`eqx_cc.Annealing`][] if left out. Any
-        [`eqx_cc.AbstractOrdering`][] will do.
+        [`eqx_cc.AbstractOrdering`][] will do; one that does not search gives way to
+        Markowitz, reverse or forward where these are better.
     - `cost`: the cost model or its name; `"multiplications"`, which is what
         [`eqx_cc.filter_jacobian`][] looks up, if neither it nor the ordering says.
     - `cache`: where to store orders; by default, where `filter_jacobian` finds them.
@@ -70,9 +77,10 @@ def optimise(
         check_callable(fun)
         raise TypeError("`optimise` of a function needs its arguments as well.")
     _check_ordering(ordering)
-    seconds = None if seconds is None else _as_seconds(seconds)
     ordering, model = _configured(ordering, seconds, cost)
     cache = default_cache() if cache is None else cache
+    if not isinstance(cache, OrderCache):
+        raise TypeError(f"`cache` must be an `eqx_cc.OrderCache`; got {cache!r}.")
 
     def graph(order: AbstractOrdering) -> ComputationalGraph:
         if isinstance(fun, ComputationalGraph):
@@ -91,7 +99,7 @@ def optimise(
 
 def _configured(
     ordering: AbstractOrdering | None,
-    seconds: float | None,
+    seconds: Any,
     cost: str | AbstractCost | None,
 ) -> tuple[AbstractOrdering, AbstractCost]:
     """The ordering with the time and the cost model that were asked for; the model."""
@@ -99,10 +107,9 @@ def _configured(
     if not isinstance(ordering, AbstractSearch):
         return ordering, as_cost("multiplications" if cost is None else cost)
     if seconds is not None:
-        ordering = replace(ordering, seconds=seconds)
+        ordering = replace(ordering, seconds=as_seconds(seconds))
     if cost is not None:
         ordering = replace(ordering, cost=as_cost(cost))
-    _as_seconds(ordering.seconds)
     return ordering, ordering.cost
 
 
@@ -112,16 +119,6 @@ def _check_ordering(ordering: Any) -> None:
             "`ordering` must be an `eqx_cc.AbstractOrdering`, such as "
             f"`eqx_cc.Exact()`; got {ordering!r}."
         )
-
-
-def _as_seconds(seconds: Any) -> float:
-    if isinstance(seconds, numbers.Real) and float(seconds) >= 0:
-        return float(seconds)
-    # No moment is later than NaN: a search would never end.
-    raise ValueError(
-        f"`seconds` must be a number that is not negative; got {seconds!r}. With "
-        "`math.inf` a search goes on until Ctrl-C."
-    )
 
 
 def _shares(graphs: list[ComputationalGraph]) -> dict[ComputationalGraph, float]:
@@ -164,7 +161,7 @@ class _Searcher:
 
     def _best(self, graph: ComputationalGraph) -> Order:
         known = self._cache.get(graph, self._model)
-        if known is not None and (known.optimal or self._interrupted):
+        if known is not None and self._interrupted:
             return known
         found = self._search(graph)
         self._cache.put(graph, found, self._model)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import abc
-import heapq
 from collections.abc import Sequence
 from functools import lru_cache
 
 import equinox as eqx
 
+from ._cost import Multiplications
 from ._graph import ComputationalGraph
-from ._plan import Elimination
+from ._greedy import greedy
+from ._space import space
 
 
 class AbstractOrdering(eqx.Module):
@@ -61,24 +62,9 @@ class MinimalMarkowitz(AbstractOrdering):
 
 @lru_cache(maxsize=1024)
 def _minimal_markowitz(graph: ComputationalGraph) -> tuple[int, ...]:
-    state = Elimination(graph)
-    costs = {vertex: state.cost(vertex) for vertex in graph.intermediates}
-    queue = [(cost, -vertex) for vertex, cost in costs.items()]
-    heapq.heapify(queue)
-    order = []
-    while queue:
-        cost, vertex = heapq.heappop(queue)
-        if costs.get(-vertex) != cost:
-            continue
-        vertex = -vertex
-        del costs[vertex]
-        touched = [v for v in state.neighbours(vertex) if v in costs]
-        state.eliminate(vertex)
-        order.append(vertex)
-        for neighbour in touched:
-            costs[neighbour] = state.cost(neighbour)
-            heapq.heappush(queue, (costs[neighbour], -neighbour))
-    return tuple(order)
+    own = space(graph, Multiplications())
+    order = greedy(own, own.start, own.inner)
+    return tuple(name for vertex in order for name in own.names(vertex))
 
 
 class Given(AbstractOrdering):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 from ._graph import ComputationalGraph
-from ._pattern import compose, Pattern, Update, update
+from ._pattern import Pattern, Update, update
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,6 @@ class Elimination:
     def _set(self, u: int, v: int, block: Pattern) -> None:
         self.outs[u][v] = block
         self.ins[v][u] = block
-
-    def cost(self, vertex: int) -> int:
-        """The Markowitz degree: multiplications that eliminating `vertex` takes."""
-        return sum(
-            compose(left, right).num_multiplications
-            for left in self.outs[vertex].values()
-            for right in self.ins[vertex].values()
-        )
-
-    def neighbours(self, vertex: int) -> Iterable[int]:
-        """Predecessors and successors."""
-        return (*self.ins[vertex], *self.outs[vertex])
 
     def eliminate(self, vertex: int) -> Step:
         """Connects every predecessor of `vertex` with every successor; removes it."""

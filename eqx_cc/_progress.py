@@ -40,8 +40,10 @@ class _Bar:
         self._latest = f"{progress.cost} {self._unit} ({bound})"
 
     def _tick(self) -> None:
+        # In a file nothing can be drawn over: there is one line, in the end.
         while not self._closed.wait(0.1):
-            self._draw()
+            if sys.stderr is not None and sys.stderr.isatty():
+                self._draw()
 
     def _draw(self) -> None:
         gone = time.monotonic() - self._started

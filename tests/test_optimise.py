@@ -235,10 +235,21 @@ def test_never_worse_than_what_is_known(known, search, folder):
     assert found is not None and found.cost == order.cost
 
 
-def test_what_is_proved_is_not_searched_again(monkeypatch):
-    order = _search_quietly(_scanned, X)
-    monkeypatch.setattr(_optimise._Searcher, "_search", None)
-    assert _search_quietly(_scanned, X) == order
+def test_a_false_bound_is_refuted(folder):
+    """Whoever stored it: what is said to be the best is searched all the same."""
+    false = ORDERS[-1]
+    claimed = Order(
+        false,
+        cost=false.cost,
+        cost_model=false.cost_model,
+        found_by="hearsay",
+        lower_bound=false.cost,
+    )
+    OrderCache(folder).put(GRAPH, claimed)
+    assert eqx_cc.Automatic()(GRAPH).cost <= baseline(GRAPH, MODEL).cost
+    assert _search_quietly(GRAPH).cost == LEAST < false.cost
+    found = OrderCache(folder).get(GRAPH)
+    assert found is not None and found.cost == LEAST
 
 
 class Last(eqx_cc.AbstractOrdering):

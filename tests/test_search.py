@@ -3,7 +3,10 @@ hold."""
 
 import functools as ft
 import itertools as it
+import math
 import random
+import subprocess
+import sys
 import time
 
 import eqx_cc
@@ -26,6 +29,7 @@ from eqx_cc import (
     RandomisedMarkowitz,
     Reverse,
 )
+from eqx_cc._greedy import greedy
 from eqx_cc._ordering import check_order
 from eqx_cc._plan import plan
 from eqx_cc._search import order_cost
@@ -34,10 +38,9 @@ from eqx_cc._search._beam import beam
 from eqx_cc._search._blocks import find_blocks, take_blocks
 from eqx_cc._search._bound import Cuts, disjoint_paths
 from eqx_cc._search._exact import solve
-from eqx_cc._search._greedy import greedy
 from eqx_cc._search._part import Part
 from eqx_cc._search._reduce import reduce, Reduced, Twins
-from eqx_cc._search._space import Bits, Blocks, members, space, total
+from eqx_cc._space import Bits, Blocks, members, space, total
 
 
 def random_graph(seed: int) -> ComputationalGraph:
@@ -342,6 +345,40 @@ def _interrupt(when: bool) -> None:
         raise KeyboardInterrupt
 
 
+_PRESSED = """
+import signal, sys
+import eqx_cc
+from benchmarks.orders import published_graph
+
+def press(progress):
+    if progress.cost < 340:
+        signal.raise_signal(signal.SIGINT)
+
+search = eqx_cc.Annealing(seconds=1e6, cost="published")
+order = search.search(published_graph("RoeFlux_1d"), press)
+assert order.cost < 340 and order.found_by.endswith("interrupted"), order
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+
+
+def test_a_signal_ends_a_search():
+    """No exception is raised, which some callback might swallow."""
+    subprocess.run([sys.executable, "-c", _PRESSED], check=True, timeout=300)
+
+
+def test_what_is_no_search():
+    for kwargs in ({"seconds": math.nan}, {"seconds": -1.0}):
+        for search in BUILT_IN:
+            with pytest.raises(ValueError, match="`seconds` must be a number that is"):
+                search(**kwargs)
+    with pytest.raises(ValueError, match="`width` and `branching` must be at least 1"):
+        BeamSearch(width=0)
+    with pytest.raises(ValueError, match="`noise` must not be negative"):
+        RandomisedMarkowitz(noise=-1.0)
+    with pytest.raises(ValueError, match="`itemsize` must be at least 1"):
+        eqx_cc.Traffic(itemsize=0)
+
+
 def test_the_same_seed_gives_the_same_moves():
     def found(seed):
         part = _whole(random_graph(3))
@@ -367,6 +404,27 @@ def test_reports_of_progress():
 #
 # Spaces
 #
+
+
+def test_parts_that_add_to_one_block():
+    """Two paths from 0 to 4: whichever comes last adds, so that they are one part."""
+    edges = [(0, 1), (1, 4), (0, 2), (2, 4), (0, 3), (3, 5)]
+    graph = ComputationalGraph.from_edges(6, [0], [4, 5], edges)
+    assert reduce(space(graph, Flops())).parts == ((3,), (1, 2))
+    apart = reduce(Blocks(graph, Multiplications())).parts
+    assert apart == ((1,), (2,), (3,))
+    order = Exact(seconds=60.0, cost="flops").search(graph)
+    assert order.optimal and order.cost == 4
+
+
+def test_exact_search_of_sums():
+    for seed in range(60):
+        graph = random_graph(seed)
+        if len(graph.intermediates) <= 6:
+            orders = it.permutations(graph.intermediates)
+            least = min(order_cost(graph, order, Flops()) for order in orders)
+            found = Exact(seconds=60.0, cost="flops").search(graph)
+            assert found.optimal and found.cost == least, seed
 
 
 def test_bits_and_blocks_agree():

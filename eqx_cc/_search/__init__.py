@@ -8,6 +8,7 @@ from ._orderings import (
 )
 from ._search import (
     AbstractSearch as AbstractSearch,
+    as_seconds as as_seconds,
     baseline as baseline,
     order_cost as order_cost,
     Progress as Progress,

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from ._greedy import greedy
+from .._greedy import greedy
+from .._space import State
 from ._markowitz import blurred_greedy
 from ._part import Part
-from ._space import State
 
 
 _REACH = 10  # How far a vertex moves at most.

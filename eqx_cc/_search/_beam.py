@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from .._space import State
 from ._part import Part
-from ._space import State
 
 
 class _Node(NamedTuple):

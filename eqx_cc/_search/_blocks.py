@@ -6,8 +6,8 @@ import math
 import random
 from collections.abc import Iterable
 
+from .._space import members
 from ._part import Part
-from ._space import members
 
 
 _LARGEST = 5, 7, 9, 11  # How many vertices a block may have, round after round.

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from ._space import Bits, members, State
+from .._space import Bits, members, State
 
 
 # What is remembered at once: some hundred megabytes each.
@@ -44,12 +44,7 @@ class Cuts:
     def numbers(self, names: Iterable[int]) -> int:
         """Vertices of the graph as bits."""
         own = {self._space.names(v)[0]: 1 << v for v in self._space.inner}
-        if not own.keys() >= set(names):
-            raise ValueError(
-                "`blocks` must have intermediate vertices of the graph; got "
-                f"{sorted(set(names) - own.keys())}."
-            )
-        return sum(own[name] for name in set(names))
+        return sum(own[name] for name in names)
 
     def cost(self, vertex: int, gone: int, later: int) -> int:
         """`gone` and `later` are sets of vertices, as bits."""

@@ -18,9 +18,9 @@ import itertools as it
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
+from .._space import members, State
 from ._part import Part
 from ._reduce import is_chain
-from ._space import members, State
 
 
 _MOST_NODES = 100_000  # Some hundred megabytes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._greedy import greedy
+from .._greedy import greedy
 from ._part import Part
 
 

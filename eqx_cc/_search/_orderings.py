@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 
 from .._cost import AbstractCost, as_cost
+from .._graph import ComputationalGraph
 from ._annealing import anneal
 from ._beam import beam
 from ._blocks import find_blocks, take_blocks
@@ -39,6 +40,10 @@ class RandomisedMarkowitz(AbstractSearch):
     seed: int = 0
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
     noise: float = 0.5
+
+    def __check_init__(self):
+        if not self.noise >= 0:
+            raise ValueError(f"`noise` must not be negative; got {self.noise}.")
 
     def _improve(self, part: Part) -> None:
         blurred_greedy(part, self.noise)
@@ -96,6 +101,13 @@ class BeamSearch(AbstractSearch):
     width: int = 8
     branching: int = 8
 
+    def __check_init__(self):
+        if not (self.width >= 1 and self.branching >= 1):
+            raise ValueError(
+                "`width` and `branching` must be at least 1; got "
+                f"{self.width} and {self.branching}."
+            )
+
     def _improve(self, part: Part) -> None:
         width = self.width
         while not part.finished:
@@ -144,6 +156,13 @@ class Exact(AbstractSearch):
     seed: int = 0
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
     blocks: tuple[tuple[int, ...], ...] = ()
+
+    def _check(self, graph: ComputationalGraph) -> None:
+        vertices = {vertex for block in self.blocks for vertex in block}
+        if others := sorted(vertices - {*graph.intermediates}):
+            raise ValueError(
+                f"`blocks` must have intermediate vertices of the graph; got {others}."
+            )
 
     def __check_init__(self):
         vertices = [vertex for block in self.blocks for vertex in block]

@@ -8,10 +8,10 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
+from .._greedy import greedy
+from .._space import members, total
 from ._bound import Cuts
-from ._greedy import greedy
 from ._reduce import Reduced
-from ._space import members, total
 
 
 class Part:
@@ -29,7 +29,8 @@ class Part:
     - `lower_bound`: the least that any order can cost.
     - `deadline`: when to stop, in seconds of `time.monotonic`.
 
-    `improved` is called whenever there is a better order.
+    `improved` is called whenever there is a better order; `interrupted` tells whether
+    somebody wants it to end.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class Part:
         cuts: Cuts | None,
         rng: random.Random,
         improved: Callable[[], None] = lambda: None,
+        interrupted: Callable[[], bool] = lambda: False,
     ):
         self.space, self.start, self.vertices = reduced.space, reduced.start, vertices
         self.prefix, self.cuts = reduced.prefix, cuts
         self.bounds = {v: self._bound(v) for v in vertices}
         self.lower_bound = sum(self.bounds.values())
         self.blocks: frozenset[int] = frozenset()
-        self.rng, self._improved = rng, improved
+        self.rng, self._improved, self._interrupted = rng, improved, interrupted
         self.deadline = math.inf
         first = vertices, vertices[::-1], greedy(self.space, self.start, vertices)
         self.cost, self.order = min((self._cost(order), order) for order in first)
@@ -91,4 +93,5 @@ class Part:
     @property
     def finished(self) -> bool:
         """Whether to stop."""
-        return self.solved or time.monotonic() > self.deadline
+        late = time.monotonic() > self.deadline
+        return late or self.solved or self._interrupted()

@@ -1,7 +1,8 @@
 """Safe reductions: what can be decided about an order before any search.
 
 Independent parts are safe under every cost model, as what a vertex costs depends on the
-vertices that it is connected with alone. Chains and false twins are safe where every
+vertices that it is connected with alone (and, where sums count, on those that lead from
+the same input to the same output). Chains and false twins are safe where every
 pair of edges costs the same, which is where `Bits` is used.
 
 ??? cite "Reference"
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ._space import AbstractSpace, Bits, State
+from .._space import AbstractSpace, Bits, State
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Twins(AbstractSpace):
         self._own, self._groups = own, groups
         merged = {v for group in groups.values() for v in group[1:]}
         self.unit, self.start = own.unit, own.start
+        self.counts_sums = own.counts_sums
         self.inner = tuple(v for v in own.inner if v not in merged)
 
     def group(self, vertex: int) -> tuple[int, ...]:
@@ -147,7 +149,29 @@ def _parts(
         if vertex in left:
             left.remove(vertex)
             parts.append(tuple(sorted(_connected(own, state, vertex, left))))
+    if own.counts_sums:
+        parts = _joined(own, state, parts)
     return tuple(sorted(parts, key=len))
+
+
+def _joined(
+    own: AbstractSpace, state: State, parts: list[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """Joins parts that lead from the same input to the same output, where what one adds
+    depends on whether the other was there before."""
+    joined: list[tuple[set[int], set[int], tuple[int, ...]]] = []
+    for part in parts:
+        before = {u for v in part for u in own.predecessors(state, v)} - {*part}
+        after = {w for v in part for w in own.successors(state, v)} - {*part}
+        apart = []
+        for other in joined:
+            if before & other[0] and after & other[1]:
+                before, after = before | other[0], after | other[1]
+                part = part + other[2]
+            else:
+                apart.append(other)
+        joined = [*apart, (before, after, part)]
+    return [tuple(sorted(part)) for *_, part in joined]
 
 
 def _connected(

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import abc
+import numbers
 import random
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 
 from .._cost import AbstractCost
 from .._graph import ComputationalGraph
+from .._interrupt import interruptible
 from .._order import Order
 from .._ordering import AbstractOrdering, Forward, MinimalMarkowitz, Reverse
+from .._space import Bits, space, total
 from ._bound import Cuts
 from ._exact import solve
 from ._part import Part
 from ._reduce import reduce
-from ._space import Bits, space, total
 
 
 class Progress(NamedTuple):
@@ -78,15 +80,38 @@ class AbstractSearch(AbstractOrdering):
 
         **Returns:** an [`eqx_cc.Order`][].
         """
+        self._check(graph)
         started, found_by = time.monotonic(), f"{type(self).__name__}, seed {self.seed}"
-        run, interrupted = _Run(graph, self.cost, self.seed, report), ""
-        try:
-            run.improve(self._improve, started + self.seconds)
-        except KeyboardInterrupt:
-            interrupted = ", interrupted"
-        order = run.order(found_by, time.monotonic() - started)
-        order.found_by += interrupted
+        with interruptible() as interrupted:
+            run = _Run(graph, self.cost, self.seed, report, interrupted)
+            try:
+                run.improve(self._improve, started + self.seconds)
+                stopped = interrupted()
+            except KeyboardInterrupt:
+                stopped = True
+            order = run.order(found_by)
+        order.found_by += ", interrupted" if stopped else ""
+        order.seconds = time.monotonic() - started
         return order
+
+    def _check(self, graph: ComputationalGraph) -> None:
+        """Raises a `ValueError` if the search is not one for this graph."""
+
+    def __check_init__(self):
+        as_seconds(self.seconds)
+        if not isinstance(self.seed, int):
+            raise ValueError(f"`seed` must be an integer; got {self.seed!r}.")
+
+
+def as_seconds(seconds: Any) -> float:
+    """A time that a user gave, if it is one."""
+    if isinstance(seconds, numbers.Real) and float(seconds) >= 0:
+        return float(seconds)
+    # No moment is later than NaN: a search would never end.
+    raise ValueError(
+        f"`seconds` must be a number that is not negative; got {seconds!r}. With "
+        "`math.inf` a search goes on until Ctrl-C."
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -97,14 +122,21 @@ def _searched(search: AbstractSearch, graph: ComputationalGraph) -> Order:
 class _Run:
     """One search of one graph, part after part."""
 
-    def __init__(self, graph, cost: AbstractCost, seed: int, report: Report):
+    def __init__(
+        self,
+        graph: ComputationalGraph,
+        cost: AbstractCost,
+        seed: int,
+        report: Report,
+        interrupted: Callable[[], bool],
+    ):
         self._graph, self._cost, self._report = graph, cost, report
         self._reduced = reduce(own := space(graph, cost))
         small = len(own.inner) <= _MOST_BOUNDED
         cuts = Cuts(own) if small and isinstance(own, Bits) else None
         rng = random.Random(seed)
         self._parts = [
-            Part(self._reduced, vertices, cuts, rng, self._improved)
+            Part(self._reduced, vertices, cuts, rng, self._improved, interrupted)
             for vertices in self._reduced.parts
         ]
         self._improved()
@@ -130,7 +162,7 @@ class _Run:
             if not part.finished:
                 improve(part)
 
-    def order(self, found_by: str, seconds: float) -> Order:
+    def order(self, found_by: str) -> Order:
         """What was found, unless an order that needs no search is better."""
         found = Order(
             self._found,
@@ -139,7 +171,7 @@ class _Run:
             found_by=found_by,
         )
         best = min(found, baseline(self._graph, self._cost), key=lambda o: o.cost)
-        best.lower_bound, best.seconds = self._progress.lower_bound, seconds
+        best.lower_bound = self._progress.lower_bound
         return best
 
     @property

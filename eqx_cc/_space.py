@@ -11,9 +11,9 @@ import abc
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from .._cost import AbstractCost
-from .._graph import ComputationalGraph, SCALAR
-from .._pattern import Pattern, update
+from ._cost import AbstractCost
+from ._graph import ComputationalGraph, SCALAR
+from ._pattern import Pattern, update
 
 
 State = Any
@@ -24,6 +24,7 @@ class AbstractSpace(abc.ABC):
 
     inner: tuple[int, ...]  # The vertices to eliminate, by their numbers here.
     unit: int | None  # What every pair of edges costs, if it is the same.
+    counts_sums: bool  # Whether the cost of a pair depends on what it is added to.
     start: State
 
     def group(self, vertex: int) -> tuple[int, ...]:
@@ -97,6 +98,7 @@ class Bits(_Numbered):
     def __init__(self, graph: ComputationalGraph, unit: int):
         super().__init__(graph)
         self.unit: int = unit
+        self.counts_sums = False
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
             u, v = self._number[source], self._number[target]
@@ -180,7 +182,8 @@ class Blocks(_Numbered):
 
     def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
         super().__init__(graph)
-        self.unit, self._table = None, _Table(cost)
+        self.unit, self.counts_sums = None, cost.counts_sums
+        self._table = _Table(cost)
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
             u, v = self._number[source], self._number[target]
