@@ -15,6 +15,7 @@ from ._cache import default_cache, OrderCache
 from ._cost import AbstractCost, as_cost
 from ._explain import graph_of
 from ._graph import ComputationalGraph
+from ._interrupt import interruptible
 from ._order import Order
 from ._ordering import AbstractOrdering, checked_order
 from ._progress import progress_bar
@@ -87,12 +88,11 @@ def optimise(
             return fun
         return graph_of(fun, args, kwargs, order)
 
-    seen = _Seen([])
-    shares = _shares([graph(seen), *seen.graphs])
-    bar = contextlib.nullcontext(lambda progress: None)
+    seen, bar = _Seen([]), contextlib.nullcontext(lambda progress: None)
     if progress:
         bar = progress_bar("optimise", getattr(ordering, "seconds", 0.0), model.name)
-    with bar as report:
+    with bar as report, interruptible():
+        shares = _shares([graph(seen), *seen.graphs])
         searcher = _Searcher(ordering, model, cache, shares, report)
         return searcher.order(graph(_Searching(searcher)))
 
