@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import random
 import re
 
 import eqx_cc
@@ -10,6 +11,11 @@ import pytest
 from benchmarks.orders import certificate, published_graph
 from benchmarks.tasks import TASKS
 from eqx_cc import _cache, Automatic, OrderCache
+from eqx_cc._search._blocks import take_blocks
+from eqx_cc._search._bound import Cuts
+from eqx_cc._search._part import Part
+from eqx_cc._search._reduce import reduce
+from eqx_cc._space import Bits
 
 
 LIBRARY = json.loads(
@@ -75,14 +81,27 @@ def test_entries_are_plain_and_sorted():
         assert re.fullmatch(r"[0-9a-f]{64} (multiplications|published)", key)
 
 
-@pytest.mark.parametrize("name, bound", [("RoeFlux_1d", 295)])
+@pytest.mark.parametrize(
+    "name, bound",
+    [
+        ("RoeFlux_1d", 295),
+        # Seconds, but for the types that are checked at every call in these tests.
+        pytest.param("random_g", 402, marks=pytest.mark.slow),
+    ],
+)
 def test_certificates(name, bound):
     """The proof is checked, not read: the blocks are bounded anew."""
-    blocks = certificate(name)
-    order = eqx_cc.Exact(seconds=120.0, cost="published", blocks=blocks).search(
-        published_graph(name)
-    )
-    assert order.lower_bound == order.cost == bound
+    made, cuts = reduce(own := Bits(published_graph(name), 1)), Cuts(own)
+    [vertices] = made.parts
+    part = Part(made, vertices, cuts, random.Random(0))
+    take_blocks(part, map(cuts.numbers, certificate(name)))
+    assert made.cost + part.lower_bound == bound
+
+
+def test_exact_search_with_a_certificate():
+    exact = eqx_cc.Exact(cost="published", blocks=certificate("RoeFlux_1d"))
+    order = exact.search(published_graph("RoeFlux_1d"))
+    assert order.optimal and order.cost == 295
 
 
 def test_a_certificate_of_another_graph():
