@@ -283,14 +283,7 @@ def _flat(fun):
 
 def _task(name: str):
     task = TASKS[name]
-    args = list(task.args)
-
-    def fun(*leaves):
-        return task.fun(
-            *(dict(enumerate(args)) | dict(zip(task.argnums, leaves))).values()
-        )
-
-    return _flat(fun), [args[i] for i in task.argnums]
+    return _flat(lambda *leaves: task.by_argument(leaves)), list(task.inputs)
 
 
 W = jnp.arange(6.0).reshape(2, 3) / 7

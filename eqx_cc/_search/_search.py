@@ -35,8 +35,6 @@ Report = Callable[[Progress], None]
 
 # Parts of so few vertices are solved exactly by every search, in milliseconds.
 _SMALL = 8
-
-
 # Cuts of larger graphs would take seconds.
 _MOST_BOUNDED = 500
 
