@@ -9,19 +9,25 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.tree_util as jtu
+from jax import lax
 from jaxtyping import Array
 
 from ._arrays import as_numbers
 from ._body import Block
+from ._granularity import Granularity, scalars_of
 from ._linearise import differentiate
 from ._ordering import AbstractOrdering
 from ._partial import Partial
-from ._pattern import Pattern
-from ._program import flatten, Program
+from ._pattern import dense_pattern, Pattern
+from ._program import evaluate, flatten, Program
+from ._scalars import scalar_jacobian
 
 
 def jacobian_blocks(
-    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
+    fun: Callable,
+    leaves: Sequence[Array],
+    order: AbstractOrdering,
+    granularity: Granularity,
 ) -> tuple[list[Array], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
@@ -31,11 +37,15 @@ def jacobian_blocks(
         is called once.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
+    - `granularity`: whether vertices are arrays or scalars.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
     program, num_outputs, auxiliary = trace_function(fun, leaves)
+    made = scalars_of(program, leaves, num_outputs, order, granularity)
+    if made is not None:
+        return _of_scalars(program, made, leaves, num_outputs, auxiliary, order)
     active = range(len(leaves))
     outputs, blocks, _ = differentiate(program, leaves, active, order, num_outputs)
     arrays, aux = outputs[:num_outputs], auxiliary(outputs[num_outputs:])
@@ -44,6 +54,29 @@ def jacobian_blocks(
         for i, out in enumerate(arrays)
     ]
     return arrays, aux, rows
+
+
+def _of_scalars(program, made, leaves, num_outputs, auxiliary, order):
+    """The same in scalars, where what elimination does not need is left as it is."""
+    avals = program.output_avals[:num_outputs]
+    arrays, rows = scalar_jacobian(made, leaves, avals, order)
+    if not made.is_strict or len(program.outputs) > num_outputs:
+        outputs = evaluate(program, leaves)
+        aux = auxiliary(outputs[num_outputs:])
+        arrays = arrays if made.is_strict else outputs[:num_outputs]
+    else:
+        aux = auxiliary([])
+    blocks = [
+        [_dense(block, out, leaf) for block, leaf in zip(row, leaves)]
+        for out, row in zip(arrays, rows)
+    ]
+    return arrays, aux, blocks
+
+
+def _dense(block: Array, out: Array, leaf: Array) -> Partial:
+    pattern = dense_pattern(out.shape, leaf.shape)
+    values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
+    return Partial(pattern, values, block.dtype)
 
 
 def _partial(block: Block | None, out: Array, leaf: Array) -> Partial:

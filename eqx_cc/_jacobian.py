@@ -9,6 +9,7 @@ import equinox as eqx
 from jax.tree_util import keystr
 
 from ._automatic import as_ordering
+from ._granularity import as_granularity, Granularity
 from ._ordering import AbstractOrdering, Given
 from ._transforms import (
     argument_positions,
@@ -55,6 +56,7 @@ class _FilterJacobian(_AbstractTransform):
     fun: Callable
     has_aux: bool = eqx.field(static=True)
     order: AbstractOrdering = eqx.field(static=True)
+    granularity: Granularity = eqx.field(static=True)
     with_value: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
@@ -70,7 +72,12 @@ class _FilterJacobian(_AbstractTransform):
             return self.fun(eqx.combine(dynamic, static), *args, **kwargs)
 
         value, aux, jacobian = value_and_jacobian(
-            fun, inputs, has_aux=self.has_aux, order=self.order, structured=False
+            fun,
+            inputs,
+            has_aux=self.has_aux,
+            order=self.order,
+            granularity=self.granularity,
+            structured=False,
         )
         if self.with_value:
             return ((value, aux) if self.has_aux else value), jacobian
@@ -82,6 +89,7 @@ class _CCJacobian(_AbstractTransform):
     argnums: int | tuple[int, ...] = eqx.field(static=True)
     has_aux: bool = eqx.field(static=True)
     order: AbstractOrdering = eqx.field(static=True)
+    granularity: Granularity = eqx.field(static=True)
     structured: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
@@ -97,6 +105,7 @@ class _CCJacobian(_AbstractTransform):
             inputs,
             has_aux=self.has_aux,
             order=self.order,
+            granularity=self.granularity,
             structured=self.structured,
         )
         return (jacobian, aux) if self.has_aux else jacobian
@@ -118,7 +127,11 @@ def _name(positions: list[int], path: tuple) -> str:
 
 
 def filter_jacobian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
 
@@ -179,12 +192,18 @@ def filter_jacobian(
         of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
     """
     if fun is _MISSING:
-        return ft.partial(filter_jacobian, has_aux=has_aux, order=order)
-    return _filter_jacobian(fun, has_aux, order, with_value=False)
+        return ft.partial(
+            filter_jacobian, has_aux=has_aux, order=order, granularity=granularity
+        )
+    return _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
 
 
 def filter_value_and_jacobian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
 
@@ -209,12 +228,18 @@ def filter_value_and_jacobian(
         ```
     """
     if fun is _MISSING:
-        return ft.partial(filter_value_and_jacobian, has_aux=has_aux, order=order)
-    return _filter_jacobian(fun, has_aux, order, with_value=True)
+        return ft.partial(
+            filter_value_and_jacobian, has_aux=has_aux, order=order, granularity=granularity
+        )
+    return _filter_jacobian(fun, has_aux, order, granularity, with_value=True)
 
 
 def filter_hessian(
-    fun=_MISSING, *, has_aux: bool = False, order: Order = "auto"
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes the Hessian of `fun` by cross-country elimination, twice.
 
@@ -245,15 +270,17 @@ def filter_hessian(
         ```
     """
     if fun is _MISSING:
-        return ft.partial(filter_hessian, has_aux=has_aux, order=order)
+        return ft.partial(
+            filter_hessian, has_aux=has_aux, order=order, granularity=granularity
+        )
     if isinstance(as_ordering(order), Given):
         raise ValueError(
             "`order` must not be a sequence of vertex numbers for a Hessian, but got "
             f"{order!r}: a function and its Jacobian have different graphs. Nest "
             "`filter_jacobian` to give each its own order."
         )
-    jacobian = _filter_jacobian(fun, has_aux, order, with_value=False)
-    return _filter_jacobian(jacobian, has_aux, order, with_value=False)
+    jacobian = _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
+    return _filter_jacobian(jacobian, has_aux, order, granularity, with_value=False)
 
 
 def cc_jacobian(
@@ -262,6 +289,7 @@ def cc_jacobian(
     argnums: Any = 0,
     has_aux: bool = False,
     order: Order = "auto",
+    granularity: str = "auto",
     structured: bool = False,
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination, as structured
@@ -306,11 +334,19 @@ def cc_jacobian(
     """
     check_callable(fun)
     argnums, order = check_argnums(argnums), as_ordering(order)
-    jacobian = _CCJacobian(fun, argnums, has_aux, order, structured)
+    if granularity == "auto" and structured:
+        granularity = "array"  # Entries have no structure.
+    jacobian = _CCJacobian(
+        fun, argnums, has_aux, order, as_granularity(granularity), structured
+    )
     return eqx.module_update_wrapper(jacobian)
 
 
-def _filter_jacobian(fun: Any, has_aux: bool, order: Order, *, with_value: bool):
+def _filter_jacobian(
+    fun: Any, has_aux: bool, order: Order, granularity: str, *, with_value: bool
+):
     check_callable(fun)
-    jacobian = _FilterJacobian(fun, has_aux, as_ordering(order), with_value)
+    jacobian = _FilterJacobian(
+        fun, has_aux, as_ordering(order), as_granularity(granularity), with_value
+    )
     return eqx.module_update_wrapper(jacobian)

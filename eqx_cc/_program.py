@@ -22,6 +22,7 @@ INLINED = {
     "remat": "jaxpr",
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
+    "native_call": "call",  # Our own: a Jacobian of scalars.
 }
 # What static indices are made of; evaluated while tracing if their operands are known.
 INDEXING = frozenset(
@@ -29,6 +30,15 @@ INDEXING = frozenset(
     "dynamic_slice eq gather ge gt iota le lt max min mul ne neg not or pad reduce_sum "
     "rem reshape rev select_n sign slice sort squeeze stack sub tile transpose "
     "unstack xor".split()
+)
+# Each entry of the result is the same function of those of the operands.
+ELEMENTWISE = frozenset(
+    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "
+    "convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp "
+    "exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max "
+    "min mul ne neg nextafter not or pow rem round rsqrt select_n shift_left "
+    "shift_right_arithmetic shift_right_logical sign sin sinh sqrt square sub tan tanh "
+    "xor".split()
 )
 _SMALL = 1 << 16
 
@@ -88,7 +98,7 @@ def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program
     equations: list[Equation] = []
     outputs = _inline(jaxpr, captured, inputs, counter, equations)
     avals = tuple(v.aval for v in jaxpr.outvars)
-    kept = tuple(_needed(equations, outputs))
+    kept = tuple(needed(equations, outputs))
     return Program(num_inputs, kept, tuple(outputs), avals)
 
 
@@ -143,12 +153,13 @@ def _called(eqn: jex.JaxprEqn) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
     """The body of a call that only groups equations, and its constants."""
     name = INLINED.get(eqn.primitive.name)
     body = eqn.params.get(name) if name is not None else None
+    body = getattr(body, "body", body)
     if isinstance(body, jex.ClosedJaxpr):
         return body.jaxpr, body.consts
     return (body, ()) if isinstance(body, jex.Jaxpr) else None
 
 
-def _needed(equations: Sequence[Equation], outputs) -> list[Equation]:
+def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
     """Equations that an output depends on, or that have an effect."""
     needed = {out for out in outputs if isinstance(out, int)}
     kept = []

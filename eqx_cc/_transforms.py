@@ -14,6 +14,7 @@ from jax.extend.core.primitives import convert_element_type_p
 from jaxtyping import Array, PyTree
 
 from ._eliminate import jacobian_blocks
+from ._granularity import Granularity
 from ._ordering import AbstractOrdering
 
 
@@ -216,6 +217,7 @@ def value_and_jacobian(
     *,
     has_aux: bool,
     order: AbstractOrdering,
+    granularity: Granularity,
     structured: bool,
 ) -> tuple[PyTree, PyTree, PyTree]:
     r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
@@ -225,7 +227,7 @@ def value_and_jacobian(
     """
 
     outs, (aux, tree), rows = jacobian_blocks(
-        flat_function(fun, inputs, has_aux), inputs.leaves, order
+        flat_function(fun, inputs, has_aux), inputs.leaves, order, granularity
     )
     if not structured:
         rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]

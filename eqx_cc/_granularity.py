@@ -1,0 +1,72 @@
+"""Whether vertices are arrays, as the user wrote them, or their single entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import unsafe_am_i_under_a_jit_DO_NOT_USE
+from jaxtyping import Array
+
+from ._ordering import AbstractOrdering, Given
+from ._program import Program
+from ._scalarise import NotScalar, scalarise, ScalarProgram
+
+
+Granularity: TypeAlias = Literal["auto", "scalar", "array"]
+
+# Where to stop by default: a Jacobian of more entries is mostly time for writing them.
+_MAX_ENTRIES = 4096
+_MAX_EQUATIONS = 1000
+
+
+def as_granularity(granularity: str) -> Granularity:
+    """Refuses what is no granularity."""
+    if granularity not in get_args(Granularity):
+        listed = ", ".join(map(repr, get_args(Granularity)))
+        raise ValueError(f"`granularity` must be one of {listed}; got {granularity!r}.")
+    return granularity  # pyright: ignore
+
+
+def scalars_of(
+    program: Program,
+    leaves: Sequence[Array],
+    num_outputs: int,
+    order: AbstractOrdering,
+    granularity: Granularity,
+) -> ScalarProgram | None:
+    """The program in scalars, if that is what it is to be differentiated in."""
+    if granularity == "array":
+        return None
+    if granularity == "auto" and (isinstance(order, Given) or not is_compiled()):
+        return None  # Given vertices are those that `explain` shows.
+    avals = [jax.typeof(leaf) for leaf in leaves]
+    try:
+        if granularity == "scalar":
+            return scalarise(program, avals, num_outputs)
+        if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
+            return None
+        return scalarise(program, avals, num_outputs, _MAX_EQUATIONS)
+    except NotScalar as e:
+        if granularity == "auto":
+            return None
+        raise ValueError(
+            f"The function cannot be expanded into scalars: {e}. Use "
+            '`granularity="auto"` or `"array"`.'
+        ) from None
+
+
+def is_compiled() -> bool:
+    """Whether what is being traced will be compiled, as in `jax.jit`: operations that
+    run one by one are better few than small."""
+    try:
+        return unsafe_am_i_under_a_jit_DO_NOT_USE()
+    except Exception:  # its name says that it may go
+        return True
+
+
+def _entries(program: Program, leaves: Sequence[Array], num_outputs: int) -> int:
+    rows = sum(aval.size for aval in program.output_avals[:num_outputs])
+    return rows * sum(jnp.size(leaf) for leaf in leaves)

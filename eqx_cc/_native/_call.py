@@ -1,0 +1,183 @@
+"""The primitive of a program of scalars, with its rules for every transformation."""
+
+from __future__ import annotations
+
+import functools as ft
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+from jax import lax
+from jax.core import ShapedArray
+from jax.interpreters import ad, batching, mlir
+
+from ._emit import concatenated, Layout, staged
+from ._probe import is_native
+from ._stages import stages
+
+
+@dataclass(frozen=True)
+class NativeCall:
+    """A function from arrays to arrays of which the inside is scalars.
+
+    `scalars` is a closed jaxpr, without constants, from arrays to scalars; `layouts`
+    say how arrays are put together from these. In a batch of shape `batch`, the
+    operands that are `mapped` have its axes in front.
+    """
+
+    scalars: jex.ClosedJaxpr
+    layouts: tuple[Layout, ...]
+    batch: tuple[int, ...] = ()
+    mapped: tuple[bool, ...] = ()
+
+    def plain(self, *arrays) -> list[jax.Array]:
+        """The function as JAX's own operations."""
+        return _over_batch(self._plain, self)(*arrays)
+
+    def _plain(self, *arrays) -> list[jax.Array]:
+        scalars = jex.jaxpr_as_fun(self.scalars)(*arrays)
+        return [concatenated(layout, scalars) for layout in self.layouts]
+
+    @cached_property
+    def body(self) -> jex.ClosedJaxpr:
+        """The function as other transformations see it, our own among them."""
+        batches = [self.batch if mapped else () for mapped in self.mapped]
+        batches = batches or [()] * len(self.scalars.in_avals)
+        structs = [
+            jax.ShapeDtypeStruct((*batch, *aval.shape), aval.dtype)
+            for batch, aval in zip(batches, self.scalars.in_avals)
+        ]
+        return jax.make_jaxpr(self.plain)(*structs)
+
+    def native(self, *arrays) -> list[jax.Array]:
+        """The function as native calls, one after the other for the whole batch."""
+        run = staged(stages(self.scalars.jaxpr), self.layouts)
+        if not self.batch:
+            return run(*arrays)
+        size = math.prod(self.batch)
+        constant = [a for a, mapped in zip(arrays, self.mapped) if not mapped]
+        moving = [
+            lax.reshape(a, (size, *a.shape[len(self.batch) :]))
+            for a, mapped in zip(arrays, self.mapped)
+            if mapped
+        ]
+
+        def one(elements):
+            own, others = iter(elements), iter(constant)
+            return run(*[next(own if m else others) for m in self.mapped])
+
+        results = lax.map(one, moving)
+        return [lax.reshape(r, (*self.batch, *r.shape[1:])) for r in results]
+
+
+native_p = jex.Primitive("native_call")
+native_p.multiple_results = True
+
+
+def native(
+    fun: Callable[..., tuple[list[Any], list[Layout]]], arrays: Sequence[Any]
+) -> list[jax.Array]:
+    """The arrays that a function makes of scalars: it returns these, and layouts."""
+    layouts: list[Layout] = []
+
+    def scalars(*arrays):
+        found, own = fun(*arrays)
+        layouts.extend(own)
+        return found
+
+    closed = jax.make_jaxpr(scalars)(*arrays)
+    made, used = _pruned(closed.jaxpr, [*closed.consts, *arrays])
+    return native_p.bind(*used, call=NativeCall(made, tuple(layouts)))
+
+
+def _pruned(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.ClosedJaxpr, list]:
+    """A jaxpr that takes its constants as arguments, without the equations and the
+    arguments that nothing depends on; and the arguments that are left."""
+    needed = {v for v in jaxpr.outvars if isinstance(v, jex.Var)}
+    equations = []
+    for eqn in reversed(jaxpr.eqns):
+        if not needed.isdisjoint(eqn.outvars):
+            equations.append(eqn)
+            needed.update(v for v in eqn.invars if isinstance(v, jex.Var))
+    pairs = zip([*jaxpr.constvars, *jaxpr.invars], arrays)
+    used = [(v, array) for v, array in pairs if v in needed]
+    jaxpr = jaxpr.replace(
+        constvars=[],
+        invars=[v for v, _ in used],
+        eqns=equations[::-1],
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    return jex.ClosedJaxpr(jaxpr, []), [array for _, array in used]
+
+
+def _over_batch(fun: Callable, call: NativeCall) -> Callable:
+    axes = tuple(0 if mapped else None for mapped in call.mapped)
+    for _ in call.batch:
+        fun = jax.vmap(fun, in_axes=axes)
+    return fun
+
+
+@native_p.def_abstract_eval
+def _abstract(*avals, call: NativeCall):
+    return [ShapedArray((*call.batch, *x.shape), x.dtype) for x in call.layouts]
+
+
+@native_p.def_impl
+def _impl(*arrays, call: NativeCall):
+    return _jitted(call)(*arrays)
+
+
+@ft.lru_cache(maxsize=256)
+def _jitted(call: NativeCall) -> Callable:
+    return jax.jit(lambda *arrays: native_p.bind(*arrays, call=call))
+
+
+def _batch(arrays, dims, *, call: NativeCall):
+    """A batch gets its axis in front; what is mapped at all has the axes of all
+    batches."""
+    [size] = {a.shape[d] for a, d in zip(arrays, dims) if d is not None}
+    was = call.mapped or (False,) * len(arrays)
+    mapped = tuple(old or d is not None for old, d in zip(was, dims))
+    own = [
+        _in_front(array, dim, (size, *call.batch), old) if new else array
+        for array, dim, old, new in zip(arrays, dims, was, mapped)
+    ]
+    call = replace(call, batch=(size, *call.batch), mapped=mapped)
+    results = native_p.bind(*own, call=call)
+    return results, [0] * len(results)
+
+
+def _in_front(array, dim: int | None, batch: tuple[int, ...], mapped: bool):
+    """An operand with the axes `batch`, of which it may have the first, at `dim`, and,
+    if it was `mapped` before, the others."""
+    array = array[None] if dim is None else jnp.moveaxis(array, dim, 0)
+    rest = array.shape[len(batch) :] if mapped else array.shape[1:]
+    inner = array.shape[1 : len(batch)] if mapped else (1,) * (len(batch) - 1)
+    array = lax.reshape(array, (array.shape[0], *inner, *rest))
+    return jnp.broadcast_to(array, (*batch, *rest))
+
+
+def _jvp(primals, tangents, *, call: NativeCall):
+    tangents = tuple(ad.instantiate_zeros(t) for t in tangents)
+    return jax.jvp(call.plain, tuple(primals), tangents)
+
+
+def _lower_plain(ctx, *arrays, call: NativeCall):
+    return mlir.lower_fun(call.plain, multiple_results=True)(ctx, *arrays)
+
+
+def _lower_native(ctx, *arrays, call: NativeCall):
+    if not is_native(ctx.module_context):
+        return _lower_plain(ctx, *arrays, call=call)
+    return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
+
+
+batching.primitive_batchers[native_p] = _batch
+ad.primitive_jvps[native_p] = _jvp
+mlir.register_lowering(native_p, _lower_plain)
+mlir.register_lowering(native_p, _lower_native, platform="cpu")

@@ -1,0 +1,14 @@
+"""Small arrays as scalars: a program whose variables are single numbers.
+
+In a program of arrays, a 4x4 transform with nine zeros costs as much as any 4x4 matrix.
+In one of scalars, entries that are 0 or 1 are constants, and cost nothing; moving
+entries about (indexing, stacking, transposing) is no equation at all.
+"""
+
+from ._expand import (
+    entry as entry,
+    MAX_EQUATIONS as MAX_EQUATIONS,
+    NotScalar as NotScalar,
+    ScalarProgram as ScalarProgram,
+    scalarise as scalarise,
+)

@@ -1,0 +1,61 @@
+"""The entries of an expanded array: variables, or constants known while tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+from jax.core import ShapedArray, Tracer
+
+from .._program import bind, Constant
+
+
+# Arrays of dtype object, of integers (the numbers of variables) and `Constant`s.
+Entries: TypeAlias = np.ndarray
+Entry: TypeAlias = int | Constant
+
+
+def scalar_aval(aval: Any) -> ShapedArray:
+    """The abstract value of one entry of an array."""
+    return ShapedArray((), aval.dtype, weak_type=getattr(aval, "weak_type", False))
+
+
+def constant(value: Any, aval: Any) -> Constant:
+    """A constant entry of an array."""
+    return Constant(np.asarray(value, aval.dtype)[()], scalar_aval(aval))
+
+
+def constants(array: Any, aval: Any) -> Entries:
+    """The entries of an array that is known while tracing."""
+    array = np.asarray(array)
+    entries = np.empty(array.shape, object)
+    for index in np.ndindex(array.shape):
+        entries[index] = constant(array[index], aval)
+    return entries
+
+
+def is_concrete(operand: int | Constant) -> bool:
+    """Whether an operand is known while tracing."""
+    return isinstance(operand, Constant) and not isinstance(operand.value, Tracer)
+
+
+def known_array(entries: Entries, aval: Any) -> np.ndarray | None:
+    """The array that the entries are, if all of them are known."""
+    if not all(isinstance(entry, Constant) for entry in entries.flat):
+        return None
+    values = [entry.value for entry in entries.flat]
+    return np.asarray(values, aval.dtype).reshape(entries.shape)
+
+
+def is_number(entry: Entry, number: int) -> bool:
+    """Whether an entry is a constant of this value."""
+    return isinstance(entry, Constant) and bool(entry.value == number)
+
+
+def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The results of an equation of known operands."""
+    with jax.ensure_compile_time_eval():
+        return [np.asarray(result) for result in bind(eqn, arrays)]

@@ -1,0 +1,260 @@
+"""The expansion of a program of arrays into one of scalars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import numpy as np
+from jax import lax
+
+from .._program import (
+    Constant,
+    ELEMENTWISE,
+    Equation,
+    flatten,
+    needed,
+    Program,
+)
+from ._entries import (
+    constants,
+    Entries,
+    Entry,
+    evaluated,
+    is_concrete,
+    known_array,
+    scalar_aval,
+)
+from ._fold import drops, folded
+from ._rules import CONTROL_FLOW, RULES
+
+
+# Beyond this many equations, compiling and running them one by one takes longer than
+# running arrays (benchmarks/granularity.py).
+MAX_EQUATIONS = 2000
+
+
+class NotScalar(Exception):
+    """Why a program is not expanded."""
+
+
+@dataclass(frozen=True)
+class ScalarProgram:
+    """A program of scalars.
+
+    `program` has the entries of all inputs for inputs and those of the first outputs
+    for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
+    so that its outputs are those of the program of arrays wherever these are not
+    finite, too.
+    """
+
+    program: Program
+    is_strict: bool
+
+
+def scalarise(
+    program: Program,
+    input_avals: Sequence[Any],
+    num_outputs: int,
+    max_equations: int | float = MAX_EQUATIONS,
+) -> ScalarProgram:
+    """The first outputs of a program of arrays as a program of scalars.
+
+    It raises `NotScalar` where there would be more than `max_equations` of them, or
+    where there is a loop or a branch. Equations for which there is no rule are kept, of
+    arrays that are put together from scalars and taken apart again.
+    """
+    expansion = Expansion(max_equations)
+    env: dict[int, Entries] = {}
+    for number, aval in enumerate(input_avals):
+        env[number] = expansion.inputs(aval)
+    num_inputs = expansion.num_variables
+    for equation in _live(program, num_outputs):
+        arrays = [expansion.read(o, env) for o in equation.operands]
+        results = expansion.results(equation, arrays)
+        env.update(zip(equation.results, results))
+    outputs: list[Entry] = []
+    avals: list[Any] = []
+    for operand, aval in zip(program.outputs[:num_outputs], program.output_avals):
+        entries = expansion.read(operand, env)
+        outputs += entries.flat
+        avals += [scalar_aval(aval)] * entries.size
+    kept = tuple(needed(expansion.equations, outputs))
+    scalars = Program(num_inputs, kept, tuple(outputs), tuple(avals))
+    return ScalarProgram(scalars, expansion.is_strict)
+
+
+def _live(program: Program, num_outputs: int) -> list[Equation]:
+    live = needed(program.equations, program.outputs[:num_outputs])
+    for equation in live:
+        name = equation.primitive.name
+        if equation.eqn.effects:
+            raise NotScalar(f"`{name}` has side effects")
+        if name in CONTROL_FLOW:
+            raise NotScalar(f"it has a loop or a branch (`{name}`)")
+    return live
+
+
+class Expansion:
+    """The equations of scalars that have been made so far."""
+
+    def __init__(self, max_equations: int | float):
+        self.equations: list[Equation] = []
+        self.num_variables = 0
+        self.is_strict = True
+        self._max = max_equations
+        # Arrays that are variables, by their entries.
+        self._whole: dict[tuple[Entry, ...], int | Constant] = {}
+
+    def _new(self, count: int) -> range:
+        first = self.num_variables
+        self.num_variables += count
+        return range(first, self.num_variables)
+
+    def _append(self, equation: Equation) -> None:
+        self.equations.append(equation)
+        self._check(len(self.equations))
+
+    def _check(self, count: int) -> None:
+        if count > self._max:
+            raise NotScalar(f"it has more than {self._max} scalar equations")
+
+    def inputs(self, aval: Any) -> Entries:
+        """New variables for the entries of an input."""
+        self._check(aval.size)
+        return _array(self._new(aval.size), aval.shape)
+
+    def read(self, operand: int | Constant, env: dict[int, Entries]) -> Entries:
+        """The entries of an operand."""
+        if isinstance(operand, int):
+            return env[operand]
+        aval = operand.aval
+        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+            raise NotScalar(f"it has a constant that is no array of numbers: {aval}")
+        self._check(aval.size)
+        if is_concrete(operand):
+            return constants(operand.value, aval)
+        return self._unpacked(operand, aval)
+
+    def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+        """The entries of the results of an equation."""
+        eqn, name = equation.eqn, equation.primitive.name
+        self._check(sum(aval.size for aval in equation.result_avals))
+        known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
+        rule = RULES.get(name)
+        is_understood = name in ELEMENTWISE or name == "iota" or rule is not None
+        if is_understood and all(value is not None for value in known):
+            values = evaluated(eqn, known)  # pyright: ignore
+            return [constants(v, a) for v, a in zip(values, equation.result_avals)]
+        if name in ELEMENTWISE:
+            return [self._elementwise(eqn, arrays)]
+        made = None if rule is None else rule(self, eqn, arrays, known)
+        return self._kept(equation, arrays) if made is None else made
+
+    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
+        """The result of one equation of scalars."""
+        if all(isinstance(o, Constant) for o in operands):
+            [value] = evaluated(eqn, [o.value for o in operands])  # pyright: ignore
+            return constants(value, eqn.outvars[0].aval)[()]
+        entry = folded(eqn, operands)
+        if entry is not None:
+            self.is_strict &= not drops(eqn, operands, entry)
+            return entry
+        [result] = self._new(1)
+        self._append(Equation(eqn, tuple(operands), (result,)))
+        return result
+
+    def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Entries]) -> Entries:
+        own = scalar_eqn(eqn)
+        shape = eqn.outvars[0].aval.shape
+        arrays = [np.broadcast_to(array, shape) for array in arrays]
+        result = np.empty(shape, object)
+        for index in np.ndindex(shape):
+            result[index] = self.scalar(own, [array[index] for array in arrays])
+        return result
+
+    # Equations of arrays
+
+    def _kept(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+        operands = [
+            self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)
+        ]
+        results = self._new(len(equation.results))
+        self._append(Equation(equation.eqn, tuple(operands), tuple(results)))
+        return [self._unpacked(r, v) for r, v in zip(results, equation.result_avals)]
+
+    def _packed(self, entries: Entries, aval: Any) -> int | Constant:
+        """An array variable that has the entries."""
+        flat = tuple(entries.flat)
+        if flat not in self._whole:
+            self._whole[flat] = self._assembled(entries, aval)
+        return self._whole[flat]
+
+    def _assembled(self, entries: Entries, aval: Any) -> int | Constant:
+        known = known_array(entries, aval)
+        if known is not None:
+            return Constant(known, aval)
+        if aval.shape == ():
+            return entries[()]
+
+        def stack(*scalars):
+            ones = [lax.broadcast_in_dim(x, (1,), ()) for x in scalars]
+            return lax.reshape(lax.concatenate(ones, 0), aval.shape)
+
+        return self._inlined(stack, list(entries.flat), [scalar_aval(aval)])[0]
+
+    def _unpacked(self, operand: int | Constant, aval: Any) -> Entries:
+        """The entries of an array variable."""
+        if aval.shape == ():
+            return _array([operand], ())
+        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+            raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
+
+        def unstack(array):
+            return [entry(array, index) for index in np.ndindex(aval.shape)]
+
+        entries = self._inlined(unstack, [operand], [aval])
+        self._whole[tuple(entries)] = operand
+        return _array(entries, aval.shape)
+
+    def _inlined(self, fun, operands: list[Entry], avals) -> list[Entry]:
+        """The results of a function of variables, traced into this program."""
+        avals = avals * len(operands) if len(avals) == 1 else avals
+        structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        closed = jax.make_jaxpr(fun)(*structs)
+        made = flatten(closed.jaxpr, closed.consts)
+        numbers: dict[int, Any] = dict(enumerate(operands))
+
+        def renamed(o):
+            return o if isinstance(o, Constant) else numbers[o]
+
+        for equation in made.equations:
+            new = self._new(len(equation.results))
+            numbers.update(zip(equation.results, new))
+            own = tuple(map(renamed, equation.operands))
+            self._append(Equation(equation.eqn, own, tuple(new)))
+        return [renamed(o) for o in made.outputs]
+
+
+def entry(array: Any, index: tuple[int, ...]) -> Any:
+    """One entry of an array, by slicing."""
+    stops = tuple(i + 1 for i in index)
+    return lax.squeeze(lax.slice(array, index, stops), tuple(range(len(index))))
+
+
+def scalar_eqn(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
+    """An elementwise equation for one entry of each operand."""
+    return eqn.replace(
+        invars=[jex.Var(scalar_aval(v.aval)) for v in eqn.invars],
+        outvars=[jex.Var(scalar_aval(v.aval)) for v in eqn.outvars],
+    )
+
+
+def _array(entries: Sequence[Entry], shape: tuple[int, ...]) -> Entries:
+    array = np.empty(math.prod(shape), object)
+    array[:] = entries
+    return array.reshape(shape)

@@ -1,0 +1,120 @@
+"""The Jacobian of a program of scalars, in one native call."""
+
+from __future__ import annotations
+
+import functools as ft
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from ._arrays import as_numbers, scaled
+from ._body import Block
+from ._linearise import differentiate
+from ._native import Layout, native
+from ._ordering import AbstractOrdering
+from ._program import Constant
+from ._scalarise import entry, ScalarProgram
+
+
+def scalar_jacobian(
+    made: ScalarProgram,
+    leaves: Sequence[Array],
+    outputs: Sequence[Any],
+    order: AbstractOrdering,
+) -> tuple[list[Array], list[list[Array]]]:
+    """The outputs of a program of scalars and the dense blocks of its Jacobian.
+
+    `outputs` are the abstract values of the arrays that the scalars make up.
+    """
+
+    def scalars(*arrays):
+        inputs = [entry(a, i) for a in arrays for i in np.ndindex(a.shape)]
+        count, active = len(made.program.outputs), range(len(inputs))
+        values, blocks, _ = differentiate(made.program, inputs, active, order, count)
+        values = [
+            own.value if isinstance(own, Constant) else value
+            for own, value in zip(made.program.outputs, values)
+        ]
+        found = _Entries()
+        found.outputs(values, outputs)
+        found.blocks(blocks, outputs, [jnp.shape(x) for x in leaves])
+        return found.scalars, found.layouts
+
+    arrays = iter(native(scalars, leaves))
+    values = [next(arrays) for _ in outputs]
+    return values, [[next(arrays) for _ in leaves] for _ in outputs]
+
+
+class _Entries:
+    """Arrays by their entries: those that are computed, and where they are put."""
+
+    def __init__(self) -> None:
+        self.scalars: list[Any] = []
+        self.layouts: list[Layout] = []
+
+    def outputs(self, values: Sequence[Any], avals: Sequence[Any]) -> None:
+        """Adds the outputs, whose entries are `values`."""
+        ends = np.cumsum([0, *(aval.size for aval in avals)])
+        for aval, start, stop in zip(avals, ends, ends[1:]):
+            own = dict(enumerate(values[start:stop]))
+            self._add(aval.shape, np.dtype(aval.dtype), own)
+
+    def blocks(
+        self, blocks: Mapping[tuple[int, int], Block], avals: Sequence[Any], shapes
+    ) -> None:
+        """Adds the blocks of the Jacobian, row by row; `blocks` are their entries."""
+        entries: dict[tuple[int, int], dict[int, Any]] = defaultdict(dict)
+        rows = _positions([aval.size for aval in avals])
+        columns = _positions([math.prod(shape) for shape in shapes])
+        for (row, column), block in blocks.items():
+            (i, k), (j, m) = rows[row], columns[column]
+            width, dtype = math.prod(shapes[j]), np.dtype(avals[i].dtype)
+            entries[i, j][k * width + m] = _number(block, dtype)
+        for i, aval in enumerate(avals):
+            for j, shape in enumerate(shapes):
+                shape = (*aval.shape, *shape)
+                self._add(shape, np.dtype(aval.dtype), entries[i, j])
+
+    def _add(self, shape, dtype: np.dtype, entries: Mapping[int, Any]) -> None:
+        base = np.zeros(math.prod(shape), dtype)
+        computed = {}
+        for position, value in entries.items():
+            if isinstance(value, jax.Array):
+                computed[position] = len(self.scalars)
+                self.scalars.append(lax.convert_element_type(value, dtype))
+            else:
+                base[position] = value
+        layout = Layout(
+            tuple(shape),
+            dtype,
+            base.tobytes(),
+            tuple(computed),
+            tuple(computed.values()),
+        )
+        self.layouts.append(layout)
+
+
+def _positions(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """The array and the position in it, of each of the entries of all arrays."""
+    return [(i, k) for i, size in enumerate(sizes) for k in range(size)]
+
+
+def _number(block: Block, dtype: np.dtype) -> Any:
+    """The one number that a block of scalars is; an array unless it is known."""
+    known, computed = 0, []
+    for term, value in zip(block.pattern.terms, block.values):
+        if value is None:
+            known = known + term.scale
+        else:
+            computed.append(scaled(as_numbers(value, block.dtype), term.scale))
+    if not computed:
+        return known
+    total = ft.reduce(lax.add, [lax.convert_element_type(x, dtype) for x in computed])
+    return total if known == 0 else lax.add(total, lax.full_like(total, known))
