@@ -2,6 +2,7 @@
 
 import abc
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -156,7 +157,9 @@ class Asdex(_AbstractFlat):
     def jacobian(self, fun: Callable, x: Any) -> Callable:
         asdex: Any = importlib.import_module("asdex")
         kind = "bcoo" if self.structured else "dense"
-        return asdex.jacobian(fun, x, output_format=kind)
+        with warnings.catch_warnings():  # That there is nothing to gain by colouring.
+            warnings.simplefilter("ignore")
+            return asdex.jacobian(fun, x, output_format=kind)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class Row:
     Times are in seconds for one evaluation (of the whole batch): the median, and the
     quartiles on either side. `ratio` is the better median of `jax.jacfwd` and
     `jax.jacrev` by this one, with the quartiles of that ratio over the rounds;
-    `bandwidth` the bytes of the Jacobians by the median, and `of_copy` that of a copy's.
+    `bandwidth` is that of writing the Jacobians, and `of_copy` the share of it in that
+    of a copy.
     """
 
     case: str
@@ -118,8 +119,8 @@ def _checked(contestant: AbstractContestant, prepared: Prepared, row: Row) -> Pr
 def check(prepared: Prepared, point: int, matrix: Any) -> None:
     """Raises `Mismatch` unless a matrix is the Jacobian at one of the points.
 
-    Dense matrices, and what is not too large to be one, are compared entry by entry with
-    that of `jax.jacfwd`, others by their products with random vectors.
+    Where a dense matrix is not too large, entry by entry with that of `jax.jacfwd`;
+    otherwise by products with random vectors, with those of `jax.jvp`.
     """
     flat, x = prepared.flat, prepared.points[point]
     if prepared.case.is_dense:

@@ -38,8 +38,14 @@ one.)
 
 Compilation starts from empty caches of JAX. Its stages are timed apart: "trace" (with
 whatever the contestant does then: for eqx_cc elimination, and looking up the order),
-"lower", "compile"; "retrace" is tracing and lowering a second time, when orders have
-been seen before.
+"lower", "compile"; "retrace" is tracing and lowering a second time, from empty caches
+of JAX again, when the contestant has seen it all before.
+
+What is not quite even: XLA copies a large matrix that a loop carries once more in every
+iteration, so that "call" says more of those; memory for results of tens of megabytes is
+new at every call, and the operating system takes as long to clear it as many Jacobians
+take to be computed (it is in the floor and in the copy, and in all contestants but
+CasADi, which writes to the same place again).
 """
 
 import random
@@ -82,7 +88,7 @@ class Program:
     cost: Cost = field(default_factory=Cost)
 
 
-def compiled(fun: Callable, *args: Any, retrace: bool = False):
+def compiled(fun: Callable, *args: Any):
     """The compiled function, from empty caches, and its cost."""
     jax.clear_caches()
     stages, now = [], time.perf_counter()
@@ -94,12 +100,10 @@ def compiled(fun: Callable, *args: Any, retrace: bool = False):
     now = time.perf_counter()
     executable = lowered.compile()
     cost = Cost(*stages, compile=time.perf_counter() - now)
-    if retrace:
-        jax.clear_caches()
-        now = time.perf_counter()
-        # A new function, for JAX remembers what it has traced by the function.
-        jax.jit(lambda *args: fun(*args)).trace(*args).lower()
-        cost.retrace = time.perf_counter() - now
+    jax.clear_caches()
+    now = time.perf_counter()
+    jax.jit(fun).trace(*args).lower()
+    cost.retrace = time.perf_counter() - now
     memory = executable.memory_analysis()
     if memory is not None:
         cost.temp_bytes = memory.temp_size_in_bytes
@@ -143,7 +147,7 @@ def loop_body(jacobian: Callable, x: Any, eps: jax.Array) -> Callable:
 
 def call_program(jacobian: Callable, x: Any) -> Program:
     """Eager calls of the jitted function; also of a vmapped one."""
-    executable, cost = compiled(jacobian, x, retrace=True)
+    executable, cost = compiled(jacobian, x)
 
     def evaluate(k: int):
         out = None
@@ -213,6 +217,6 @@ def sample(programs: dict[str, Program], seconds: float) -> dict[str, list[float
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """The lower quartile, the median and the upper quartile."""
     if len(values) == 1:
-        return (values[0],) * 3
+        return values[0], values[0], values[0]
     first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
     return first, middle, third

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,6 +19,9 @@ SETTINGS = "call", "loop", "batch 512", "batch 65536"
 # batch, half a gigabyte (in 64 bits) in all.
 MAX_DENSE = 2048**2
 MAX_BATCHED = 1 << 26
+
+# What a module holds until a case casts it: it must not depend on when it is imported.
+Constant: TypeAlias = np.ndarray | jax.Array
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._case import Case
+from ._case import Case, Constant
 
 
 def arrowhead(x: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -28,8 +28,8 @@ def arrowhead(x: Float[Array, " n"]) -> Float[Array, " n"]:
 class MeanField(eqx.Module):
     """Rates of neurons that are coupled by a matrix of rank one."""
 
-    left: Float[Array, " n"]
-    right: Float[Array, " n"]
+    left: Float[Constant, " n"]
+    right: Float[Constant, " n"]
 
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
         overlap = self.right @ jnp.tanh(x) / len(x)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._case import Case
+from ._case import Case, Constant
 
 
 class Measurement(eqx.Module):
@@ -21,7 +21,7 @@ class Measurement(eqx.Module):
     sensors, of which the bearings share one.
     """
 
-    landmarks: Float[Array, "landmarks 3"]
+    landmarks: Float[Constant, "landmarks 3"]
 
     def __call__(self, state: Float[Array, "12"]) -> Float[Array, " 4*landmarks"]:
         position, velocity, angles, errors = jnp.split(state, 4)

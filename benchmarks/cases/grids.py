@@ -12,6 +12,9 @@
     1.6 (conductivity that depends on the temperature).
 """
 
+import math
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -81,14 +84,14 @@ def _field(shape: tuple[int, ...]) -> np.ndarray:
     return 1.0 + 0.5 * np.sin(sum(axis * axis for axis in axes))
 
 
-def _cases(name: str, fun: eqx.Module, shapes: list[tuple[int, ...]]) -> list[Case]:
+def _cases(name: str, fun: Callable, shapes: list[tuple[int, ...]]) -> list[Case]:
     return [
         Case(
-            f"{name}, {np.prod(shape):,} states",
+            f"{name}, {math.prod(shape):,} states",
             "grids",
             fun,
             _field(shape),
-            structured=np.prod(shape) > 64,
+            structured=math.prod(shape) > 64,
         )
         for shape in shapes
     ]

@@ -18,14 +18,14 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._case import Case
+from ._case import Case, Constant
 
 
 class Recurrence(eqx.Module):
     """The next hidden state of a gated recurrent unit, from the one before."""
 
     cell: eqx.nn.GRUCell
-    input: Float[Array, " input"]
+    input: Float[Constant, " input"]
 
     def __call__(self, hidden):
         return self.cell(self.input, hidden)
@@ -34,9 +34,9 @@ class Recurrence(eqx.Module):
 class Attention(eqx.Module):
     """One head of self-attention over the rows of a sequence."""
 
-    query: Float[Array, "width width"]
-    key: Float[Array, "width width"]
-    value: Float[Array, "width width"]
+    query: Float[Constant, "width width"]
+    key: Float[Constant, "width width"]
+    value: Float[Constant, "width width"]
 
     def __call__(self, x: Float[Array, "length width"]):
         scores = (x @ self.query) @ (x @ self.key).T / np.sqrt(x.shape[1]).item()

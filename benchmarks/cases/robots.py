@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ._case import Case
+from ._case import Case, Constant
 
 
 class Arm(eqx.Module):
@@ -63,11 +63,11 @@ class Robot(eqx.Module):
     of the joint in its parent's frame, `centre` that of the mass in the link's own.
     """
 
-    fixed: Float[Array, "links 3 3"]
-    position: Float[Array, "links 3"]
-    mass: Float[Array, " links"]
-    centre: Float[Array, "links 3"]
-    inertia: Float[Array, "links 3 3"]
+    fixed: Float[Constant, "links 3 3"]
+    position: Float[Constant, "links 3"]
+    mass: Float[Constant, " links"]
+    centre: Float[Constant, "links 3"]
+    inertia: Float[Constant, "links 3 3"]
 
     def inverse_dynamics(self, q, qd, qdd, gravity=9.81):
         """The torques that it takes, by recursive Newton-Euler."""
@@ -132,7 +132,7 @@ class ForwardDynamics(eqx.Module):
     """The derivative of the state, angles and velocities, at given torques."""
 
     robot: Robot
-    torque: Float[Array, " links"]
+    torque: Float[Constant, " links"]
 
     def __call__(self, state):
         q, qd = jnp.split(state, 2)
@@ -150,7 +150,7 @@ def seven_links() -> Robot:
     factor = draw.uniform(-0.1, 0.1, (7, 3, 3))
     inertia = factor @ factor.transpose(0, 2, 1) + 0.01 * np.eye(3)
     mass = np.linspace(4.5, 0.8, 7)
-    return Robot(*map(jnp.asarray, (fixed, position, mass, centre, inertia)))
+    return Robot(fixed, position, mass, centre, inertia)
 
 
 _Q = np.array([0.3, -0.5, 0.7, 0.2, 0.9, -0.4])
