@@ -1,6 +1,7 @@
 """One case in one setting: every contestant is checked, then all are timed."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,9 @@ class Row:
     """What was found of one contestant.
 
     Times are in seconds for one evaluation (of the whole batch): the median, and the
-    quartiles on either side. `ratio` is the better median of `jax.jacfwd` and
+    quartiles on either side. `status` is "ok", "refused" (it makes no sense here),
+    "skipped" (it raised an error, or a package is not there) or "ERROR" (it is not the
+    Jacobian), and `reason` says more. `ratio` is the better median of `jax.jacfwd` and
     `jax.jacrev` by this one, with the quartiles of that ratio over the rounds;
     `bandwidth` is that of writing the Jacobians, and `of_copy` the share of it in that
     of a copy.
@@ -69,7 +72,7 @@ def measure(
     case: Case,
     setting: str,
     dtype: str,
-    everyone: dict[str, AbstractContestant],
+    everyone: Mapping[str, AbstractContestant],
     seconds: float,
 ) -> list[Row]:
     """A row for every contestant that takes part, or says why it does not."""
@@ -78,7 +81,7 @@ def measure(
     for name, contestant in everyone.items():
         row = rows[name] = _row(case, setting, dtype, contestant)
         if reason := contestant.refusal(case, setting):
-            row.status, row.reason = "skipped", reason
+            row.status, row.reason = "refused", reason
             continue
         try:
             programs[name] = _checked(contestant, prepared, row)

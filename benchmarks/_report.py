@@ -115,7 +115,7 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def markdown(rows: Sequence[Row], about: dict) -> str:
     """The machine, and a table of those that took part."""
-    took_part = [row for row in rows if row.status != "skipped"]
+    took_part = [row for row in rows if row.status in ("ok", "ERROR")]
     versions = [f"{k} {about[k]}" for k in ("jax", "equinox", "eqx_cc") if k in about]
     text = (
         f"{about.get('processor')}, {about.get('cores')} cores, on the backend "
@@ -130,6 +130,7 @@ def plot(path: str, rows: Sequence[Row], about: dict) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
 
     hidden = "jax.jacfwd", "jax.jacrev", "floor", "floor structured", "copy"
     shown = [r for r in rows if r.ratio is not None and r.contestant not in hidden]
@@ -148,7 +149,7 @@ def plot(path: str, rows: Sequence[Row], about: dict) -> None:
     for axis, panel, members in zip(axes[:, 0], panels, bars):
         _draw(axis, members, colours)
         axis.set_title(", ".join(panel), loc="left")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[n]) for n in names]
+    handles = [Patch(color=colours[name]) for name in names]
     figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
     title = f"{about.get('processor')} ({about.get('device')})"
     figure.supxlabel(
@@ -160,6 +161,8 @@ def plot(path: str, rows: Sequence[Row], about: dict) -> None:
 
 def _draw(axis, rows: list[Row], colours: dict) -> None:
     """A bar for each row, with its quartiles; the bars of a case stand together."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     place, ticks = 0.0, []
     for case in dict.fromkeys(row.case for row in rows):
         own = [row for row in rows if row.case == case]
@@ -172,13 +175,19 @@ def _draw(axis, rows: list[Row], colours: dict) -> None:
             )
             spread = [[max(0.0, ratio - low)], [max(0.0, high - ratio)]]
             bar = {"xerr": spread, "error_kw": {"lw": 0.7, "ecolor": "0.3"}}
-            axis.barh(place, ratio, color=colours[row.contestant], height=0.9, **bar)
+            # From 1, so that what is slower points the other way.
+            bar |= {"color": colours[row.contestant], "height": 0.9, "left": 1.0}
+            axis.barh(place, ratio - 1.0, **bar)
             place += 1.0
         place += 0.7
     axis.set_yticks(*zip(*ticks), fontsize=8)
     axis.invert_yaxis()
     axis.margins(y=0.01)
     axis.set_xscale("log")
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(plain)
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.axvline(1.0, color="black", lw=0.8)
     axis.grid(axis="x", which="both", lw=0.3)
     axis.spines[["top", "right"]].set_visible(False)

@@ -188,7 +188,7 @@ def _seconds(program: Program, k: int) -> float:
     return time.perf_counter() - started
 
 
-def iterations(program: Program, target: float = SAMPLE) -> int:
+def iterations(program: Program, target: float) -> int:
     """So many evaluations as take about `target` seconds."""
     k = 1
     _seconds(program, k)
@@ -202,7 +202,7 @@ def sample(programs: dict[str, Program], seconds: float) -> dict[str, list[float
 
     As many rounds as fit into `seconds`, within reason.
     """
-    counts = {name: iterations(program) for name, program in programs.items()}
+    counts = {name: iterations(p, SAMPLE) for name, p in programs.items()}
     times: dict[str, list[float]] = {name: [] for name in programs}
     rng, started = random.Random(0), time.perf_counter()
     for done in range(MAX_ROUNDS):

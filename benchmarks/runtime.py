@@ -91,7 +91,7 @@ def _measured(options: argparse.Namespace, about: dict) -> list[Row]:
             chosen = {name: everyone[name] for name in names}
             new = measure(case, setting, dtype, chosen, options.seconds)
             for row in new:
-                if row.status != "skipped" or options.contestant:
+                if row.status != "refused" or options.contestant:
                     print(_report.line(_report.cells(row)), file=out, flush=True)
             rows += new
             if options.json:

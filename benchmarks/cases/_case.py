@@ -37,7 +37,6 @@ class Case:
     - `settings`: those that make sense; what would be too large is left out anyhow.
     - `structured`: whether it is big and sparse (or of low rank), so that the Jacobian
         in its structure, without a dense matrix, is worth having.
-    - `check`: the tolerance of comparisons in 32 bits, where rounding is amplified.
     """
 
     name: str
@@ -46,7 +45,6 @@ class Case:
     point: Any
     settings: tuple[str, ...] = SETTINGS
     structured: bool = False
-    check: float = 1e-3
 
     def at(self, dtype: str) -> tuple[Callable[[Any], Any], Any]:
         """The function and the point in a floating-point type. What a module holds is

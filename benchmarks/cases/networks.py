@@ -28,7 +28,7 @@ class Recurrence(eqx.Module):
     input: Float[Constant, " input"]
 
     def __call__(self, hidden):
-        return self.cell(self.input, hidden)
+        return self.cell(jnp.asarray(self.input), hidden)
 
 
 class Attention(eqx.Module):
