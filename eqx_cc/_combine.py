@@ -39,11 +39,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Sum:
-    """How the values of a list of terms add up to those of a pattern's terms."""
+    """How the values of a list of terms add up to those of a pattern's terms.
+
+    `assembles`: the targets are dense, and most of their entries may be zero.
+    """
 
     groups: tuple[Group, ...]
     num_scalings: int
     num_additions: int
+    assembles: bool = False
 
 
 def combine(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
@@ -69,7 +73,7 @@ def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
         indices = [i for i, term in enumerate(terms) if term.conj == conj]
         target = dense(shape[:num_out], shape[num_out:], conj)
         groups.append(_group(terms, target, indices))
-    return _sum(terms, groups)
+    return replace(_sum(terms, groups), assembles=True)
 
 
 def dense(
