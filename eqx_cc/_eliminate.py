@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from ._arrays import as_numbers
 from ._body import Block
-from ._linearise import differentiate
+from ._linearise import accumulated, Factorised, factorised, linearise
 from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import Pattern
@@ -21,7 +21,10 @@ from ._program import flatten, Program
 
 
 def jacobian_blocks(
-    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
+    fun: Callable,
+    leaves: Sequence[Array],
+    order: AbstractOrdering,
+    structured: bool = False,
 ) -> tuple[list[Array], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
@@ -31,14 +34,18 @@ def jacobian_blocks(
         is called once.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
+    - `structured`: whether blocks of low rank keep their factors.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
     program, num_outputs, auxiliary = trace_function(fun, leaves)
-    active = range(len(leaves))
-    outputs, blocks, _ = differentiate(program, leaves, active, order, num_outputs)
-    arrays, aux = outputs[:num_outputs], auxiliary(outputs[num_outputs:])
+    made = linearise(program, leaves, range(len(leaves)), order, num_outputs)
+    if structured:
+        blocks = factorised(made, order)
+    else:
+        blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}
+    arrays, aux = made.outputs[:num_outputs], auxiliary(made.outputs[num_outputs:])
     rows = [
         [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
         for i, out in enumerate(arrays)
@@ -46,9 +53,16 @@ def jacobian_blocks(
     return arrays, aux, rows
 
 
-def _partial(block: Block | None, out: Array, leaf: Array) -> Partial:
-    if block is None:
-        return Partial(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+def _partial(found: Factorised | None, out: Array, leaf: Array) -> Partial:
+    rest, factors = found or (None, [])
+    if rest is None:
+        rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+    sides = tuple((_stored(left), _stored(right)) for left, right in factors)
+    return replace(_stored(rest), factors=sides)
+
+
+def _stored(block: Block) -> Partial:
+    """A block whose masks are numbers."""
     values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
     terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
     return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)

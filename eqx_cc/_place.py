@@ -1,4 +1,4 @@
-"""Where values go in a larger array: windows, padded; any other positions, scattered."""
+"""Where values go in a larger array: windows are padded, the rest is scattered."""
 
 from __future__ import annotations
 

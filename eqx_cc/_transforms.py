@@ -225,7 +225,7 @@ def value_and_jacobian(
     """
 
     outs, (aux, tree), rows = jacobian_blocks(
-        flat_function(fun, inputs, has_aux), inputs.leaves, order
+        flat_function(fun, inputs, has_aux), inputs.leaves, order, structured
     )
     if not structured:
         rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]

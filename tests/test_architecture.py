@@ -29,6 +29,7 @@ SYMBOLIC = {
     "_pattern": "_combine _product",
     "_graph": "_pattern",
     "_plan": "_graph",
+    "_factor": "_plan",
     "_cost": "_graph",
     "_space": "_cost",
     "_greedy": "_space",
@@ -58,7 +59,7 @@ NUMERIC = {
     "_scan": "_loop",
     "_control_flow": "_scan",
     "_pass": "_body _partial",
-    "_linearise": "_source _template _control_flow _pass",
+    "_linearise": "_source _factor _template _control_flow _pass",
 }
 MEETING = {
     "_eliminate": "_partial _linearise",
