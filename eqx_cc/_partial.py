@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -129,10 +130,15 @@ class Partial(eqx.Module):
         pattern = self.pattern
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
-        recipe = densify(pattern.terms, pattern.shape, len(pattern.out_shape))
-        values = run_sum(recipe, self.values, self._value_dtype)
-        blocks = [self._converted(v, g.target) for v, g in zip(values, recipe.groups)]
-        return lax.reshape(sum(blocks[1:], start=blocks[0]), pattern.shape)
+        # Coefficients first: what is multiplied then are the values, not the block.
+        values = [self._converted(v, t) for v, t in zip(self.values, pattern.terms)]
+        terms = [
+            replace(t, value=t.value or (), scale=1, kind="value", conj=False)
+            for t in pattern.terms
+        ]
+        recipe = densify(terms, pattern.shape, len(pattern.out_shape))
+        (block,) = run_sum(recipe, tuple(values), self.dtype)
+        return lax.reshape(block, pattern.shape)
 
     def to_coo(
         self,
