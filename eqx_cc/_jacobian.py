@@ -269,8 +269,9 @@ def cc_jacobian(
 
     It takes the place of `jax.jacfwd`. With `structured=True` each block
     $\partial y_i / \partial x_j$ is returned as elimination leaves it: a diagonal as
-    its diagonal, a band as its bands, so that nothing of the size of the dense block
-    ever exists.
+    its diagonal, a band as its bands, low rank (what depends on a mean, or goes through
+    a bottleneck) as its factors, so that nothing of the size of the dense block ever
+    exists.
 
     **Arguments:**
 

@@ -92,6 +92,7 @@ class Partial(eqx.Module):
             left._check_unbatched()
             right._check_unbatched()
             recipe = update(pattern, left.pattern, right.pattern)
+            self._check_fits(recipe.pattern.num_values, "product of factors in")
             values = run_update(recipe, values, left.values, right.values, self.dtype)
             pattern = recipe.pattern
         return Partial(pattern, values, self.dtype)
@@ -152,6 +153,7 @@ class Partial(eqx.Module):
         self._check_unbatched()
         if self.factors:
             return self.expand().to_coo()
+        self._check_fits(self.pattern.num_nonzeros, "list of the entries of")
         entries = [self._entries(t, v) for t, v in zip(self.pattern.terms, self.values)]
         if not entries:
             none = np.zeros((0,), np.int64)
@@ -169,6 +171,15 @@ class Partial(eqx.Module):
         )
         indices = np.stack(unravelled, -1) if unravelled else np.zeros((len(rows), 0))
         return BCOO((values, jnp.asarray(indices.astype(np.int32))), shape=self.shape)
+
+    def _check_fits(self, size: int, what: str) -> None:
+        check_fits(
+            size,
+            self.dtype,
+            f"The {what} the Jacobian of an output of shape {self.out_shape} with "
+            f"respect to an input of shape {self.in_shape}, {self.structure},",
+            "What it stores is in its `values` and `factors`.",
+        )
 
     def _check_unbatched(self) -> None:
         """Refuses what `jax.vmap` or `jax.lax.scan` returned: a batch of blocks."""

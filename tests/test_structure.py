@@ -168,6 +168,15 @@ def test_factors_of_several_inputs_and_outputs():
             np.testing.assert_allclose(block.materialise(), array, atol=1e-13)
 
 
+@pytest.mark.parametrize("method", ["to_coo", "to_bcoo", "expand", "materialise"])
+def test_factors_that_are_too_large_to_multiply(method):
+    fun = lambda x: x / jnp.linalg.norm(x)  # noqa: E731
+    block = cc_jacobian(fun, structured=True)(jnp.ones(10_000_000))
+    assert block.structure == "diagonal + rank 1"
+    with pytest.raises(ValueError, match=r"would take .* GiB, but the device has"):
+        getattr(block, method)()
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (2, 1), (3, 0)])
 def test_small_shapes(shape):
     fun = lambda x: jnp.sin(x) * jnp.sum(x**2)  # noqa: E731
