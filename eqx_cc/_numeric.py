@@ -10,10 +10,10 @@ import numpy as np
 from jax import lax
 
 from ._arrays import as_numbers, common, Masked, scaled, Values
-from ._combine import Group, Sum
+from ._group import Group, Sum, Tiling
 from ._multiply import multiplied
 from ._pattern import Composition, Update
-from ._place import is_sparse, is_window, scattered, window
+from ._place import is_sparse, is_window, scattered, side_by_side, tile, window
 from ._term import Kind, Scalar
 
 
@@ -86,6 +86,8 @@ def _mask_of(value: Any) -> Any:
 
 def _added(group: Group, values: Values, dtype: np.dtype, assembles=False) -> Any:
     """The numbers of a sum."""
+    if group.tiling is not None and not assembles:
+        return _tiled(group, group.tiling, values, dtype)
     total, apart, shape = None, [], group.target.value_shape
     for index, scale, embedding in group.members:
         value = _valued(values[index], dtype)
@@ -101,6 +103,21 @@ def _added(group: Group, values: Values, dtype: np.dtype, assembles=False) -> An
     if apart:
         return scattered(shape, total, apart)
     return lax.full(shape, 0, dtype) if total is None else total
+
+
+def _tiled(group: Group, tiling: Tiling, values: Values, dtype: np.dtype) -> Any:
+    """The numbers of a sum that is made up of smaller ones."""
+    tiles = []
+    for numbers in tiling.tiles:
+        total = None
+        for index, scale, embedding in (group.members[n] for n in numbers):
+            assert embedding is not None
+            value = _valued(values[index], dtype)
+            if scale != -1:
+                value, scale = scaled(value, scale), 1
+            total = _accumulated(total, tile(embedding, value), scale)
+        tiles.append(total)
+    return side_by_side(tiles, tiling.axis)
 
 
 def _accumulated(total, value, scale: Scalar):

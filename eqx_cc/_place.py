@@ -10,7 +10,7 @@ from jax import lax
 
 from ._affine import Affine
 from ._arrays import common
-from ._combine import Embedding
+from ._group import Embedding
 
 
 def is_window(embedding: Embedding) -> bool:
@@ -56,19 +56,33 @@ def _axes(embedding: Embedding, value) -> jax.Array:
 
 def window(embedding: Embedding, value) -> jax.Array:
     """A value as a window of its target, zero around it."""
-    value = _axes(embedding, value)
-    padding, flipped = [], []
-    for axis, (form, size) in enumerate(zip(embedding.forms, embedding.shape)):
+    padding = []
+    for form, size in zip(embedding.forms, embedding.shape):
         low, high = form.range(embedding.sizes.__getitem__)
         stride = form.strides[0][1] if len(form.strides) == 1 else 1
         padding.append((low, size - 1 - high, abs(stride) - 1))
-        if stride < 0:
-            flipped.append(axis)
-    if flipped:
-        value = lax.rev(value, flipped)
+    value = tile(embedding, value)
     if any(p != (0, 0, 0) for p in padding):
         value = lax.pad(value, np.zeros((), value.dtype), padding)
     return value
+
+
+def tile(embedding: Embedding, value) -> jax.Array:
+    """A value as its target has it, without what is around it."""
+    value = _axes(embedding, value)
+    flipped = [
+        axis
+        for axis, form in enumerate(embedding.forms)
+        if len(form.strides) == 1 and form.strides[0][1] < 0
+    ]
+    return lax.rev(value, flipped) if flipped else value
+
+
+def side_by_side(tiles, axis: int) -> jax.Array:
+    """Arrays beside each other, in the type that all promote to."""
+    while any(value.dtype != tiles[0].dtype for value in tiles):
+        tiles = [common(value, tiles[0])[0] for value in tiles]
+    return lax.concatenate(tiles, axis) if len(tiles) > 1 else tiles[0]
 
 
 # A window with fewer of a dense block's entries than one in this many is scattered.
@@ -89,10 +103,7 @@ def scattered(shape: tuple[int, ...], total, entries) -> jax.Array:
     `entries` are pairs of an embedding and a value.
     """
     flat = [_flat_entries(shape, embedding, value) for embedding, value in entries]
-    values = [value for _, value in flat]
-    while any(value.dtype != values[0].dtype for value in values):
-        values = [common(value, values[0])[0] for value in values]
-    values = lax.concatenate(values, 0) if len(values) > 1 else values[0]
+    values = side_by_side([value for _, value in flat], 0)
     where = np.concatenate([positions for positions, _ in flat])
     unique = _are_distinct(where, math.prod(shape))
     if total is None:
