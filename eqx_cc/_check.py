@@ -9,6 +9,7 @@ import jax.tree_util as jtu
 from jax.core import Tracer
 
 from ._automatic import as_ordering
+from ._granularity import as_granularity
 from ._referees import finite_differences, forward, Problem, reverse, Verdict
 from ._report import Case, DIFFERENCES, FORWARD, JacobianReport, REVERSE
 from ._transforms import (
@@ -25,6 +26,7 @@ def check_jacobian(
     /,
     *args: Any,
     order: Any = "auto",
+    granularity: str = "auto",
     eps: float | None = None,
     **kwargs: Any,
 ) -> JacobianReport:
@@ -46,7 +48,7 @@ def check_jacobian(
     - `fun`: the function, as in [`eqx_cc.filter_jacobian`][].
     - `x`: the point, a PyTree with floating-point arrays.
     - `*args`, `**kwargs`: passed on to `fun`.
-    - `order`: the order of elimination, as in [`eqx_cc.filter_jacobian`][].
+    - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
     - `eps`: the step $h$ relative to the size of $x_k$, or of its array if that is
         larger. By default the cube root of the precision of the arrays.
 
@@ -67,7 +69,8 @@ def check_jacobian(
     """
     check_callable(fun)
     _check_step(eps)
-    problem, ours, names = _accumulate(fun, x, args, kwargs, as_ordering(order))
+    how = as_ordering(order), as_granularity(granularity)
+    problem, ours, names = _accumulate(fun, x, args, kwargs, *how)
     verdicts = {
         FORWARD: _attempt(forward, problem),
         REVERSE: _attempt(reverse, problem),
@@ -81,7 +84,7 @@ def _check_step(eps: float | None) -> None:
         raise ValueError(f"`eps` must be between 0 and 1, but got {eps}.")
 
 
-def _accumulate(fun, x, args, kwargs, order):
+def _accumulate(fun, x, args, kwargs, order, granularity):
     inputs, static = filter_inputs(x)
     if any(isinstance(leaf, Tracer) for leaf in inputs.leaves):
         raise ValueError(
@@ -96,7 +99,12 @@ def _accumulate(fun, x, args, kwargs, order):
     def accumulate(leaves):
         at = inputs._replace(leaves=leaves)
         return value_and_jacobian(
-            of_dynamic, at, has_aux=False, order=order, structured=False
+            of_dynamic,
+            at,
+            has_aux=False,
+            order=order,
+            granularity=granularity,
+            structured=False,
         )
 
     def fun_of_leaves(leaves):

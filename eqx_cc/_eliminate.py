@@ -34,6 +34,7 @@ def jacobian_blocks(
     order: AbstractOrdering,
     granularity: Granularity,
     structured: bool = False,
+    with_value: bool = True,
 ) -> tuple[list[Array], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
@@ -46,6 +47,8 @@ def jacobian_blocks(
     - `granularity`: whether vertices are arrays or scalars; structured blocks are those
         of arrays.
     - `structured`: whether blocks of low rank keep their factors.
+    - `with_value`: whether `outputs` are wanted. If not then there may be
+        `jax.ShapeDtypeStruct`s in their place.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
@@ -54,10 +57,12 @@ def jacobian_blocks(
     scalars = None
     if not structured:
         scalars = scalars_of(program, leaves, count, order, granularity)
-    if scalars is not None:
-        outputs, blocks = _by_scalars(program, scalars, leaves, count, order)
-    else:
+    if scalars is None:
         outputs, blocks = _by_arrays(program, leaves, count, order, structured)
+    else:
+        outputs, blocks = _by_scalars(
+            program, scalars, leaves, count, order, with_value
+        )
     return outputs[:count], auxiliary(outputs[count:]), blocks
 
 
@@ -86,19 +91,27 @@ def _by_scalars(
     leaves: Sequence[Array],
     count: int,
     order: AbstractOrdering,
+    with_value: bool,
 ) -> _Found:
-    outputs, rows = scalar_jacobian(made, leaves, program.output_avals[:count], order)
-    if not made.is_strict or len(program.outputs) > count:
-        every = evaluate(program, leaves)
-        outputs = [*outputs, *every[count:]] if made.is_strict else every
+    avals = program.output_avals[:count]
+    is_whole = made.is_strict and len(program.outputs) == count
+    outputs, rows = scalar_jacobian(made, leaves, avals, order, with_value and is_whole)
+    if not with_value and len(program.outputs) == count:
+        outputs = [_struct(aval) for aval in avals]
+    elif not is_whole:
+        outputs = evaluate(program, leaves)
     blocks = [
         [_dense(block, out, leaf) for block, leaf in zip(row, leaves)]
-        for out, row in zip(outputs, rows)
+        for out, row in zip(avals, rows)
     ]
     return outputs, blocks
 
 
-def _dense(block: Array, out: Array, leaf: Array) -> Partial:
+def _struct(aval: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+def _dense(block: Array, out: Any, leaf: Array) -> Partial:
     pattern = dense_pattern(out.shape, leaf.shape)
     values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
     return Partial(pattern, values, block.dtype)

@@ -78,6 +78,7 @@ class _FilterJacobian(_AbstractTransform):
             order=self.order,
             granularity=self.granularity,
             structured=False,
+            with_value=self.with_value,
         )
         if self.with_value:
             return ((value, aux) if self.has_aux else value), jacobian
@@ -107,6 +108,7 @@ class _CCJacobian(_AbstractTransform):
             order=self.order,
             granularity=self.granularity,
             structured=self.structured,
+            with_value=False,
         )
         return (jacobian, aux) if self.has_aux else jacobian
 

@@ -28,8 +28,10 @@ def scalar_jacobian(
     leaves: Sequence[Array],
     outputs: Sequence[Any],
     order: AbstractOrdering,
+    with_value: bool,
 ) -> tuple[list[Array], list[list[Array]]]:
-    """The outputs of a program of scalars and the dense blocks of its Jacobian.
+    """The outputs of a program of scalars, if they are wanted, and the dense blocks of
+    its Jacobian.
 
     `outputs` are the abstract values of the arrays that the scalars make up.
     """
@@ -43,12 +45,13 @@ def scalar_jacobian(
             for own, value in zip(made.program.outputs, values)
         ]
         found = _Entries()
-        found.outputs(values, outputs)
+        if with_value:
+            found.outputs(values, outputs)
         found.blocks(blocks, outputs, [jnp.shape(x) for x in leaves])
         return found.scalars, found.layouts
 
     arrays = iter(native(scalars, leaves))
-    values = [next(arrays) for _ in outputs]
+    values = [next(arrays) for _ in outputs] if with_value else []
     return values, [[next(arrays) for _ in leaves] for _ in outputs]
 
 

@@ -219,11 +219,13 @@ def value_and_jacobian(
     order: AbstractOrdering,
     granularity: Granularity,
     structured: bool,
+    with_value: bool = True,
 ) -> tuple[PyTree, PyTree, PyTree]:
     r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
 
     With an output of structure $S$ and inputs of structure $T$, the Jacobian has
     structure $S \circ T$. Its leaves are `Partial`s, or else they are materialised.
+    `with_value=False`: nobody looks at `value`, which need not be computed.
     """
 
     outs, (aux, tree), rows = jacobian_blocks(
@@ -232,6 +234,7 @@ def value_and_jacobian(
         order,
         granularity,
         structured,
+        with_value,
     )
     if not structured:
         rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]
@@ -239,10 +242,11 @@ def value_and_jacobian(
     return jtu.tree_unflatten(tree, outs), aux, jacobian
 
 
-def _dense(out: Array, block: Any) -> Array:
+def _dense(out: Any, block: Any) -> Array:
     """The array of a block, of the dtype and the weak type of its output."""
     array = block.materialise()
-    weak_type = jax.typeof(out).weak_type
+    struct = isinstance(out, jax.ShapeDtypeStruct)
+    weak_type = out.weak_type if struct else jax.typeof(out).weak_type
     if array.dtype == out.dtype and jax.typeof(array).weak_type == weak_type:
         return array
     # Only the primitive can make an array weakly typed.

@@ -18,6 +18,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ._emit import concatenated, Layout, staged
 from ._probe import is_native
+from ._simplify import simplified
 from ._stages import stages
 
 
@@ -91,28 +92,9 @@ def native(
         return found
 
     closed = jax.make_jaxpr(scalars)(*arrays)
-    made, used = _pruned(closed.jaxpr, [*closed.consts, *arrays])
-    return native_p.bind(*used, call=NativeCall(made, tuple(layouts)))
-
-
-def _pruned(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.ClosedJaxpr, list]:
-    """A jaxpr that takes its constants as arguments, without the equations and the
-    arguments that nothing depends on; and the arguments that are left."""
-    needed = {v for v in jaxpr.outvars if isinstance(v, jex.Var)}
-    equations = []
-    for eqn in reversed(jaxpr.eqns):
-        if not needed.isdisjoint(eqn.outvars):
-            equations.append(eqn)
-            needed.update(v for v in eqn.invars if isinstance(v, jex.Var))
-    pairs = zip([*jaxpr.constvars, *jaxpr.invars], arrays)
-    used = [(v, array) for v, array in pairs if v in needed]
-    jaxpr = jaxpr.replace(
-        constvars=[],
-        invars=[v for v, _ in used],
-        eqns=equations[::-1],
-        debug_info=jaxpr.debug_info.with_unknown_names(),
-    )
-    return jex.ClosedJaxpr(jaxpr, []), [array for _, array in used]
+    jaxpr, used = simplified(closed.jaxpr, [*closed.consts, *arrays])
+    call = NativeCall(jex.ClosedJaxpr(jaxpr, []), tuple(layouts))
+    return native_p.bind(*used, call=call)
 
 
 def _over_batch(fun: Callable, call: NativeCall) -> Callable:

@@ -19,7 +19,7 @@ from .._program import ELEMENTWISE
 
 # A value is stored if it is used twice and computing it takes more than this many
 # multiplications (benchmarks/native.py).
-_DEAR = 8
+_DEAR = 3
 _WEIGHTS = dict.fromkeys("div sqrt rsqrt rem".split(), 4)
 _WEIGHTS |= dict.fromkeys(
     "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp "
