@@ -8,10 +8,11 @@ the old one as it was, so that a search may keep one for every position of an or
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from ._cost import AbstractCost
+from ._cost import AbstractCost, Multiplications
 from ._graph import ComputationalGraph, SCALAR
 from ._pattern import Pattern, update
 
@@ -55,12 +56,16 @@ class AbstractSpace(abc.ABC):
 
 
 def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
-    """The space of a graph, in bits where every pair of edges costs the same."""
+    """The space of a graph: in bits where every pair of edges costs the same, in
+    numbers where it matters only which of them are known."""
     graph = cost.view(graph)
-    if set(graph.edges.values()) <= {SCALAR}:
+    patterns = set(graph.edges.values())
+    if patterns <= {SCALAR}:
         unit = cost(None, SCALAR, SCALAR)
         if cost(SCALAR, SCALAR, SCALAR) == unit:
             return Bits(graph, unit)
+    if type(cost) is Multiplications and all(map(_is_number, patterns)):
+        return Numbers(graph)
     return Blocks(graph, cost)
 
 
@@ -143,6 +148,77 @@ def members(bits: int) -> Iterable[int]:
         vertex = bits.bit_length() - 1
         bits ^= 1 << vertex
         yield vertex
+
+
+def _is_number(pattern: Pattern) -> bool:
+    """Whether a pattern is that of one real number, known or not."""
+    if pattern.out_shape or pattern.in_shape or len(pattern.terms) != 1:
+        return False
+    [term] = pattern.terms
+    return (
+        term.kind == "value" and not term.conj and isinstance(term.scale, int | float)
+    )
+
+
+class Numbers(_Numbered):
+    """Scalars of which some are known, under `Multiplications`: a pair of edges costs
+    one if neither is known.
+
+    `state[v]` maps the predecessors of `v` to numbers, `state[n + v]` its successors.
+    NaN stands for what is not known, as it makes everything that it meets NaN.
+    """
+
+    def __init__(self, graph: ComputationalGraph):
+        super().__init__(graph)
+        self.unit, self.counts_sums = None, False
+        self.start = [{} for _ in range(2 * self._n)]
+        for (source, target), block in graph.edges.items():
+            u, v = self._number[source], self._number[target]
+            [term] = block.terms
+            known = float(term.scale) if term.value is None else math.nan
+            self.start[v][u] = self.start[self._n + u][v] = known
+
+    def cost(self, state: list[dict[int, float]], vertex: int) -> int:
+        return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])
+
+    def eliminate(
+        self, state: list[dict[int, float]], vertex: int
+    ) -> tuple[int, list[dict[int, float]]]:
+        n, cost = self._n, self.cost(state, vertex)
+        before, after = state[vertex], state[n + vertex]
+        state = state[:]
+        state[vertex] = state[n + vertex] = {}
+        for u in before:
+            state[n + u] = state[n + u].copy()
+            del state[n + u][vertex]
+        for w, left in after.items():
+            state[w] = into = state[w].copy()
+            del into[vertex]
+            for u, right in before.items():
+                new = into.get(u, 0) + left * right
+                if new:
+                    into[u] = state[n + u][w] = new
+                else:
+                    into.pop(u, None)
+                    state[n + u].pop(w, None)
+        return cost, state
+
+    def predecessors(self, state: list[dict[int, float]], vertex: int) -> Iterable[int]:
+        return state[vertex]
+
+    def successors(self, state: list[dict[int, float]], vertex: int) -> Iterable[int]:
+        return state[self._n + vertex]
+
+    def key(self, state: list[dict[int, float]]) -> Hashable:
+        # Not NaN, which is different from itself.
+        return tuple(
+            frozenset((u, None if x != x else x) for u, x in into.items())
+            for into in state[: self._n]
+        )
+
+
+def _num_unknown(edges: dict[int, float]) -> int:
+    return sum(x != x for x in edges.values())
 
 
 class _Table(dict):

@@ -60,7 +60,7 @@ def scalarise(
     program: Program,
     input_avals: Sequence[Any],
     num_outputs: int,
-    max_equations: int | float = MAX_EQUATIONS,
+    max_equations: int | float | None = None,
 ) -> ScalarProgram:
     """The first outputs of a program of arrays as a program of scalars.
 
@@ -68,7 +68,7 @@ def scalarise(
     where there is a loop or a branch. Equations for which there is no rule are kept, of
     arrays that are put together from scalars and taken apart again.
     """
-    expansion = Expansion(max_equations)
+    expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
     env: dict[int, Entries] = {}
     for number, aval in enumerate(input_avals):
         env[number] = expansion.inputs(aval)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from ._entries import constant, Entries, Entry, evaluated, scalar_aval
+from ._moves import moved
 
 
 class Scalars(Protocol):
@@ -43,6 +44,9 @@ def _moved(
     known: list[np.ndarray | None],
 ) -> list[Entries] | None:
     """Finds out where each entry goes by letting the primitive move their numbers."""
+    results = moved(eqn, arrays)
+    if results is not None:
+        return results
     num_values = _NUM_VALUES.get(eqn.primitive.name, len(arrays))
     if any(k is None for k in known[num_values:]):
         return None
