@@ -35,7 +35,7 @@ def jacobian_blocks(
     granularity: Granularity,
     structured: bool = False,
     with_value: bool = True,
-) -> tuple[list[Array], Any, list[list[Partial]]]:
+) -> tuple[list[Any], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
     **Arguments:**

@@ -125,6 +125,7 @@ def assert_jacobian_close(
     rtol: float | None = None,
     reference: Callable = jax.jacfwd,
     allow_zeros: bool = False,
+    granularity: str = "array",
 ) -> None:
     """Asserts that our Jacobian in every order is that of `reference`.
 
@@ -137,13 +138,16 @@ def assert_jacobian_close(
     - `rtol`: the relative error allowed in a block; by default that of its dtype.
     - `reference`: `jax.jacfwd`, or `jax.jacrev` for what has no forward mode.
     - `allow_zeros`: as for `relative_error`; the reference is then by leaf.
+    - `granularity`: as `eqx_cc.cc_jacobian` takes it.
     """
     flat, leaves = flatten(fun, x)
 
     @jax.jit
     def jacobians(leaves):
         ours = {
-            str(order): eqx_cc.cc_jacobian(flat, order=order)(leaves)
+            str(order): eqx_cc.cc_jacobian(flat, order=order, granularity=granularity)(
+                leaves
+            )
             for order in orders
         }
         expected = reference_jacobian(reference, flat, leaves, by_leaf=allow_zeros)

@@ -14,10 +14,17 @@ from helpers import (
 from zoo import published, ZOO
 
 
-def _check(name, orders):
+def _check(name, orders, granularity="array"):
     each = ZOO[name]
     fun, x = each.build()
-    assert_jacobian_close(fun, x, orders, rtol=each.rtol, reference=each.reference)
+    assert_jacobian_close(
+        fun,
+        x,
+        orders,
+        rtol=each.rtol,
+        reference=each.reference,
+        granularity=granularity,
+    )
 
 
 def test_size():
@@ -38,6 +45,27 @@ def test_markowitz_and_random(name):
 @pytest.mark.parametrize("name", ZOO)
 def test_other_orders(name):
     _check(name, ("forward", "reverse", Shuffled(f"{name} 1")))
+
+
+# Why they are not expanded into scalars.
+NOT_SCALAR = {}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_scalars(name):
+    try:
+        _check(name, ["markowitz"], "scalar")
+    except ValueError as e:
+        if "cannot be expanded" not in str(e):
+            raise
+        pytest.skip(str(e))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_scalars_without_native_calls(name, monkeypatch):
+    monkeypatch.setenv("EQX_CC_NATIVE", "off")
+    test_scalars(name)
 
 
 SMALL = (

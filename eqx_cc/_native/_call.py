@@ -16,7 +16,8 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
 
-from ._emit import concatenated, Layout, staged
+from ._emit import staged
+from ._layout import concatenated, Layout
 from ._probe import is_native
 from ._simplify import simplified
 from ._stages import stages
@@ -55,9 +56,13 @@ class NativeCall:
         ]
         return jax.make_jaxpr(self.plain)(*structs)
 
+    @cached_property
+    def _staged(self) -> jex.ClosedJaxpr:
+        return staged(stages(self.scalars.jaxpr), self.layouts)
+
     def native(self, *arrays) -> list[jax.Array]:
         """The function as native calls, one after the other for the whole batch."""
-        run = staged(stages(self.scalars.jaxpr), self.layouts)
+        run = jex.jaxpr_as_fun(self._staged)
         if not self.batch:
             return run(*arrays)
         size = math.prod(self.batch)

@@ -43,9 +43,9 @@ class Stages:
     arrays: tuple[tuple[jex.JaxprEqn, ...], ...]
 
     @cached_property
-    def maker(self) -> dict[jex.Var, jex.JaxprEqn]:
-        """The equation of each variable."""
-        return {v: eqn for eqn in self.jaxpr.eqns for v in eqn.outvars}
+    def number(self) -> dict[jex.Var, int]:
+        """The number of the equation of each variable."""
+        return {v: i for i, eqn in enumerate(self.jaxpr.eqns) for v in eqn.outvars}
 
 
 def stages(jaxpr: jex.Jaxpr) -> Stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ class Expansion:
         self.is_strict = True
         self._max = max_equations
         # Arrays that are variables, by their entries.
-        self._whole: dict[tuple[Entry, ...], int | Constant] = {}
+        self._whole: dict[Hashable, int | Constant] = {}
 
     def _new(self, count: int) -> range:
         first = self.num_variables
@@ -152,7 +152,7 @@ class Expansion:
             return [constants(v, a) for v, a in zip(values, equation.result_avals)]
         if name in ELEMENTWISE:
             return [self._elementwise(eqn, arrays)]
-        made = None if rule is None else rule(self, eqn, arrays, known)
+        made = None if rule is None else rule(self.scalar, eqn, arrays, known)
         return self._kept(equation, arrays) if made is None else made
 
     def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
@@ -187,10 +187,10 @@ class Expansion:
 
     def _packed(self, entries: Entries, aval: Any) -> int | Constant:
         """An array variable that has the entries."""
-        flat = tuple(entries.flat)
-        if flat not in self._whole:
-            self._whole[flat] = self._assembled(entries, aval)
-        return self._whole[flat]
+        key = aval.shape, tuple(entries.flat)
+        if key not in self._whole:
+            self._whole[key] = self._assembled(entries, aval)
+        return self._whole[key]
 
     def _assembled(self, entries: Entries, aval: Any) -> int | Constant:
         known = known_array(entries, aval)
@@ -216,7 +216,7 @@ class Expansion:
             return [entry(array, index) for index in np.ndindex(aval.shape)]
 
         entries = self._inlined(unstack, [operand], [aval])
-        self._whole[tuple(entries)] = operand
+        self._whole[aval.shape, tuple(entries)] = operand
         return _array(entries, aval.shape)
 
     def _inlined(self, fun, operands: list[Entry], avals) -> list[Entry]:

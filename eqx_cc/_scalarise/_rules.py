@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools as ft
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import jax
 import jax.extend.core as jex
@@ -16,17 +16,12 @@ from ._entries import constant, Entries, Entry, evaluated, scalar_aval
 from ._moves import moved
 
 
-class Scalars(Protocol):
-    """What rules need of an expansion."""
-
-    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry: ...
-
-
+# Makes one equation of scalars, and returns its result.
+Emit: TypeAlias = Callable[[jex.JaxprEqn, Sequence[Entry]], Entry]
 # A rule returns the entries of the results, or None where it does not apply. `known`
 # has the operands of which all entries are constants, as arrays.
-Rule = Callable[
-    [Scalars, jex.JaxprEqn, list[Entries], list[np.ndarray | None]],
-    list[Entries] | None,
+Rule: TypeAlias = Callable[
+    [Emit, jex.JaxprEqn, list[Entries], list[np.ndarray | None]], list[Entries] | None
 ]
 
 CONTROL_FLOW = frozenset({"scan", "while", "cond"})
@@ -38,7 +33,7 @@ CONTROL_FLOW = frozenset({"scan", "while", "cond"})
 
 
 def _moved(
-    scalars: Scalars,
+    emit: Emit,
     eqn: jex.JaxprEqn,
     arrays: list[Entries],
     known: list[np.ndarray | None],
@@ -104,7 +99,7 @@ _NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 #
 
 
-def _dot_general(scalars, eqn, arrays, known) -> list[Entries] | None:
+def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
     a, b = arrays
     out = eqn.outvars[0].aval
     if any(v.aval.dtype != out.dtype for v in eqn.invars):
@@ -116,7 +111,7 @@ def _dot_general(scalars, eqn, arrays, known) -> list[Entries] | None:
     b = _regrouped(b, b_batch, b_free, b_contract)
     result = np.empty((*a.shape[:2], b.shape[1]), object)
     for k, i, j in np.ndindex(result.shape):
-        result[k, i, j] = _inner_product(scalars, eqn, a[k, i], b[k, j])
+        result[k, i, j] = _inner_product(emit, eqn, a[k, i], b[k, j])
     return [result.reshape(out.shape)]
 
 
@@ -130,16 +125,16 @@ def _others(ndim: int, *taken: Sequence[int]) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if not any(i in axes for axes in taken))
 
 
-def _inner_product(scalars: Scalars, eqn: jex.JaxprEqn, a: Entries, b: Entries):
+def _inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries):
     mul, own = _binary(lax.mul, eqn), scalar_aval(eqn.outvars[0].aval)
-    products = [scalars.scalar(mul, pair) for pair in zip(a, b)]
-    return _total(scalars, _binary(lax.add, eqn), products, constant(0, own))
+    products = [emit(mul, pair) for pair in zip(a, b)]
+    return _total(emit, _binary(lax.add, eqn), products, constant(0, own))
 
 
-def _total(scalars: Scalars, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
+def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
     if len(entries) == 0:
         return empty
-    return ft.reduce(lambda x, y: scalars.scalar(eqn, (x, y)), entries)
+    return ft.reduce(lambda x, y: emit(eqn, (x, y)), entries)
 
 
 def _binary(operation: Callable, eqn: jex.JaxprEqn) -> jex.JaxprEqn:
@@ -157,7 +152,7 @@ def _traced(operation, dtype: np.dtype, weak_type: bool) -> jex.JaxprEqn:
 
 
 def _reduction(operation: Callable, empty: int) -> Rule:
-    def rule(scalars, eqn, arrays, known):
+    def rule(emit, eqn, arrays, known):
         [array], aval = arrays, eqn.outvars[0].aval
         if eqn.invars[0].aval.dtype != aval.dtype:
             return None
@@ -167,13 +162,13 @@ def _reduction(operation: Callable, empty: int) -> Rule:
         own, nothing = _binary(operation, eqn), constant(empty, aval)
         result = np.empty(aval.size, object)
         for i, row in enumerate(rows):
-            result[i] = _total(scalars, own, list(row), nothing)
+            result[i] = _total(emit, own, list(row), nothing)
         return [result.reshape(aval.shape)]
 
     return rule
 
 
-def _cumsum(scalars, eqn, arrays, known) -> list[Entries]:
+def _cumsum(emit, eqn, arrays, known) -> list[Entries]:
     array = arrays[0].copy()
     own = _binary(lax.add, eqn)
     along = np.moveaxis(array, eqn.params["axis"], 0)
@@ -181,7 +176,7 @@ def _cumsum(scalars, eqn, arrays, known) -> list[Entries]:
     for k, *index in np.ndindex(along.shape):
         if k > 0:
             pair = along[(k - 1, *index)], along[(k, *index)]
-            along[(k, *index)] = scalars.scalar(own, pair)
+            along[(k, *index)] = emit(own, pair)
     return [array]
 
 
