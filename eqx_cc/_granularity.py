@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import get_args, Literal, TypeAlias
 
 import jax
+import jax.extend.core as jex
 import jax.numpy as jnp
-from jax.extend.core import unsafe_am_i_under_a_jit_DO_NOT_USE
 from jaxtyping import Array
 
 from ._ordering import AbstractOrdering, Given
@@ -62,7 +62,7 @@ def is_compiled() -> bool:
     """Whether what is being traced will be compiled, as in `jax.jit`: operations that
     run one by one are better few than small."""
     try:
-        return unsafe_am_i_under_a_jit_DO_NOT_USE()
+        return jex.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore
     except Exception:  # its name says that it may go
         return True
 

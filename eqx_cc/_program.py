@@ -43,6 +43,12 @@ ELEMENTWISE = frozenset(
 _SMALL = 1 << 16
 
 
+def aval_of(variable: Any) -> Any:
+    """The abstract value of a variable or a literal of a jaxpr, which has a shape and a
+    dtype."""
+    return variable.aval
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """An operand that is known while tracing: a literal or a captured array."""

@@ -175,8 +175,8 @@ class Numbers(_Numbered):
         for (source, target), block in graph.edges.items():
             u, v = self._number[source], self._number[target]
             [term] = block.terms
-            known = float(term.scale) if term.value is None else math.nan
-            self.start[v][u] = self.start[self._n + u][v] = known
+            known: Any = term.scale if term.value is None else math.nan
+            self.start[v][u] = self.start[self._n + u][v] = float(known)
 
     def cost(self, state: list[dict[int, float]], vertex: int) -> int:
         return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])

@@ -97,8 +97,8 @@ def test_factors_make_the_jacobian(name, order):
     expected, *found = run(X)
     scale = float(jnp.abs(expected).max())
     for array in found:
-        near = dict(rtol=RTOL["float64"], atol=RTOL["float64"] * scale)
-        np.testing.assert_allclose(array, expected, **near)
+        rtol = RTOL["float64"]
+        np.testing.assert_allclose(array, expected, rtol=rtol, atol=rtol * scale)
 
 
 @pytest.mark.parametrize("name", LOW_RANK | FULL_RANK)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
+from .._program import aval_of
 from ._layout import Layout
 from ._stages import Stages
 from ._writer import Writer
@@ -48,9 +49,10 @@ class _Program:
 
     def add_arrays(self, eqn: jex.JaxprEqn) -> None:
         """Adds an equation of arrays."""
-        operands = [self._outside(v) for v in eqn.invars]
-        results = self.writer.add(eqn, operands)
-        self._where.update((v, (r, None)) for v, r in zip(eqn.outvars, results))
+        # What is not stored is nothing to speak of: the cut of an array, a sign.
+        for own in (*self._needed(eqn.invars)[0], eqn):
+            results = self.writer.add(own, [self._outside(v) for v in own.invars])
+            self._where.update((v, (r, None)) for v, r in zip(own.outvars, results))
 
     def _outside(self, v: Any) -> Any:
         """A variable for use outside of calls."""
@@ -63,8 +65,7 @@ class _Program:
         """Computes what a stage stores: one array for each type of number."""
         groups: dict[np.dtype, list[jex.Var]] = {}
         for v in stored:
-            aval: Any = v.aval
-            groups.setdefault(aval.dtype, []).append(v)
+            groups.setdefault(aval_of(v).dtype, []).append(v)
 
         def finish(body: Writer, value: Callable) -> list[jex.Var]:
             return [_stack(body, d, map(value, own)) for d, own in groups.items()]

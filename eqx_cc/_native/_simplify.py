@@ -16,6 +16,8 @@ import jax.extend.core as jex
 import numpy as np
 from jax import lax
 
+from .._program import aval_of
+
 
 def simplified(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.Jaxpr, list[Any]]:
     """A jaxpr that computes nothing twice and nothing in vain, and that takes its
@@ -68,7 +70,7 @@ class _Simplified:
         elif (power := _negative_power(eqn)) is None:
             results = self._results(eqn, operands)
         else:
-            inverse, positive = _inverse_and_power(power, eqn.invars[0].aval.dtype)
+            inverse, positive = _inverse_and_power(power, aval_of(eqn.invars[0]).dtype)
             results = self._results(inverse, [inverse.invars[0], *operands])
             results = results if power == 1 else self._results(positive, results)
         self._same.update(zip(eqn.outvars, results))
@@ -84,14 +86,16 @@ class _Simplified:
 
 def _key(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> Hashable:
     """Equal for equations that have the same results."""
-    own = tuple(map(_operand_key, operands))
+    own: Any = tuple(map(_operand_key, operands))
+    if eqn.primitive.name in ("add", "add_any", "mul"):
+        own = frozenset(own)
     key = (eqn.primitive, tuple(sorted(eqn.params.items())), own)
     try:
         hash(key)
     except TypeError:
         return id(eqn)
-    avals = tuple((v.aval.shape, v.aval.dtype, v.aval.weak_type) for v in eqn.outvars)
-    return (*key, avals)
+    avals = map(aval_of, eqn.outvars)
+    return (*key, *((a.shape, a.dtype, a.weak_type) for a in avals))
 
 
 def _operand_key(v: Any) -> Hashable:
@@ -105,14 +109,15 @@ def _does_nothing(eqn: jex.JaxprEqn) -> bool:
     """Whether an equation only gives its operand another name."""
     if eqn.primitive.name not in ("reshape", "convert_element_type", "copy"):
         return False
-    [operand, *others], [result] = eqn.invars, eqn.outvars
-    same = operand.aval.shape == result.aval.shape
-    return same and operand.aval.dtype == result.aval.dtype and not others
+    operand, *others = map(aval_of, eqn.invars)
+    result = aval_of(eqn.outvars[0])
+    same = operand.shape == result.shape and operand.dtype == result.dtype
+    return same and not others
 
 
 def _negative_power(eqn: jex.JaxprEqn) -> int | None:
     """The `n` of `x**-n`, of a scalar."""
-    if eqn.primitive.name != "integer_pow" or eqn.invars[0].aval.shape:
+    if eqn.primitive.name != "integer_pow" or aval_of(eqn.invars[0]).shape:
         return None
     return -eqn.params["y"] if eqn.params["y"] < 0 else None
 

@@ -14,13 +14,13 @@ from functools import cached_property
 
 import jax.extend.core as jex
 
-from .._program import ELEMENTWISE
+from .._program import aval_of, ELEMENTWISE
 
 
 # A value is stored if it is used twice and computing it takes more than this many
 # multiplications (benchmarks/native.py).
 _DEAR = 3
-_WEIGHTS = dict.fromkeys("div sqrt rsqrt rem".split(), 4)
+_WEIGHTS: dict[str, int] = dict.fromkeys("div sqrt rsqrt rem".split(), 4)
 _WEIGHTS |= dict.fromkeys(
     "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp "
     "exp2 expm1 lgamma log log1p logistic pow sin sinh tan tanh".split(),
@@ -82,7 +82,7 @@ def stages(jaxpr: jex.Jaxpr) -> Stages:
 def _store(operands, eqn, own, weight, level, stored) -> int:
     """Stores the scalars that an equation of arrays reads; the stage that it is in."""
     for v in dict.fromkeys(operands):
-        if v.aval.shape == () and weight.get(v, 0) > 0:
+        if aval_of(v).shape == () and weight.get(v, 0) > 0:
             stored.setdefault(level[v], []).append(v)
             weight[v] = 0
             level[v] += 1
@@ -91,13 +91,13 @@ def _store(operands, eqn, own, weight, level, stored) -> int:
 
 def is_scalar(eqn: jex.JaxprEqn) -> bool:
     """Whether an equation is of scalars, or reads one out of an array."""
-    if len(eqn.outvars) != 1 or eqn.outvars[0].aval.size != 1:
+    if len(eqn.outvars) != 1 or aval_of(eqn.outvars[0]).size != 1:
         return False
     if eqn.primitive.name in ("slice", "squeeze", "reshape"):
         return True
     if eqn.primitive.name not in ELEMENTWISE:
         return False
-    return all(v.aval.shape == () for v in [*eqn.invars, *eqn.outvars])
+    return all(aval_of(v).shape == () for v in [*eqn.invars, *eqn.outvars])
 
 
 def _uses(jaxpr: jex.Jaxpr) -> dict[jex.Var, int]:

@@ -13,6 +13,8 @@ from jax import lax
 from jax.core import ShapedArray
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from .._program import aval_of
+
 
 class Writer:
     """A jaxpr in the making, of the inputs that it is given."""
@@ -36,7 +38,7 @@ class Writer:
 
     def read(self, array: jex.Var, index: int) -> jex.Var:
         """An entry of a vector."""
-        aval: Any = array.aval
+        aval = aval_of(array)
         cut, drop = _reading(aval.size, aval.dtype)
         bounds = {"start_indices": (index,), "limit_indices": (index + 1,)}
         [one] = self.add(cut.replace(params=cut.params | bounds), [array])
@@ -44,14 +46,14 @@ class Writer:
 
     def store(self, array: jex.Var, value: Any, index: int) -> jex.Var:
         """A vector with another entry at `index`: in place, in the end."""
-        aval: Any = array.aval
+        aval = aval_of(array)
         widen, put = _storing(aval.size, aval.dtype)
         [one] = self.add(widen, [value])
-        position = jex.Literal(np.int32(index), put.invars[2].aval)
+        position = jex.Literal(np.int32(index), aval_of(put.invars[2]))
         return self.add(put, [array, one, position])[0]
 
     def reshape(self, array: jex.Var, shape: tuple[int, ...]) -> jex.Var:
-        aval: Any = array.aval
+        aval = aval_of(array)
         if aval.shape == shape:
             return array
         return self.add(_reshaping(aval.shape, shape, aval.dtype), [array])[0]
@@ -113,8 +115,7 @@ def _reshaping(shape, new: tuple[int, ...], dtype: np.dtype) -> jex.JaxprEqn:
 
 
 def _structs(variables: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    avals: list[Any] = [v.aval for v in variables]
-    return [_struct(aval.shape, aval.dtype) for aval in avals]
+    return [_struct(aval.shape, aval.dtype) for aval in map(aval_of, variables)]
 
 
 def _barrier(operands: Sequence[jex.Var]) -> jex.JaxprEqn:

@@ -64,7 +64,7 @@ _ARITHMETIC = {
 }
 
 
-def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
     """The results of an equation of known operands."""
     arithmetic = _ARITHMETIC.get(eqn.primitive.name)
     if arithmetic is not None and all(a.dtype.kind in "fiu" for a in arrays):

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from .._program import (
+    aval_of,
     Constant,
     ELEMENTWISE,
     Equation,
@@ -21,6 +22,7 @@ from .._program import (
     Program,
 )
 from ._entries import (
+    constant,
     constants,
     Entries,
     Entry,
@@ -148,7 +150,7 @@ class Expansion:
         rule = RULES.get(name)
         is_understood = name in ELEMENTWISE or name == "iota" or rule is not None
         if is_understood and all(value is not None for value in known):
-            values = evaluated(eqn, known)  # pyright: ignore
+            values = evaluated(eqn, known)
             return [constants(v, a) for v, a in zip(values, equation.result_avals)]
         if name in ELEMENTWISE:
             return [self._elementwise(eqn, arrays)]
@@ -158,8 +160,8 @@ class Expansion:
     def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
         """The result of one equation of scalars."""
         if all(isinstance(o, Constant) for o in operands):
-            [value] = evaluated(eqn, [o.value for o in operands])  # pyright: ignore
-            return constants(value, eqn.outvars[0].aval)[()]
+            [value] = evaluated(eqn, [o.value for o in operands])
+            return constant(value, eqn.outvars[0].aval)
         entry = folded(eqn, operands)
         if entry is not None:
             self.is_strict &= not drops(eqn, operands, entry)
@@ -169,12 +171,12 @@ class Expansion:
         return result
 
     def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Entries]) -> Entries:
-        own = scalar_eqn(eqn)
-        shape = eqn.outvars[0].aval.shape
+        own, shape = scalar_eqn(eqn), aval_of(eqn.outvars[0]).shape
         arrays = [np.broadcast_to(array, shape) for array in arrays]
         result = np.empty(shape, object)
         for index in np.ndindex(shape):
-            result[index] = self.scalar(own, [array[index] for array in arrays])
+            entries: list[Any] = [array[index] for array in arrays]
+            result[index] = self.scalar(own, entries)
         return result
 
     # Equations of arrays
@@ -197,7 +199,7 @@ class Expansion:
         if known is not None:
             return Constant(known, aval)
         if aval.shape == ():
-            return entries[()]
+            return entries.item()
 
         def stack(*scalars):
             ones = [lax.broadcast_in_dim(x, (1,), ()) for x in scalars]

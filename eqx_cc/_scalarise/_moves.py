@@ -12,13 +12,15 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
+from .._program import aval_of
+
 
 def moved(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     """The results of an equation of arrays of any kind, if it only moves entries."""
     move = _MOVES.get(eqn.primitive.name)
     if move is None:
         return None
-    made = move(arrays, eqn.outvars[0].aval.shape, **eqn.params)
+    made = move(arrays, aval_of(eqn.outvars[0]).shape, **eqn.params)
     return made if isinstance(made, list) else [made]
 
 

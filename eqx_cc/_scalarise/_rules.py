@@ -12,6 +12,7 @@ import jax.extend.core as jex
 import numpy as np
 from jax import lax
 
+from .._program import aval_of
 from ._entries import constant, Entries, Entry, evaluated, scalar_aval
 from ._moves import moved
 
@@ -53,7 +54,7 @@ def _moved(
         numbers.append(
             np.arange(first, len(table), dtype=np.int32).reshape(array.shape)
         )
-    results = evaluated(_on_integers(eqn), [*numbers, *known[num_values:]])
+    results = evaluated(_on_integers(eqn), numbers + known[num_values:])
     # `gather` fills what is out of bounds with a number of its own.
     fill = constant(_fill_value(eqn), eqn.outvars[0].aval)
     table.append(fill)
@@ -76,7 +77,7 @@ def _on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
 
 def _fill_value(eqn: jex.JaxprEqn) -> Any:
     value = eqn.params.get("fill_value")
-    dtype = eqn.outvars[0].aval.dtype
+    dtype = aval_of(eqn.outvars[0]).dtype
     if value is not None:
         return value
     if np.issubdtype(dtype, np.inexact) or dtype.kind not in "iub":
@@ -115,13 +116,13 @@ def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
     return [result.reshape(out.shape)]
 
 
-def _regrouped(array: Entries, *groups: Sequence[int]) -> Entries:
+def _regrouped(array: Entries, *groups: Sequence[Any]) -> Entries:
     """The array with one axis for each group of its axes."""
     sizes = [math.prod(array.shape[i] for i in group) for group in groups]
     return array.transpose([i for group in groups for i in group]).reshape(sizes)
 
 
-def _others(ndim: int, *taken: Sequence[int]) -> tuple[int, ...]:
+def _others(ndim: int, *taken: Sequence[Any]) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if not any(i in axes for axes in taken))
 
 
@@ -139,7 +140,7 @@ def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
 
 def _binary(operation: Callable, eqn: jex.JaxprEqn) -> jex.JaxprEqn:
     """An equation of two scalars, that stands where `eqn` stands."""
-    aval = eqn.outvars[0].aval
+    aval = aval_of(eqn.outvars[0])
     own = _traced(operation, aval.dtype, getattr(aval, "weak_type", False))
     return own.replace(source_info=eqn.source_info, ctx=eqn.ctx)
 

@@ -188,7 +188,7 @@ def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
     """The best order that needs no search: Markowitz, reverse, forward or that of
     minimal fill."""
     own, orders = _Costs(graph, cost), []
-    greedy = [MinimalMarkowitz()]
+    greedy: list[AbstractOrdering] = [MinimalMarkowitz()]
     if any(block.out_shape or block.in_shape for block in graph.edges.values()):
         greedy.append(MinimalFill())  # For scalars the two are the same.
     for ordering in (*greedy, Reverse(), Forward()):
