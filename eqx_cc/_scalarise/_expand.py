@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -159,8 +160,9 @@ class Expansion:
 
     def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
         """The result of one equation of scalars."""
-        if all(isinstance(o, Constant) for o in operands):
-            [value] = evaluated(eqn, [o.value for o in operands])
+        known = [o.value for o in operands if isinstance(o, Constant)]
+        if len(known) == len(operands):
+            [value] = evaluated(eqn, known)
             return constant(value, eqn.outvars[0].aval)
         entry = folded(eqn, operands)
         if entry is not None:
@@ -210,6 +212,9 @@ class Expansion:
     def _unpacked(self, operand: int | Constant, aval: Any) -> Entries:
         """The entries of an array variable."""
         if aval.shape == ():
+            # Captured and traced, it is a variable from here on, no constant.
+            if isinstance(operand, Constant):
+                [operand] = self._inlined(jnp.copy, [operand], [aval])
             return _array([operand], ())
         if not isinstance(getattr(aval, "dtype", None), np.dtype):
             raise NotScalar(f"it has a variable that is no array of numbers: {aval}")

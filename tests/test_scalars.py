@@ -1,0 +1,364 @@
+"""Functions in scalars: what is expanded, how it is compiled, all transformations."""
+
+import equinox as eqx
+import eqx_cc
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from eqx_cc import cc_jacobian, filter_jacobian
+from eqx_cc._native import _probe, native_p
+from eqx_cc._program import ELEMENTWISE
+from helpers import assert_jacobian_close, RTOL
+from jax import lax
+
+
+def arm(q):
+    """A chain of rotations by small matrices, with zeros and ones in them."""
+    pose = jnp.eye(3)
+    for angle in q:
+        c, s, z, o = jnp.cos(angle), jnp.sin(angle), 0.0, 1.0
+        turn = jnp.array([[c, -s, o], [s, c, z], [z, z, o]])
+        pose = pose @ turn
+    return pose[:2, 2] / (1.0 + jnp.sum(q**2))
+
+
+Q = np.linspace(0.3, 1.1, 3)
+jacobian = cc_jacobian(arm, granularity="scalar")
+expected = jax.jacfwd(arm)
+
+
+def close(ours, reference, rtol=1e-11):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol),
+        ours,
+        reference,
+    )
+
+
+def num_native(fun, *args) -> int:
+    """How many native calls a function makes, those of its calls included."""
+
+    def walk(jaxpr):
+        total = 0
+        for eqn in jaxpr.eqns:
+            total += eqn.primitive is native_p
+            for value in eqn.params.values():
+                if hasattr(value, "jaxpr"):
+                    total += walk(value.jaxpr)
+        return total
+
+    return walk(jax.make_jaxpr(fun)(*args).jaxpr)
+
+
+@pytest.fixture(params=["native", "plain"])
+def mode(request, monkeypatch):
+    if request.param == "plain":
+        monkeypatch.setenv("EQX_CC_NATIVE", "off")
+    jax.clear_caches()
+    yield request.param
+    jax.clear_caches()
+
+
+#
+# How it is compiled
+#
+
+
+def test_probe():
+    """This version of XLA compiles native calls: else nothing here says anything."""
+    assert _probe.works()
+
+
+def test_native_call(mode):
+    compiled = jax.jit(jacobian).lower(Q).compile()
+    is_small = 'xla_cpu_small_call="true"' in (compiled.as_text() or "")
+    assert is_small == (mode == "native")
+    close(compiled(Q), expected(Q))
+
+
+def test_falls_back_where_the_probe_fails(monkeypatch):
+    monkeypatch.setattr(_probe, "works", lambda: False)
+    jax.clear_caches()
+    compiled = jax.jit(jacobian).lower(Q).compile()
+    assert "small_call" not in (compiled.as_text() or "small_call")
+    close(compiled(Q), expected(Q))
+
+
+def test_plain_on_other_platforms():
+    text = jax.jit(jacobian).trace(Q).lower(lowering_platforms=("cuda",)).as_text()
+    assert "small_call" not in text
+
+
+def test_nothing_is_computed_twice():
+    """Those of two angles (the last one turns nothing), though the derivatives of sines
+    and cosines are cosines and sines too."""
+    text = jax.jit(jacobian).lower(Q).as_text()
+    for name in ("stablehlo.sine", "stablehlo.cosine"):
+        assert text.count(name) == 2
+
+
+def test_values_that_nobody_wants_are_not_computed():
+    def fun(x):
+        return jnp.array([lax.lgamma(x[0]) + x[1], x[1]])
+
+    value_too = eqx_cc.filter_value_and_jacobian(fun, granularity="scalar")
+    alone = filter_jacobian(fun, granularity="scalar")
+    counts = [
+        str(jax.make_jaxpr(f)(jnp.ones(2))).count("lgamma") for f in (value_too, alone)
+    ]
+    assert counts == [1, 0]
+
+
+#
+# What is expanded by default
+#
+
+
+def test_auto():
+    small, large = jnp.ones(3), jnp.ones(100)
+    auto = jax.jit(cc_jacobian(arm))
+    assert num_native(auto, small) == 1
+    assert num_native(jax.jit(cc_jacobian(jnp.sin)), large) == 0  # 10,000 entries.
+    assert num_native(cc_jacobian(arm), small) == 1  # `make_jaxpr` compiles as well.
+    order = eqx_cc.Given(eqx_cc.trace(arm, small).graph.intermediates)
+    assert num_native(jax.jit(cc_jacobian(arm, order=order)), small) == 0
+    structured = jax.jit(cc_jacobian(arm, structured=True))
+    assert num_native(structured, small) == 0
+
+
+def test_loops_and_branches_are_of_arrays():
+    def loop(x):
+        return lax.fori_loop(0, 3, lambda i, y: jnp.sin(y), x)
+
+    def branch(x):
+        return lax.cond(x[0] > 0, jnp.sin, jnp.cos, x)
+
+    for fun in (loop, branch):
+        assert num_native(jax.jit(cc_jacobian(fun)), jnp.ones(2)) == 0
+        with pytest.raises(ValueError, match='a loop or a branch.*"auto"'):
+            cc_jacobian(fun, granularity="scalar")(jnp.ones(2))
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="\"auto\"|'auto', 'scalar', 'array'"):
+        filter_jacobian(arm, granularity="block")
+    with pytest.raises(ValueError, match="`structured=True`"):
+        cc_jacobian(arm, granularity="scalar", structured=True)
+    with pytest.raises(ValueError, match="more than 2000 scalar equations"):
+        cc_jacobian(jnp.sin, granularity="scalar")(jnp.ones(2001))
+
+
+#
+# Every elementwise primitive
+#
+
+
+def _elementwise(x, y):
+    """All of them, of numbers in (0, 1)."""
+    ints = (10 * x).astype(jnp.int32), (10 * y).astype(jnp.int32)
+    i, j = ints
+    bits = (i & j) + (i | j) + (i ^ j) + ~i + (i << 1) + (i >> 1)
+    bits += lax.shift_right_logical(i, j) + lax.sign(i) + lax.abs(i) + lax.rem(i, j + 1)
+    logic = (x > y) & (x >= y) | (x < y) ^ (x <= y) & (x != y) | ~(x == y)
+    unary = (
+        "abs acosh acos asin asinh atan atanh cbrt ceil cos cosh digamma erf erf_inv "
+        "erfc exp exp2 expm1 floor lgamma log log1p logistic neg round rsqrt sign sin "
+        "sinh sqrt square tan tanh"
+    ).split()
+    found = [getattr(lax, n)(1 + x if n == "acosh" else x) for n in unary]
+    binary = "add atan2 div max min mul pow rem sub".split()
+    found += [getattr(lax, name)(x, y) for name in binary]
+    found += [lax.integer_pow(x, 3), lax.integer_pow(x, -2), lax.clamp(0.5 * y, x, y)]
+    fixed = lax.nextafter(lax.stop_gradient(x), lax.stop_gradient(y))
+    factors = bits, lax.is_finite(x), x.astype(jnp.float16), fixed
+    found += [jnp.where(logic, x, y), *(f.astype(x.dtype) * y for f in factors)]
+    return jnp.stack(found)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_elementwise(dtype, mode):
+    def fun(xy):
+        return _elementwise(xy[0], xy[1])
+
+    x = jnp.asarray([0.3, 0.6], dtype)
+    rtol = RTOL[dtype] * (1 if dtype == "float64" else 5)
+    assert_jacobian_close(fun, x, granularity="scalar", rtol=rtol)
+
+
+def test_elementwise_is_complete():
+    """Each primitive that is expanded entry by entry is met in the test above."""
+    jaxpr = str(jax.make_jaxpr(_elementwise)(0.3, 0.6)) + str(
+        jax.make_jaxpr(jax.jacfwd(_elementwise))(0.3, 0.6)
+    )
+    # `tan` may be a call; the others are those that JAX has renamed or inserts itself.
+    others = set("add_any copy copy_p clamp shift_left shift_right_arithmetic".split())
+    missing = {name for name in ELEMENTWISE - others if name not in jaxpr}
+    assert not missing
+
+
+#
+# Shapes, dtypes and inputs that bite
+#
+
+SHAPES = {
+    "scalar": (lambda x: x * x, np.array(0.5)),
+    "one": (lambda x: x * x, np.ones(1)),
+    "none": (lambda x: x * x, np.ones(0)),
+    "none of some": (lambda x: x[:0], np.ones(3)),
+    "some of none": (lambda x: jnp.ones(3) + jnp.sum(x), np.ones(0)),
+    "broadcast": (lambda x: x[:, None] * x[None, :1], np.ones(3)),
+    "rows and columns": (lambda x: x.sum(0)[None] * x.sum(1)[:, None], np.ones((2, 3))),
+    "the input": (lambda x: (x, x[::-1], x.reshape(3, 2).T), np.arange(6.0)),
+    "not the input": (lambda x: (jnp.ones(2), jnp.arange(3.0)), np.ones(2)),
+    "integers": (lambda x: (x * 2, jnp.argsort(x), x > 0), np.array([2.0, 1.0])),
+    "constants": (lambda x: x @ np.eye(3) + np.arange(3.0), np.ones(3)),
+    "one of them": (lambda x: x["a"] ** 2, {"a": np.ones(2), "b": np.ones(3)}),
+    "a pair": (lambda x: {"y": x[0] @ x[1]}, (np.ones((2, 3)), np.ones(3))),
+    "max of some": (lambda x: x.at[1].max(x[0]), np.array([2.0, 1.0, 3.0])),
+    "gathered": (lambda x: x[np.array([2, 0, 2])] * x[0], np.arange(1.0, 4.0)),
+    "out of bounds": (lambda x: x.at[np.array([7])].get(mode="fill"), np.ones(2)),
+    "two shapes": (lambda x: jnp.max(x) + jnp.max(x.reshape(2, 2), 0), np.arange(4.0)),
+    "products": (lambda x: jnp.prod(x) * jnp.cumsum(x), np.array([1.0, 0.0, 2.0])),
+    "islands": (lambda x: jnp.linalg.inv(x) @ jnp.sin(x), np.eye(2) + 0.1),
+    "sorted": (lambda x: jnp.sort(x * x)[::-1], np.array([3.0, 1.0, 2.0])),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes(name):
+    fun, x = SHAPES[name]
+    assert_jacobian_close(fun, x, granularity="scalar")
+
+
+def test_shapes_without_native_calls(monkeypatch):
+    monkeypatch.setenv("EQX_CC_NATIVE", "off")
+    jax.clear_caches()
+    for fun, x in SHAPES.values():
+        assert_jacobian_close(fun, x, granularity="scalar")
+
+
+def test_dtypes_are_those_of_jax():
+    def fun(x):
+        return (
+            x["a"].astype(jnp.float32),
+            x["b"][0].astype(x["a"].dtype) * x["a"],
+            x["b"] + 1,
+        )
+
+    x = {"a": jnp.ones(2), "b": jnp.ones(2, jnp.float32)}
+    ours = jax.jit(cc_jacobian(fun, granularity="scalar"))(x)
+    arrays = jax.jit(cc_jacobian(fun, granularity="array"))(x)
+    assert eqx.tree_equal(ours, arrays, typematch=True)
+
+
+def test_value_and_aux():
+    def fun(x, scale):
+        y = jnp.sin(x) * scale
+        return {"y": y, "n": jnp.argmax(y)}, (y.sum(), "aux")
+
+    x, scale = jnp.array([0.1, 0.2]), jnp.array(3.0)
+    both = eqx_cc.filter_value_and_jacobian(fun, has_aux=True, granularity="scalar")
+    (value, aux), ours = eqx.filter_jit(both)(x, scale)
+    close((value, aux[0]), (fun(x, scale)[0], fun(x, scale)[1][0]))
+    assert aux[1] == "aux"
+    close(ours["y"], jnp.diag(jnp.cos(x) * scale))
+    assert not ours["n"].any() and ours["n"].shape == (2,)
+
+
+def test_values_that_are_not_finite():
+    """Zero by structure stays zero; but the value is what the function returns."""
+
+    def fun(x):
+        return jnp.array([x[0] * 0.0, jnp.where(x[1] > 0, jnp.log(x[1]), 0.0)])
+
+    both = eqx_cc.filter_value_and_jacobian(fun, granularity="scalar")
+    value, ours = jax.jit(both)(jnp.array([jnp.inf, -1.0]))
+    np.testing.assert_array_equal(value, [np.nan, 0.0])
+    np.testing.assert_array_equal(ours, np.zeros((2, 2)))
+
+
+#
+# Under every transformation
+#
+
+
+def _batches(n: int, *shape: int):
+    return Q + 0.1 * np.random.default_rng(n).normal(size=(*shape, 3))
+
+
+TRANSFORMED = {
+    "jit": lambda jac: jax.jit(jac)(Q),
+    "eager": lambda jac: jac(Q),
+    "vmap": lambda jac: jax.vmap(jac)(_batches(0, 5)),
+    "vmap in axis 1": lambda jac: jax.vmap(jac, 1, 2)(_batches(0, 5).T),
+    "vmap of vmap": lambda jac: jax.vmap(jax.vmap(jac))(_batches(1, 2, 4)),
+    "vmap of none": lambda jac: jax.vmap(jac)(np.ones((0, 3))),
+    "scan": lambda jac: lax.scan(lambda q, _: (q + jac(q)[0], jac(q)), Q, length=3),
+    "while": lambda jac: lax.while_loop(
+        lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] - 0.1 * jac(c[1])[1]), (0, Q)
+    ),
+    "vmap of scan": lambda jac: jax.vmap(
+        lambda q: lax.scan(lambda q, _: (q + jac(q)[0], jac(q)), q, length=2)
+    )(_batches(2, 3)),
+    "cond": lambda jac: lax.cond(Q[0] > 0, jac, lambda q: 2 * jac(q), Q),
+    "grad": lambda jac: jax.grad(lambda q: jnp.sum(jac(q) ** 2))(Q),
+    "grad of vmap": lambda jac: jax.grad(lambda q: jnp.sum(jax.vmap(jac)(q) ** 2))(
+        _batches(3, 2)
+    ),
+    "jacfwd": lambda jac: jax.jacfwd(jac)(Q),
+    "jacrev": lambda jac: jax.jacrev(jac)(Q),
+    "jvp": lambda jac: jax.jvp(jac, (Q,), (Q,)),
+    "linearize": lambda jac: jax.linearize(jac, Q)[1](Q),
+    "remat": lambda jac: jax.grad(lambda q: jnp.sum(jax.checkpoint(jac)(q) ** 2))(Q),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_transformed(name):
+    run = TRANSFORMED[name]
+    ours, reference = jax.jit(lambda: (run(jacobian), run(expected)))()
+    close(ours, reference)
+
+
+def test_transformed_without_native_calls(monkeypatch):
+    monkeypatch.setenv("EQX_CC_NATIVE", "off")
+    jax.clear_caches()
+    names = "vmap of vmap", "scan", "grad of vmap", "jacrev"
+    runs = [TRANSFORMED[name] for name in names]
+    ours, reference = jax.jit(
+        lambda: ([run(jacobian) for run in runs], [run(expected) for run in runs])
+    )()
+    close(ours, reference)
+
+
+def test_captured():
+    """What the function captures may be mapped while its argument is not, and the
+    other way round."""
+
+    def ours(q, p):
+        fun = lambda p: arm(p) * jnp.sum(q) + q[:2]  # noqa: E731
+        return cc_jacobian(fun, granularity="scalar")(p)
+
+    def theirs(q, p):
+        return jax.jacfwd(lambda p: arm(p) * jnp.sum(q) + q[:2])(p)
+
+    batch = _batches(4, 3)
+    for axes in ((0, None), (None, 0), (0, 0)):
+        args = [batch if axis == 0 else jnp.asarray(Q) for axis in axes]
+        run = lambda f: jax.jit(jax.vmap(f, axes))(*args)  # noqa: E731, B023
+        close(run(ours), run(theirs))
+    nested = lambda f: jax.jit(  # noqa: E731
+        jax.vmap(jax.vmap(f, (None, 0)), (0, None))
+    )(batch, batch)
+    close(nested(ours), nested(theirs))
+    grads = lambda f: jax.jit(jax.grad(lambda q: jnp.sum(f(q, Q) ** 2)))(Q)  # noqa: E731
+    close(grads(ours), grads(theirs))
+
+
+def test_hessian():
+    fun = lambda q: jnp.sum(arm(q))  # noqa: E731
+    ours = jax.jit(eqx_cc.filter_hessian(fun, granularity="scalar"))(jnp.asarray(Q))
+    close(ours, jax.hessian(fun)(Q))
+    third = filter_jacobian(eqx_cc.filter_hessian(fun), granularity="scalar")
+    close(jax.jit(third)(jnp.asarray(Q)), jax.jacfwd(jax.hessian(fun))(Q))
