@@ -13,6 +13,7 @@ from jaxtyping import Array
 from ._ordering import AbstractOrdering, Given
 from ._program import Program
 from ._scalarise import NotScalar, scalarise, ScalarProgram
+from ._varying import varies
 
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
@@ -42,6 +43,8 @@ def scalars_of(
         return None
     if granularity == "auto" and (isinstance(order, Given) or not is_compiled()):
         return None  # Given vertices are those that `explain` shows.
+    if granularity == "auto" and any(map(varies, leaves)):
+        return None  # There are no native calls then.
     avals = [jax.typeof(leaf) for leaf in leaves]
     try:
         if granularity == "scalar":

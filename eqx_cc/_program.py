@@ -12,6 +12,8 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
+from ._varying import alike
+
 
 # Calls that only group equations: their bodies are read in place.
 INLINED = {
@@ -180,7 +182,7 @@ def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     """Evaluates one equation."""
     params = eqn.primitive.get_bind_params(eqn.params)
     with eqn.ctx.manager:
-        results = eqn.primitive.bind(*operands, **params)
+        results = eqn.primitive.bind(*alike(operands), **params)
     return list(results) if eqn.primitive.multiple_results else [results]
 
 

@@ -44,7 +44,8 @@ SYMBOLIC = {
 }
 NUMERIC = {
     "_source": "",
-    "_program": "",
+    "_varying": "",
+    "_program": "_varying",
     "_arrays": "_term",
     "_multiply": "_arrays _product",
     "_place": "_arrays _group",

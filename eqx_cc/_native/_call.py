@@ -13,12 +13,13 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
 
+from .._varying import varies
 from ._emit import staged
 from ._layout import concatenated, Layout
 from ._probe import is_native
+from ._sharding import aval_like, is_split
 from ._simplify import simplified
 from ._stages import stages
 
@@ -88,7 +89,14 @@ native_p.multiple_results = True
 def native(
     fun: Callable[..., tuple[list[Any], list[Layout]]], arrays: Sequence[Any]
 ) -> list[jax.Array]:
-    """The arrays that a function makes of scalars: it returns these, and layouts."""
+    """The arrays that a function makes of scalars: it returns these, and layouts.
+
+    In `jax.shard_map` they are made at once, for the primitive's types do not say which
+    axes of the mesh a value varies over. (With `check_vma=False` nobody asks.)
+    """
+    if any(map(varies, arrays)):
+        found, own = fun(*arrays)
+        return [concatenated(layout, found) for layout in own]
     layouts: list[Layout] = []
 
     def scalars(*arrays):
@@ -111,7 +119,7 @@ def _over_batch(fun: Callable, call: NativeCall) -> Callable:
 
 @native_p.def_abstract_eval
 def _abstract(*avals, call: NativeCall):
-    return [ShapedArray((*call.batch, *x.shape), x.dtype) for x in call.layouts]
+    return [aval_like(avals, (*call.batch, *x.shape), x.dtype) for x in call.layouts]
 
 
 @native_p.def_impl
@@ -127,6 +135,9 @@ def _jitted(call: NativeCall) -> Callable:
 def _batch(arrays, dims, *, call: NativeCall):
     """A batch gets its axis in front; what is mapped at all has the axes of all
     batches."""
+    if any(map(is_split, arrays)):
+        results = jax.vmap(call.plain, tuple(dims))(*arrays)
+        return results, [0] * len(results)
     [size] = {a.shape[d] for a, d in zip(arrays, dims) if d is not None}
     was = call.mapped or (False,) * len(arrays)
     mapped = tuple(old or d is not None for old, d in zip(was, dims))

@@ -70,7 +70,8 @@ class _Simplified:
         elif (power := _negative_power(eqn)) is None:
             results = self._results(eqn, operands)
         else:
-            inverse, positive = _inverse_and_power(power, aval_of(eqn.invars[0]).dtype)
+            made = _inverse_and_power(power, aval_of(eqn.invars[0]).dtype)
+            inverse, positive = (own.replace(ctx=eqn.ctx) for own in made)
             results = self._results(inverse, [inverse.invars[0], *operands])
             results = results if power == 1 else self._results(positive, results)
         self._same.update(zip(eqn.outvars, results))

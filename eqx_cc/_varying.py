@@ -1,0 +1,37 @@
+"""Which axes of a mesh values vary over, inside `jax.shard_map`.
+
+Its types tell, and a primitive wants operands that vary over the same axes. JAX's own
+functions see to that; equations that are evaluated one by one do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax import lax
+
+
+def varies(array: Any) -> bool:
+    """Whether an array is known to vary over an axis of `jax.shard_map`."""
+    return len(_axes(array)) > 0
+
+
+def alike(operands: Sequence[Any]) -> list[Any]:
+    """The operands, all of them varying over the same axes."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return list(operands)
+    axes = [_axes(x) for x in operands]
+    every = frozenset().union(*axes)
+    return [_cast(x, every - own) for x, own in zip(operands, axes)]
+
+
+def _cast(x: Any, axes: frozenset) -> Any:
+    return lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+
+def _axes(x: Any) -> frozenset:
+    aval = jax.typeof(x)
+    kind = getattr(aval, "manual_axis_type", aval)
+    return frozenset(getattr(kind, "varying", getattr(kind, "vma", ())))
