@@ -32,7 +32,7 @@ class Prepared:
         self.batch = batch_size(setting)
         noise = np.random.default_rng(0).normal(size=(self.batch, vector.size))
         noise[0] = 0.0
-        self.points = vector * jnp.asarray(1.0 + 1e-3 * noise, dtype)
+        self.points = vector[None] * jnp.asarray(1.0 + 1e-3 * noise, dtype)
         self.sampled = sorted({0, self.batch // 2, self.batch - 1})
         self._jacobian = jax.jit(jax.jacfwd(self.flat))
 

@@ -30,6 +30,7 @@ from ._ordering import (
     AbstractOrdering as AbstractOrdering,
     Forward as Forward,
     Given as Given,
+    MinimalFill as MinimalFill,
     MinimalMarkowitz as MinimalMarkowitz,
     Reverse as Reverse,
 )

@@ -26,8 +26,9 @@ def accumulate(
         for u, w, recipe in step.updates:
             old, left, right = current.get((u, w), ()), current[v, w], current[u, v]
             current[u, w] = run_update(recipe, old, left, right, dtypes[w])
-        for edge in [edge for edge in _touched(step) if edge in current]:
-            del current[edge]
+        if not step.keeps:
+            for edge in [edge for edge in _touched(step) if edge in current]:
+                del current[edge]
     return {ends: current[ends] for ends in plan.blocks}
 
 

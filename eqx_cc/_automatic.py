@@ -17,9 +17,9 @@ class Automatic(AbstractOrdering):
     """Looks up the order that takes the fewest multiplications of all that are known:
     those that [`eqx_cc.optimise`][] found, and the library of the package.
 
-    For a graph that nothing is known of, it is the best of Markowitz, reverse and
-    forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where orders are
-    kept.
+    For a graph that nothing is known of, it is the best of Markowitz, minimal fill,
+    reverse and forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where
+    orders are kept.
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arrays import Values
-from ._combine import Sum
 from ._graph import ComputationalGraph
+from ._group import Sum
 from ._numeric import run_sum
 from ._pattern import add, identity, Pattern
 

@@ -6,44 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ._affine import Affine, single
+from ._group import Embedding, Group, Sum
 from ._term import normalise, Term
 
 
 # Above this many terms, storage that is this much larger is preferred to more terms.
 MANY_TERMS = 16
 MANY_TERMS_SLACK = 16
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """Where the values of a term go in the value of a term that contains it.
-
-    `forms[axis]` is the position along each axis of the target's value, over the
-    indices of the source, whose sizes and value axes are `sizes` and `value`.
-    """
-
-    forms: tuple[Affine, ...]
-    shape: tuple[int, ...]
-    sizes: tuple[int, ...]
-    value: tuple[int, ...] | None
-
-
-@dataclass(frozen=True)
-class Group:
-    """`target = sum(scale * embed(value))` over `members` (source, scale, embedding);
-    an embedding `None` stands for equal structure."""
-
-    target: Term
-    members: tuple[tuple[int, int | float | complex, Embedding | None], ...]
-
-
-@dataclass(frozen=True)
-class Sum:
-    """How the values of a list of terms add up to those of a pattern's terms."""
-
-    groups: tuple[Group, ...]
-    num_scalings: int
-    num_additions: int
 
 
 def combine(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
@@ -69,7 +38,7 @@ def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
         indices = [i for i, term in enumerate(terms) if term.conj == conj]
         target = dense(shape[:num_out], shape[num_out:], conj)
         groups.append(_group(terms, target, indices))
-    return _sum(terms, groups)
+    return replace(_sum(terms, groups), assembles=True)
 
 
 def dense(
@@ -156,9 +125,7 @@ def _sum(terms: Sequence[Term], groups: Iterable[Group]) -> Sum:
     for group in groups:
         valued = [(i, s) for i, s, _ in group.members if terms[i].value is not None]
         scalings += sum(terms[i].num_values for i, s in valued if s not in (1, -1))
-        if group.target.value is not None:
-            size = group.target.num_values
-            additions += size * (len(group.members) - 1)
+        additions += group.num_additions
     return Sum(groups, scalings, additions)
 
 

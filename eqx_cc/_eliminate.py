@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,12 +15,17 @@ from jaxtyping import Array
 from ._arrays import as_numbers
 from ._body import Block
 from ._granularity import Granularity, scalars_of
-from ._linearise import differentiate
+from ._linearise import accumulated, Factorised, factorised, linearise
 from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import dense_pattern, Pattern
 from ._program import evaluate, flatten, Program
+from ._scalarise import ScalarProgram
 from ._scalars import scalar_jacobian
+
+
+# The outputs, those that are auxiliary among them, and the blocks of the Jacobian.
+_Found: TypeAlias = tuple[list[Any], list[list[Partial]]]
 
 
 def jacobian_blocks(
@@ -28,6 +33,7 @@ def jacobian_blocks(
     leaves: Sequence[Array],
     order: AbstractOrdering,
     granularity: Granularity,
+    structured: bool = False,
 ) -> tuple[list[Array], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
@@ -37,40 +43,59 @@ def jacobian_blocks(
         is called once.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
-    - `granularity`: whether vertices are arrays or scalars.
+    - `granularity`: whether vertices are arrays or scalars; structured blocks are those
+        of arrays.
+    - `structured`: whether blocks of low rank keep their factors.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
-    program, num_outputs, auxiliary = trace_function(fun, leaves)
-    made = scalars_of(program, leaves, num_outputs, order, granularity)
-    if made is not None:
-        return _of_scalars(program, made, leaves, num_outputs, auxiliary, order)
-    active = range(len(leaves))
-    outputs, blocks, _ = differentiate(program, leaves, active, order, num_outputs)
-    arrays, aux = outputs[:num_outputs], auxiliary(outputs[num_outputs:])
+    program, count, auxiliary = trace_function(fun, leaves)
+    scalars = None
+    if not structured:
+        scalars = scalars_of(program, leaves, count, order, granularity)
+    if scalars is not None:
+        outputs, blocks = _by_scalars(program, scalars, leaves, count, order)
+    else:
+        outputs, blocks = _by_arrays(program, leaves, count, order, structured)
+    return outputs[:count], auxiliary(outputs[count:]), blocks
+
+
+def _by_arrays(
+    program: Program,
+    leaves: Sequence[Array],
+    count: int,
+    order: AbstractOrdering,
+    structured: bool,
+) -> _Found:
+    made = linearise(program, leaves, range(len(leaves)), order, count)
+    if structured:
+        blocks = factorised(made, order)
+    else:
+        blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}
     rows = [
         [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
-        for i, out in enumerate(arrays)
+        for i, out in enumerate(made.outputs[:count])
     ]
-    return arrays, aux, rows
+    return made.outputs, rows
 
 
-def _of_scalars(program, made, leaves, num_outputs, auxiliary, order):
-    """The same in scalars, where what elimination does not need is left as it is."""
-    avals = program.output_avals[:num_outputs]
-    arrays, rows = scalar_jacobian(made, leaves, avals, order)
-    if not made.is_strict or len(program.outputs) > num_outputs:
-        outputs = evaluate(program, leaves)
-        aux = auxiliary(outputs[num_outputs:])
-        arrays = arrays if made.is_strict else outputs[:num_outputs]
-    else:
-        aux = auxiliary([])
+def _by_scalars(
+    program: Program,
+    made: ScalarProgram,
+    leaves: Sequence[Array],
+    count: int,
+    order: AbstractOrdering,
+) -> _Found:
+    outputs, rows = scalar_jacobian(made, leaves, program.output_avals[:count], order)
+    if not made.is_strict or len(program.outputs) > count:
+        every = evaluate(program, leaves)
+        outputs = [*outputs, *every[count:]] if made.is_strict else every
     blocks = [
         [_dense(block, out, leaf) for block, leaf in zip(row, leaves)]
-        for out, row in zip(arrays, rows)
+        for out, row in zip(outputs, rows)
     ]
-    return arrays, aux, blocks
+    return outputs, blocks
 
 
 def _dense(block: Array, out: Array, leaf: Array) -> Partial:
@@ -79,9 +104,16 @@ def _dense(block: Array, out: Array, leaf: Array) -> Partial:
     return Partial(pattern, values, block.dtype)
 
 
-def _partial(block: Block | None, out: Array, leaf: Array) -> Partial:
-    if block is None:
-        return Partial(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+def _partial(found: Factorised | None, out: Array, leaf: Array) -> Partial:
+    rest, factors = found or (None, [])
+    if rest is None:
+        rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+    sides = tuple((_stored(left), _stored(right)) for left, right in factors)
+    return replace(_stored(rest), factors=sides)
+
+
+def _stored(block: Block) -> Partial:
+    """A block whose masks are numbers."""
     values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
     terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
     return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)

@@ -229,7 +229,10 @@ def filter_value_and_jacobian(
     """
     if fun is _MISSING:
         return ft.partial(
-            filter_value_and_jacobian, has_aux=has_aux, order=order, granularity=granularity
+            filter_value_and_jacobian,
+            has_aux=has_aux,
+            order=order,
+            granularity=granularity,
         )
     return _filter_jacobian(fun, has_aux, order, granularity, with_value=True)
 
@@ -297,8 +300,9 @@ def cc_jacobian(
 
     It takes the place of `jax.jacfwd`. With `structured=True` each block
     $\partial y_i / \partial x_j$ is returned as elimination leaves it: a diagonal as
-    its diagonal, a band as its bands, so that nothing of the size of the dense block
-    ever exists.
+    its diagonal, a band as its bands, low rank (what depends on a mean, or goes through
+    a bottleneck) as its factors, so that nothing of the size of the dense block ever
+    exists.
 
     **Arguments:**
 
@@ -334,8 +338,11 @@ def cc_jacobian(
     """
     check_callable(fun)
     argnums, order = check_argnums(argnums), as_ordering(order)
-    if granularity == "auto" and structured:
-        granularity = "array"  # Entries have no structure.
+    if as_granularity(granularity) == "scalar" and structured:
+        raise ValueError(
+            '`granularity="scalar"` leaves no structure that `structured=True` could '
+            'return. Use `granularity="auto"` or `"array"`.'
+        )
     jacobian = _CCJacobian(
         fun, argnums, has_aux, order, as_granularity(granularity), structured
     )

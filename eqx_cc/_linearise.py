@@ -14,10 +14,11 @@ from ._arrays import check_fits, Values
 from ._body import Block
 from ._builder import GraphBuilder
 from ._control_flow import control_flow
+from ._factor import factored_plan
 from ._graph import ComputationalGraph
 from ._ordering import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from ._pass import pull, push, transposes
-from ._plan import plan
+from ._plan import Plan, plan
 from ._program import (
     bind,
     concrete,
@@ -88,12 +89,48 @@ def accumulated(
     """The non-zero blocks `(output, input)`, by their positions among dependents and
     independents."""
     steps = plan(made.graph, checked_order(made.graph, ordering))
-    values = accumulate(steps, made.values, made.dtypes)
+    blocks = _blocks(made, steps)
     return {
-        (i, u): Block(steps.blocks[u, v], values[u, v], made.dtypes[v])
+        (i, u): blocks[u, v]
         for i, v in enumerate(made.dependents)
         for u in made.graph.independents
-        if v is not None and (u, v) in steps.blocks
+        if v is not None and (u, v) in blocks
+    }
+
+
+def _blocks(made: Linearised, steps: Plan) -> dict[tuple[int, int], Block]:
+    """The blocks that a plan ends with, by their vertices."""
+    values = accumulate(steps, made.values, made.dtypes)
+    return {
+        (u, v): Block(pattern, values[u, v], made.dtypes[v])
+        for (u, v), pattern in steps.blocks.items()
+    }
+
+
+class Factorised(NamedTuple):
+    """A block as a sum: what is left of it without the products of its factors."""
+
+    rest: Block | None
+    factors: list[tuple[Block, Block]]
+
+
+def factorised(
+    made: Linearised, ordering: AbstractOrdering
+) -> dict[tuple[int, int], Factorised]:
+    """The non-zero blocks as `accumulated` has them, those of low rank by factors."""
+    steps, factors = factored_plan(made.graph, checked_order(made.graph, ordering))
+    blocks = _blocks(made, steps)
+
+    def block(u: int, v: int) -> Factorised:
+        through = [f.vertex for f in factors.get((u, v), ())]
+        pairs = [(blocks[k, v], blocks[u, k]) for k in through]
+        return Factorised(blocks.get((u, v)), pairs)
+
+    return {
+        (i, u): block(u, v)
+        for i, v in enumerate(made.dependents)
+        for u in made.graph.independents
+        if v is not None and ((u, v) in blocks or (u, v) in factors)
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -15,15 +16,23 @@ from jaxtyping import Array, Int, Num
 
 from ._arrays import as_numbers, check_fits, Masked, scaled, Values
 from ._combine import densify
-from ._numeric import run_sum
-from ._pattern import Pattern
+from ._numeric import run_sum, run_update
+from ._pattern import Pattern, update
 from ._term import Term
 
 
 class Partial(eqx.Module):
-    """One block of a Jacobian, stored by its structure.
+    r"""One block of a Jacobian, stored by its structure.
 
-    Structure is what is affine in the indices: diagonals, windows, bands, broadcasts.
+    Structure is what is affine in the indices: diagonals, windows, bands, broadcasts;
+    and low rank. What leads through an intermediate that is far narrower than input and
+    output (a mean, a norm, the bottleneck of a network) is kept as two factors:
+
+    $$J = D + \sum_k L_k R_k$$
+
+    with $R_k$ the derivative of the intermediate and $L_k$ that of the output with
+    respect to it, both of them `Partial`s, and $D$ of the structure `pattern`.
+
     A permutation by an array of indices, a sort, a chain of reshapes and transposes, a
     batch of linear solves and whatever no rule is registered for are dense, though many
     entries may be zero.
@@ -38,11 +47,14 @@ class Partial(eqx.Module):
     - `values`: one array for each term of the pattern; `None` where the coefficients
         are known.
     - `dtype`: the type of the entries.
+    - `factors`: the pairs $(L_k, R_k)$; products are contracted along all axes of the
+        intermediate. Their sum is not in `pattern` and `values`.
     """
 
     pattern: Pattern = eqx.field(static=True)
     values: Values
     dtype: np.dtype = eqx.field(static=True)
+    factors: tuple[tuple[Partial, Partial], ...] = ()
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -61,26 +73,73 @@ class Partial(eqx.Module):
 
     @property
     def structure(self) -> str:
-        """A readable name of the structure, as `"diagonal"`."""
-        return self.pattern.name
+        """A readable name of the structure, as `"diagonal + rank 1"`."""
+        if not self.factors:
+            return self.pattern.name
+        low = f"rank {self.rank}"
+        return low if self.pattern.is_zero else f"{self.pattern.name} + {low}"
+
+    @property
+    def rank(self) -> int:
+        """The number of columns of all left factors: a bound of the rank of the block
+        without `pattern`."""
+        return sum(math.prod(left.in_shape) for left, _ in self.factors)
+
+    def expand(self) -> Partial:
+        """The same block without factors: these are multiplied."""
+        pattern, values = self.pattern, self.values
+        for left, right in self.factors:
+            left._check_unbatched()
+            right._check_unbatched()
+            recipe = update(pattern, left.pattern, right.pattern)
+            self._check_fits(recipe.pattern.num_values, "product of factors in")
+            values = run_update(recipe, values, left.values, right.values, self.dtype)
+            pattern = recipe.pattern
+        return Partial(pattern, values, self.dtype)
+
+    def low_rank(self) -> tuple[Num[Array, "out rank"], Num[Array, "rank in"]]:
+        """All factors in two matrices, over the ravelled output and input.
+
+        **Returns:** `(left, right)`, whose product is the block but for what `pattern`
+        and `values` say. Without factors they have no columns and no rows.
+        """
+        height, width = math.prod(self.out_shape), math.prod(self.in_shape)
+        lefts = [jnp.zeros((height, 0), self.dtype)]
+        rights = [jnp.zeros((0, width), self.dtype)]
+        for left, right in self.factors:
+            rank = math.prod(left.in_shape)
+            for sides, own, shape in (
+                (lefts, left, (height, rank)),
+                (rights, right, (rank, width)),
+            ):
+                dense = lax.convert_element_type(own.materialise(), self.dtype)
+                sides.append(lax.reshape(dense, shape))
+        return jnp.concatenate(lefts, 1), jnp.concatenate(rights, 0)
 
     def materialise(self) -> Num[Array, ...]:
         """The dense block, of shape `out_shape + in_shape`."""
         self._check_unbatched()
-        pattern = self.pattern
         check_fits(
-            math.prod(pattern.shape),
+            math.prod(self.shape),
             self.dtype,
             f"The dense Jacobian of an output of shape {self.out_shape} with respect "
             f"to an input of shape {self.in_shape}",
             "Keep its structure, with `eqx_cc.cc_jacobian(..., structured=True)`.",
         )
+        if self.factors:
+            return self.expand().materialise()
+        pattern = self.pattern
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
-        recipe = densify(pattern.terms, pattern.shape, len(pattern.out_shape))
-        values = run_sum(recipe, self.values, self._value_dtype)
-        blocks = [self._converted(v, g.target) for v, g in zip(values, recipe.groups)]
-        return lax.reshape(sum(blocks[1:], start=blocks[0]), pattern.shape)
+        # Coefficients first: what is multiplied then are the values, not the block.
+        values = [self._converted(v, t) for v, t in zip(self.values, pattern.terms)]
+        terms = [
+            replace(t, value=t.value or (), scale=1, kind="value", conj=False)
+            for t in pattern.terms
+        ]
+        recipe = densify(terms, pattern.shape, len(pattern.out_shape))
+        (block,) = run_sum(recipe, tuple(values), self.dtype)
+        return lax.reshape(block, pattern.shape)
 
     def to_coo(
         self,
@@ -88,9 +147,13 @@ class Partial(eqx.Module):
         """The stored entries, as a matrix from ravelled input to ravelled output.
 
         **Returns:** `(values, rows, columns)`, arrays of one length; entries that occur
-        several times add up. The positions are NumPy arrays: they are static.
+        several times add up. The positions are NumPy arrays: they are static. Factors
+        are multiplied, which makes a full block of most.
         """
         self._check_unbatched()
+        if self.factors:
+            return self.expand().to_coo()
+        self._check_fits(self.pattern.num_nonzeros, "list of the entries of")
         entries = [self._entries(t, v) for t, v in zip(self.pattern.terms, self.values)]
         if not entries:
             none = np.zeros((0,), np.int64)
@@ -108,6 +171,15 @@ class Partial(eqx.Module):
         )
         indices = np.stack(unravelled, -1) if unravelled else np.zeros((len(rows), 0))
         return BCOO((values, jnp.asarray(indices.astype(np.int32))), shape=self.shape)
+
+    def _check_fits(self, size: int, what: str) -> None:
+        check_fits(
+            size,
+            self.dtype,
+            f"The {what} the Jacobian of an output of shape {self.out_shape} with "
+            f"respect to an input of shape {self.in_shape}, {self.structure},",
+            "What it stores is in its `values` and `factors`.",
+        )
 
     def _check_unbatched(self) -> None:
         """Refuses what `jax.vmap` or `jax.lax.scan` returned: a batch of blocks."""

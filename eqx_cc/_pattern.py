@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from ._affine import Affine, Unsolved
-from ._combine import combine, dense, densify, Sum
+from ._combine import combine, dense, densify
+from ._group import Sum
 from ._keyed import Keyed
 from ._product import multiply, Product
 from ._term import normalise, Scalar, Take, Term

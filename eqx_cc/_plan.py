@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ._graph import ComputationalGraph
@@ -12,11 +12,13 @@ from ._pattern import Pattern, Update, update
 
 @dataclass(frozen=True)
 class Step:
-    """The elimination of one vertex: an update for each predecessor and successor."""
+    """The elimination of one vertex: an update for each predecessor and successor; of
+    some of them, if it `keeps` the vertex."""
 
     vertex: int
     updates: tuple[tuple[int, int, Update], ...]
     fill_in: int
+    keeps: bool = False
 
     @property
     def num_multiplications(self) -> int:
@@ -85,27 +87,36 @@ class Elimination:
 
     def eliminate(self, vertex: int) -> Step:
         """Connects every predecessor of `vertex` with every successor; removes it."""
-        ins, outs = self.ins.pop(vertex), self.outs.pop(vertex)
-        for u in ins:
+        step = self.absorb(vertex, list(self.ins[vertex]), list(self.outs[vertex]))
+        for u in self.ins.pop(vertex):
             del self.outs[u][vertex]
-        for w in outs:
+        for w in self.outs.pop(vertex):
             del self.ins[w][vertex]
+        return replace(step, keeps=False)
+
+    def absorb(
+        self, vertex: int, predecessors: Sequence[int], successors: Sequence[int]
+    ) -> Step:
+        """Adds what leads through `vertex` from some of its predecessors to some of its
+        successors to the edges between these."""
         updates, fill_in = [], 0
-        for w, left in outs.items():
-            for u, right in ins.items():
-                old = self.ins[w].get(u)
+        for w in successors:
+            left = self.outs[vertex][w]
+            for u in predecessors:
+                old, right = self.ins[w].get(u), self.ins[vertex][u]
                 new = update(old, left, right)
                 if not new.composition.products:
                     continue
                 updates.append((u, w, new))
                 fill_in += old is None
                 if new.pattern.is_zero:
-                    self._drop(u, w)
+                    self.drop(u, w)
                 else:
                     self._set(u, w, new.pattern)
-        return Step(vertex, tuple(updates), fill_in)
+        return Step(vertex, tuple(updates), fill_in, keeps=True)
 
-    def _drop(self, u: int, w: int) -> None:
+    def drop(self, u: int, w: int) -> None:
+        """Removes an edge, if there is one."""
         self.outs[u].pop(w, None)
         self.ins[w].pop(u, None)
 

@@ -227,7 +227,11 @@ def value_and_jacobian(
     """
 
     outs, (aux, tree), rows = jacobian_blocks(
-        flat_function(fun, inputs, has_aux), inputs.leaves, order, granularity
+        flat_function(fun, inputs, has_aux),
+        inputs.leaves,
+        order,
+        granularity,
+        structured,
     )
     if not structured:
         rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]

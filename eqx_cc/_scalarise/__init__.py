@@ -9,6 +9,6 @@ from ._expand import (
     entry as entry,
     MAX_EQUATIONS as MAX_EQUATIONS,
     NotScalar as NotScalar,
-    ScalarProgram as ScalarProgram,
     scalarise as scalarise,
+    ScalarProgram as ScalarProgram,
 )

@@ -180,9 +180,7 @@ class Expansion:
     # Equations of arrays
 
     def _kept(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
-        operands = [
-            self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)
-        ]
+        operands = [self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)]
         results = self._new(len(equation.results))
         self._append(Equation(equation.eqn, tuple(operands), tuple(results)))
         return [self._unpacked(r, v) for r, v in zip(results, equation.result_avals)]

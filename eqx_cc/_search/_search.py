@@ -16,7 +16,13 @@ from .._cost import AbstractCost
 from .._graph import ComputationalGraph
 from .._interrupt import interruptible
 from .._order import Order
-from .._ordering import AbstractOrdering, Forward, MinimalMarkowitz, Reverse
+from .._ordering import (
+    AbstractOrdering,
+    Forward,
+    MinimalFill,
+    MinimalMarkowitz,
+    Reverse,
+)
 from .._space import Bits, space, total
 from ._bound import Cuts
 from ._exact import solve
@@ -179,9 +185,10 @@ class _Run:
 
 
 def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
-    """The best order that needs no search: Markowitz, reverse or forward."""
+    """The best order that needs no search: Markowitz, reverse, forward or that of
+    minimal fill."""
     own, orders = _Costs(graph, cost), []
-    for ordering in (MinimalMarkowitz(), Reverse(), Forward()):
+    for ordering in (MinimalMarkowitz(), Reverse(), Forward(), MinimalFill()):
         order, name = ordering(graph), type(ordering).__name__
         orders.append(
             Order(order, cost=own(order), cost_model=cost.name, found_by=name)
