@@ -13,7 +13,9 @@ from jax import lax
 from jaxtyping import Array
 
 from ._arrays import as_numbers
+from ._automatic import Automatic
 from ._body import Block
+from ._choice import by_default
 from ._granularity import Granularity, scalars_of
 from ._linearise import accumulated, Factorised, factorised, linearise
 from ._ordering import AbstractOrdering
@@ -22,6 +24,7 @@ from ._pattern import dense_pattern, Pattern
 from ._program import evaluate, flatten, Program
 from ._scalarise import ScalarProgram
 from ._scalars import scalar_jacobian
+from ._sweep import Direction, sweep
 
 
 # The outputs, those that are auxiliary among them, and the blocks of the Jacobian.
@@ -68,6 +71,24 @@ def _by_arrays(
     order: AbstractOrdering,
     structured: bool,
 ) -> _Found:
+    def eliminate(leaves):
+        return _eliminated(program, leaves, count, order, structured)
+
+    def swept(leaves, direction):
+        return _by_sweep(program, leaves, count, direction)
+
+    if structured or not isinstance(order, Automatic):
+        return eliminate(leaves)
+    return by_default(program, leaves, count, eliminate, swept)
+
+
+def _eliminated(
+    program: Program,
+    leaves: Sequence[Array],
+    count: int,
+    order: AbstractOrdering,
+    structured: bool,
+) -> _Found:
     made = linearise(program, leaves, range(len(leaves)), order, count)
     if structured:
         blocks = factorised(made, order)
@@ -78,6 +99,22 @@ def _by_arrays(
         for i, out in enumerate(made.outputs[:count])
     ]
     return made.outputs, rows
+
+
+def _by_sweep(
+    program: Program, leaves: Sequence[Array], count: int, direction: Direction
+) -> _Found:
+    outputs, blocks = sweep(program, leaves, count, direction)
+    rows = [
+        [
+            _dense(blocks[i, j], out, leaf)
+            if (i, j) in blocks
+            else _partial(None, out, leaf)
+            for j, leaf in enumerate(leaves)
+        ]
+        for i, out in enumerate(outputs[:count])
+    ]
+    return outputs, rows
 
 
 def _by_scalars(

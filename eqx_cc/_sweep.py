@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._arrays import check_fits
-from ._program import evaluate, Program
+from ._program import bodies, evaluate, Program
 from ._rules.dense import is_complex, is_inexact
 
 
@@ -38,10 +38,10 @@ def sweep(
     rows = differentiable(program, num_outputs)
     _check_result(program, leaves, rows)
     if not rows:
-        return as_outputs(program, evaluate(program, leaves)), {}
+        return as_arrays(evaluate(program, leaves), program.output_avals), {}
 
     def primal(leaves):
-        outputs = as_outputs(program, evaluate(program, leaves))
+        outputs = as_arrays(evaluate(program, leaves), program.output_avals)
         return [outputs[i] for i in rows], outputs
 
     found = (_forward if direction == "forward" else _reverse)(primal, list(leaves))
@@ -66,9 +66,8 @@ def differentiable(program: Program, num_outputs: int) -> list[int]:
     return [i for i in range(num_outputs) if is_inexact(program.output_avals[i])]
 
 
-def as_outputs(program: Program, values: Sequence[Any]) -> list[Any]:
+def as_arrays(values: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
     """The values of outputs as arrays: literals are Python's numbers."""
-    avals = program.output_avals
     return [_as_array(value, aval) for value, aval in zip(values, avals)]
 
 
@@ -98,18 +97,8 @@ def _is_in(names: frozenset[str], eqn: jex.JaxprEqn) -> bool:
     """Whether an equation, or one in its body, is of a primitive that is named."""
     if eqn.primitive.name in names:
         return True
-    bodies = (_bodies(value) for value in eqn.params.values())
-    return any(_is_in(names, e) for own in bodies for body in own for e in body.eqns)
-
-
-def _bodies(value: Any) -> list[jex.Jaxpr]:
-    if isinstance(value, jex.ClosedJaxpr):
-        return [value.jaxpr]
-    if isinstance(value, jex.Jaxpr):
-        return [value]
-    if isinstance(value, tuple | list):
-        return [body for item in value for body in _bodies(item)]
-    return []
+    inner = (body for value in eqn.params.values() for body in bodies(value))
+    return any(_is_in(names, e) for body in inner for e in body.eqns)
 
 
 #
