@@ -10,67 +10,42 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
 
-import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
-import jax.tree_util as jtu
 from jaxtyping import Array
 
 from ._arrays import DoesNotFit
 from ._effort import limited, TooDear
 from ._program import Program
-from ._sweep import as_arrays, differentiable, Direction, directions
+from ._sweep import differentiable, Direction, directions
+from ._traced import Result, Traced
 from ._work import jaxpr_work, program_work, sweep_work
 
-
-_Result = TypeVar("_Result")
 
 # How much longer elimination may take by the model, which is a crude one, in parts and
 # in nanoseconds.
 _MARGIN, _SLACK = 1.25, 5000.0
 # Symbolic work for an order, in pairs of terms; and from how many equations on it is
 # not begun where a sweep hardly takes longer than the function itself.
-_MOST_EFFORT, _MANY_EQUATIONS = 25_000.0, 300
+MOST_EFFORT, _MANY_EQUATIONS = 25_000.0, 300
 
 # What JAX raises where a function has no derivative in one direction.
 REFUSALS = TypeError, ValueError, NotImplementedError
-
-
-class Traced(Generic[_Result]):
-    """A function of a list of arrays as a jaxpr, which is evaluated when called."""
-
-    def __init__(self, fun: Callable[[list[Array]], _Result], leaves: Sequence[Array]):
-        trees = []
-
-        def arrays(*leaves):
-            found, tree = jtu.tree_flatten(fun(list(leaves)))
-            trees.append(tree)
-            return found
-
-        self.closed: jex.ClosedJaxpr = jax.make_jaxpr(arrays)(*leaves)
-        [self._tree] = trees
-
-    def __call__(self, leaves: Sequence[Array]) -> _Result:
-        found = jex.jaxpr_as_fun(self.closed)(*leaves)
-        arrays = as_arrays(found, self.closed.out_avals)
-        return jtu.tree_unflatten(self._tree, arrays)
 
 
 def by_default(
     program: Program,
     leaves: Sequence[Array],
     num_outputs: int,
-    eliminate: Callable[[list[Array]], _Result],
-    sweep: Callable[[list[Array], Direction], _Result],
-) -> _Result:
+    eliminate: Callable[[list[Array]], Result],
+    sweep: Callable[[list[Array], Direction], Result],
+) -> Result:
     """The result of elimination, or that of a sweep if it is said to take less time, or
     if there is no elimination within memory and reason."""
     works = sweeps(program, leaves, num_outputs)
     least = min(works.values(), default=math.inf)
 
-    def swept() -> _Result | None:
+    def swept() -> Result | None:
         for direction in sorted(works, key=works.__getitem__):
             with contextlib.suppress(*REFUSALS):
                 return Traced(_towards(sweep, direction), leaves)(leaves)
@@ -80,7 +55,7 @@ def by_default(
     if len(program.equations) > _MANY_EQUATIONS and least < 3 * program_work(program):
         found = swept()
     if found is None:
-        traced = _elimination(eliminate, leaves, _MOST_EFFORT if works else math.inf)
+        traced = _elimination(eliminate, leaves, MOST_EFFORT if works else math.inf)
         if traced is not None:
             work = jaxpr_work(traced.closed.jaxpr)
             found = swept() if work > _MARGIN * least + _SLACK else None

@@ -13,11 +13,14 @@ from jax import lax
 from jaxtyping import Array
 
 from ._arrays import as_numbers
-from ._automatic import Automatic
+from ._automatic import Automatic, Cheapest, Measured
 from ._body import Block
+from ._cache import default_cache, OrderCache
 from ._choice import by_default
+from ._cost import Flops, Traffic
 from ._granularity import Granularity, scalars_of
 from ._linearise import accumulated, Factorised, factorised, linearise
+from ._measured import by_measurement, by_memory, measured, Way, Ways
 from ._ordering import AbstractOrdering
 from ._partial import Partial
 from ._pattern import dense_pattern, Pattern
@@ -54,14 +57,75 @@ def jacobian_blocks(
     `outputs[i]` with respect to `leaves[j]`.
     """
     program, count, auxiliary = trace_function(fun, leaves)
+    outputs, blocks = _found(program, leaves, count, order, granularity, structured)
+    return outputs[:count], auxiliary(outputs[count:]), blocks
+
+
+def _found(
+    program: Program,
+    leaves: Sequence[Array],
+    count: int,
+    order: AbstractOrdering,
+    granularity: Granularity,
+    structured: bool,
+) -> _Found:
+    if not structured and isinstance(order, Automatic | Measured):
+        is_new = isinstance(order, Measured)
+        if is_new and granularity == "scalar":  # Which may be refused.
+            scalars_of(program, leaves, count, order, granularity)
+        taken = by_measurement if is_new else by_memory
+        found = taken(program, leaves, _ways(count, granularity), default_cache())
+        if found is not None:
+            return found
+        order = Automatic()
     scalars = None
     if not structured:
         scalars = scalars_of(program, leaves, count, order, granularity)
     if scalars is not None:
-        outputs, blocks = _by_scalars(program, scalars, leaves, count, order)
-    else:
-        outputs, blocks = _by_arrays(program, leaves, count, order, structured)
-    return outputs[:count], auxiliary(outputs[count:]), blocks
+        return _by_scalars(program, scalars, leaves, count, order)
+    return _by_arrays(program, leaves, count, order, structured)
+
+
+def measure(
+    fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
+) -> str | None:
+    """Finds and keeps the fastest way to a Jacobian; returns its name, or None if it
+    cannot be measured."""
+    program, count, _ = trace_function(fun, leaves)
+    return measured(program, leaves, _ways(count, granularity), cache)
+
+
+def _ways(count: int, granularity: Granularity) -> Ways[_Found]:
+    """What is measured."""
+
+    def swept(direction: Direction) -> Way[_Found]:
+        return lambda program, leaves: _by_sweep(program, leaves, count, direction)
+
+    def arrays(order: AbstractOrdering) -> Way[_Found]:
+        return lambda program, leaves: _eliminated(program, leaves, count, order, False)
+
+    def scalars(order: AbstractOrdering) -> Way[_Found]:
+        def way(program, leaves):
+            made = scalars_of(program, leaves, count, order, granularity)
+            if made is None:
+                raise TypeError("The function is not expanded into scalars.")
+            return _by_scalars(program, made, leaves, count, order)
+
+        return way
+
+    ways = {"forward": swept("forward"), "reverse": swept("reverse")}
+    if granularity != "scalar":
+        ways["arrays, multiplications"] = arrays(Automatic())
+        ways["arrays, traffic"] = arrays(Cheapest(Traffic()))
+    if granularity != "array":
+        ways["scalars, multiplications"] = scalars(Automatic())
+        ways["scalars, flops"] = scalars(Cheapest(Flops()))
+    return Ways(ways, _arrays)
+
+
+def _arrays(found: _Found) -> list[Array]:
+    """The dense blocks."""
+    return [block.materialise() for row in found[1] for block in row]
 
 
 def _by_arrays(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jax.tree_util import keystr
 
-from ._automatic import as_ordering
+from ._automatic import as_ordering, Measured
 from ._granularity import as_granularity, Granularity
 from ._ordering import AbstractOrdering, Given
 from ._transforms import (
@@ -342,6 +342,11 @@ def cc_jacobian(
         raise ValueError(
             '`granularity="scalar"` leaves no structure that `structured=True` could '
             'return. Use `granularity="auto"` or `"array"`.'
+        )
+    if isinstance(order, Measured) and structured:
+        raise ValueError(
+            '`order="measured"` compares ways to a dense Jacobian, which '
+            "`structured=True` is not. Leave one of them out."
         )
     jacobian = _CCJacobian(
         fun, argnums, has_aux, order, as_granularity(granularity), structured

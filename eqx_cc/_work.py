@@ -99,7 +99,7 @@ def _work(
         window = math.prod(eqn.params.get("window_dimensions", ()))
         return _START + _FETCH * made * window
     if name in _SCATTERS:
-        return _START + _SCATTER * copies * _size(eqn.invars[-1:])
+        return _START + _SCATTER * copies * _size(eqn.invars[-1:]) + _MOVE * made
     if reverse and name in ("dynamic_slice", "slice", "split"):
         return _START + _MOVE * copies * read  # What it has not read is zero.
     if name in _FETCHES:

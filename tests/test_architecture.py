@@ -41,6 +41,8 @@ SYMBOLIC = {
     "_search": "_interrupt _order _ordering",
     "_cache": "_search",
     "_automatic": "_cache",
+    "_winners": "_cache",
+    "_timing": "",
     "_progress": "_search",
 }
 NUMERIC = {
@@ -66,12 +68,16 @@ NUMERIC = {
     "_native": "_program",
     "_work": "_rules",
     "_sweep": "_rules",
+    "_traced": "_sweep",
+    "_fingerprint": "_program",
+    "_measure": "_arrays _timing _work",
     "_scalars": "_linearise _scalarise _native",
 }
 MEETING = {
     "_granularity": "_ordering _scalarise",
-    "_choice": "_effort _sweep _work",
-    "_eliminate": "_automatic _choice _partial _granularity _scalars",
+    "_choice": "_effort _traced _work",
+    "_measured": "_choice _fingerprint _measure _winners",
+    "_eliminate": "_automatic _measured _partial _granularity _scalars",
     "_transforms": "_eliminate",
     "_jacobian": "_transforms _automatic",
     "_plot": "_plan",
