@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from ._arrays import DoesNotFit
 from ._effort import limited, TooDear
+from ._granularity import is_compiled
 from ._program import Program
 from ._sweep import differentiable, Direction, directions
 from ._traced import Result, Traced
@@ -28,9 +29,12 @@ _MARGIN, _SLACK = 1.25, 5000.0
 # Symbolic work for an order, in pairs of terms; and from how many equations on it is
 # not begun where a sweep hardly takes longer than the function itself.
 MOST_EFFORT, _MANY_EQUATIONS = 25_000.0, 300
+# What is not compiled spends its time between operations, of which the model knows
+# nothing, unless a sweep takes longer than this.
+_EAGER = 50_000.0
 
 # What JAX raises where a function has no derivative in one direction.
-REFUSALS = TypeError, ValueError, NotImplementedError
+REFUSALS = TypeError, ValueError, NotImplementedError, RuntimeError
 
 
 def by_default(
@@ -55,8 +59,11 @@ def by_default(
     if len(program.equations) > _MANY_EQUATIONS and least < 3 * program_work(program):
         found = swept()
     if found is None:
-        traced = _elimination(eliminate, leaves, MOST_EFFORT if works else math.inf)
-        if traced is not None:
+        with contextlib.suppress(DoesNotFit, TooDear):
+            with limited(MOST_EFFORT if works else math.inf):
+                if not works or (least < _EAGER and not is_compiled()):
+                    return eliminate(list(leaves))
+                traced = Traced(eliminate, leaves)
             work = jaxpr_work(traced.closed.jaxpr)
             found = swept() if work > _MARGIN * least + _SLACK else None
             return traced(leaves) if found is None else found
@@ -66,13 +73,6 @@ def by_default(
 
 def _towards(sweep: Callable, direction: Direction) -> Callable:
     return lambda leaves: sweep(leaves, direction)
-
-
-def _elimination(eliminate: Callable, leaves: Sequence[Array], most: float):
-    """Elimination, unless it needs too much memory or symbolic work."""
-    with contextlib.suppress(DoesNotFit, TooDear), limited(most):
-        return Traced(eliminate, leaves)
-    return None
 
 
 def sweeps(

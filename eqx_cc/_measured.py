@@ -46,9 +46,8 @@ def by_measurement(
     """The result of the fastest of several ways. Which one that is is looked up, or
     else measured, and kept. None if it cannot be measured."""
     found = by_memory(program, leaves, ways, cache)
-    if found is None:
-        name = measured(program, leaves, ways, cache)
-        return None if name is None else _taken(program, leaves, ways.named[name])
+    if found is None and measured(program, leaves, ways, cache) is not None:
+        found = by_memory(program, leaves, ways, cache)
     return found
 
 

@@ -75,7 +75,7 @@ NUMERIC = {
 }
 MEETING = {
     "_granularity": "_ordering _scalarise",
-    "_choice": "_effort _traced _work",
+    "_choice": "_effort _granularity _traced _work",
     "_measured": "_choice _fingerprint _measure _winners",
     "_eliminate": "_automatic _measured _partial _granularity _scalars",
     "_transforms": "_eliminate",

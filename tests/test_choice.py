@@ -117,6 +117,19 @@ def test_an_order_that_takes_too_long(swept, monkeypatch):
     eqx_cc.trace(fun, uniform(12))  # No limit here.
 
 
+def test_what_runs_operation_by_operation(swept):
+    """The order of large operations matters there as well; small ones are started."""
+    x = uniform(1, 3, 8, 8)
+    expected = jax.jacrev(_convolutions)(x)
+    found = eqx_cc.filter_jacobian(_convolutions)(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert swept == ["reverse"]
+    small = jnp.asarray([0.3, 0.1, 0.2])
+    found = eqx_cc.filter_jacobian(_sorted)(small)
+    np.testing.assert_allclose(found, jax.jacfwd(_sorted)(small))
+    assert swept == ["reverse"]
+
+
 def test_many_equations_and_one_output(swept):
     def fun(x):
         for _ in range(200):
