@@ -29,8 +29,8 @@ _MARGIN, _SLACK = 1.25, 5000.0
 # Symbolic work for an order, in pairs of terms; and from how many equations on it is
 # not begun where a sweep hardly takes longer than the function itself.
 MOST_EFFORT, _MANY_EQUATIONS = 25_000.0, 300
-# What is not compiled spends its time between operations, of which the model knows
-# nothing, unless a sweep takes longer than this.
+# What is not compiled spends its time between operations, unless it takes longer than
+# this: elimination has to be dearer by as much.
 _EAGER = 50_000.0
 
 # What JAX raises where a function has no derivative in one direction.
@@ -61,11 +61,9 @@ def by_default(
     if found is None:
         with contextlib.suppress(DoesNotFit, TooDear):
             with limited(MOST_EFFORT if works else math.inf):
-                if not works or (least < _EAGER and not is_compiled()):
-                    return eliminate(list(leaves))
                 traced = Traced(eliminate, leaves)
-            work = jaxpr_work(traced.closed.jaxpr)
-            found = swept() if work > _MARGIN * least + _SLACK else None
+            most = _MARGIN * least + (_SLACK if is_compiled() else _EAGER)
+            found = swept() if jaxpr_work(traced.closed.jaxpr) > most else None
             return traced(leaves) if found is None else found
         found = swept()
     return eliminate(list(leaves)) if found is None else found
