@@ -41,11 +41,15 @@ def memory() -> int | float:
         return math.inf
 
 
+class DoesNotFit(ValueError):
+    """An array would be larger than all memory."""
+
+
 def check_fits(size: int, dtype: np.dtype, name: str, advice: str) -> None:
     """Refuses an array that is larger than all memory, before it is made."""
     size *= dtype.itemsize
     if size > memory():
-        raise ValueError(
+        raise DoesNotFit(
             f"{name} would take {size / 2**30:.1f} GiB, but the device has "
             f"{memory() / 2**30:.1f} GiB. {advice}"
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ._cache import default_cache
-from ._cost import Multiplications
+from ._cost import AbstractCost, Multiplications
 from ._graph import ComputationalGraph
 from ._order import Order
 from ._ordering import AbstractOrdering, Forward, Given, MinimalMarkowitz, Reverse
@@ -23,19 +23,40 @@ class Automatic(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        simple = _baseline(graph)
-        if len(graph.intermediates) > 1:
-            order = default_cache().get(graph)
-            # Somebody may have stored one that is worse.
-            if order is not None and order.cost <= simple.cost:
-                order.found_by += " (looked up)"
-                return order
-        return simple
+        return _looked_up(graph, Multiplications())
+
+
+class Cheapest(AbstractOrdering):
+    """The order of least cost that is known, under any cost model."""
+
+    cost: AbstractCost
+
+    def __call__(self, graph: ComputationalGraph) -> Order:
+        return _looked_up(graph, self.cost)
+
+
+class Measured(AbstractOrdering):
+    """Says that not an order is to be chosen, but the fastest of several ways to the
+    Jacobian. Where there is nothing to measure, it is the order of `Automatic`."""
+
+    def __call__(self, graph: ComputationalGraph) -> Order:
+        return _looked_up(graph, Multiplications())
+
+
+def _looked_up(graph: ComputationalGraph, cost: AbstractCost) -> Order:
+    simple = _baseline(graph, cost)
+    if len(graph.intermediates) > 1:
+        order = default_cache().get(graph, cost)
+        # Somebody may have stored one that is worse.
+        if order is not None and order.cost <= simple.cost:
+            order.found_by += " (looked up)"
+            return order
+    return simple
 
 
 @lru_cache(maxsize=1024)
-def _baseline(graph: ComputationalGraph) -> Order:
-    return baseline(graph, Multiplications())
+def _baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
+    return baseline(graph, cost)
 
 
 _NAMED = {
@@ -43,6 +64,7 @@ _NAMED = {
     "forward": Forward,
     "reverse": Reverse,
     "markowitz": MinimalMarkowitz,
+    "measured": Measured,
 }
 
 

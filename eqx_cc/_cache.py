@@ -136,7 +136,7 @@ class OrderCache:
         place = self._place(graph, cost.name)
         for claimed, path in self._files(place):
             try:
-                order = _restored(graph, cost, _read(path))
+                order = _restored(graph, cost, read_entry(path))
                 _require(_rank(order) == claimed, "its name is not its own")
             except FileNotFoundError:  # Another process had a better one.
                 continue
@@ -172,7 +172,7 @@ class OrderCache:
         rank = _rank(order)
         try:
             place.mkdir(parents=True, exist_ok=True)
-            _write(place / f"{rank[0]}-{rank[1]}.json", _entry(graph, order))
+            write_entry(place / f"{rank[0]}-{rank[1]}.json", _entry(graph, order))
         except OSError as error:
             self._report(self.folder, f"cannot be written ({error})")
             return
@@ -254,7 +254,8 @@ def _require(truth: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def _read(path: Path) -> Any:
+def read_entry(path: Path) -> Any:
+    """The plain data of a file."""
     # Neither a link nor a pipe, of which reading might never end.
     status = path.lstat()
     _require(stat.S_ISREG(status.st_mode), "not a file")
@@ -262,7 +263,7 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def _write(path: Path, entry: dict[str, Any]) -> None:
+def write_entry(path: Path, entry: dict[str, Any]) -> None:
     """All of the file or none of it, however many processes write it."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.tree_util as jtu
-from jax import lax
 from jaxtyping import Array
 
-from ._arrays import as_numbers
-from ._body import Block
+from ._automatic import Automatic, Cheapest, Measured
+from ._cache import default_cache, OrderCache
+from ._choice import by_default
+from ._cost import Flops, Traffic
 from ._granularity import Granularity, scalars_of
-from ._linearise import accumulated, Factorised, factorised, linearise
+from ._measured import by_measurement, by_memory, measured, Way, Ways
 from ._ordering import AbstractOrdering
 from ._partial import Partial
-from ._pattern import dense_pattern, Pattern
-from ._program import evaluate, flatten, Program
-from ._scalarise import ScalarProgram
-from ._scalars import scalar_jacobian
-
-
-# The outputs, those that are auxiliary among them, and the blocks of the Jacobian.
-_Found: TypeAlias = tuple[list[Any], list[list[Partial]]]
+from ._program import flatten, Program
+from ._sweep import Direction
+from ._ways import by_arrays, by_scalars, by_sweep, Found, Problem
 
 
 def jacobian_blocks(
@@ -47,89 +43,101 @@ def jacobian_blocks(
     - `granularity`: whether vertices are arrays or scalars; structured blocks are those
         of arrays.
     - `structured`: whether blocks of low rank keep their factors.
-    - `with_value`: whether `outputs` are wanted. If not then there may be
-        `jax.ShapeDtypeStruct`s in their place.
+    - `with_value`: whether `outputs` are wanted. If not then they are
+        `jax.ShapeDtypeStruct`s.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
     program, count, auxiliary = trace_function(fun, leaves)
-    scalars = None
-    if not structured:
-        scalars = scalars_of(program, leaves, count, order, granularity)
-    if scalars is None:
-        outputs, blocks = _by_arrays(program, leaves, count, order, structured)
-    else:
-        outputs, blocks = _by_scalars(
-            program, scalars, leaves, count, order, with_value
-        )
-    return outputs[:count], auxiliary(outputs[count:]), blocks
-
-
-def _by_arrays(
-    program: Program,
-    leaves: Sequence[Array],
-    count: int,
-    order: AbstractOrdering,
-    structured: bool,
-) -> _Found:
-    made = linearise(program, leaves, range(len(leaves)), order, count)
+    problem = Problem(program, count, with_value)
     if structured:
-        blocks = factorised(made, order)
+        found = by_arrays(problem, leaves, order, structured=True)
     else:
-        blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}
-    rows = [
-        [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
-        for i, out in enumerate(made.outputs[:count])
-    ]
-    return made.outputs, rows
-
-
-def _by_scalars(
-    program: Program,
-    made: ScalarProgram,
-    leaves: Sequence[Array],
-    count: int,
-    order: AbstractOrdering,
-    with_value: bool,
-) -> _Found:
-    avals = program.output_avals[:count]
-    is_whole = made.is_strict and len(program.outputs) == count
-    outputs, rows = scalar_jacobian(made, leaves, avals, order, with_value and is_whole)
-    if not with_value and len(program.outputs) == count:
-        outputs = [_struct(aval) for aval in avals]
-    elif not is_whole:
-        outputs = evaluate(program, leaves)
-    blocks = [
-        [_dense(block, out, leaf) for block, leaf in zip(row, leaves)]
-        for out, row in zip(avals, rows)
-    ]
-    return outputs, blocks
+        found = _dense(problem, leaves, order, granularity)
+    outputs = found.outputs if with_value else list(map(_struct, problem.avals))
+    return outputs, auxiliary(found.auxiliary), found.blocks
 
 
 def _struct(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def _dense(block: Array, out: Any, leaf: Array) -> Partial:
-    pattern = dense_pattern(out.shape, leaf.shape)
-    values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
-    return Partial(pattern, values, block.dtype)
+def _dense(
+    problem: Problem,
+    leaves: Sequence[Array],
+    order: AbstractOrdering,
+    granularity: Granularity,
+) -> Found:
+    program = problem.program
+    if isinstance(order, Automatic | Measured):
+        is_new = isinstance(order, Measured)
+        if is_new and granularity == "scalar":  # Which may be refused.
+            scalars_of(program, leaves, problem.count, order, granularity)
+        taken = by_measurement if is_new else by_memory
+        found = taken(program, leaves, _ways(problem, granularity), default_cache())
+        if found is not None:
+            return found
+        order = Automatic()
+    scalars = scalars_of(program, leaves, problem.count, order, granularity)
+    if scalars is not None:
+        return by_scalars(problem, scalars, leaves, order)
+    if not isinstance(order, Automatic):
+        return by_arrays(problem, leaves, order)
+    return by_default(
+        program,
+        leaves,
+        problem.count,
+        lambda leaves: by_arrays(problem, leaves, order),
+        lambda leaves, direction: by_sweep(problem, leaves, direction),
+    )
 
 
-def _partial(found: Factorised | None, out: Array, leaf: Array) -> Partial:
-    rest, factors = found or (None, [])
-    if rest is None:
-        rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
-    sides = tuple((_stored(left), _stored(right)) for left, right in factors)
-    return replace(_stored(rest), factors=sides)
+def measure(
+    fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
+) -> str | None:
+    """Finds and keeps the fastest way to a Jacobian; returns its name, or None if it
+    cannot be measured."""
+    program, count, _ = trace_function(fun, leaves)
+    ways = _ways(Problem(program, count, with_value=False), granularity)
+    return measured(program, leaves, ways, cache)
 
 
-def _stored(block: Block) -> Partial:
-    """A block whose masks are numbers."""
-    values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
-    terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
-    return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)
+def _ways(problem: Problem, granularity: Granularity) -> Ways[Found]:
+    """What is measured."""
+
+    def swept(direction: Direction) -> Way[Found]:
+        return lambda program, leaves: by_sweep(
+            replace(problem, program=program), leaves, direction
+        )
+
+    def arrays(order: AbstractOrdering) -> Way[Found]:
+        return lambda program, leaves: by_arrays(
+            replace(problem, program=program), leaves, order
+        )
+
+    def scalars(order: AbstractOrdering) -> Way[Found]:
+        def way(program, leaves):
+            made = scalars_of(program, leaves, problem.count, order, granularity)
+            if made is None:
+                raise TypeError("The function is not expanded into scalars.")
+            return by_scalars(replace(problem, program=program), made, leaves, order)
+
+        return way
+
+    ways = {"forward": swept("forward"), "reverse": swept("reverse")}
+    if granularity != "scalar":
+        ways["arrays, multiplications"] = arrays(Automatic())
+        ways["arrays, traffic"] = arrays(Cheapest(Traffic()))
+    if granularity != "array":
+        ways["scalars, multiplications"] = scalars(Automatic())
+        ways["scalars, flops"] = scalars(Cheapest(Flops()))
+    return Ways(ways, _arrays)
+
+
+def _arrays(found: Found) -> list[Array]:
+    """The dense blocks."""
+    return [block.materialise() for row in found.blocks for block in row]
 
 
 def trace_function(

@@ -16,7 +16,7 @@ from ._order import Order
 from ._ordering import AbstractOrdering, check_order
 from ._plan import Plan, plan
 from ._plot import plot
-from ._transforms import check_callable, filter_inputs, flat_function
+from ._transforms import check_callable, filter_inputs, flat_function, Inputs
 
 
 class Trace(eqx.Module):
@@ -47,6 +47,17 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
     return Trace(graph_of(fun, (x, *args), kwargs, Automatic()))
 
 
+def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, Inputs]:
+    """A function of its first argument as one of a list of arrays, and these."""
+    check_callable(fun)
+    x, *rest = args
+    inputs, static = filter_inputs(x)
+    flat = flat_function(
+        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs), inputs
+    )
+    return flat, inputs
+
+
 def graph_of(
     fun: Any, args: tuple, kwargs: dict[str, Any], order: AbstractOrdering
 ) -> ComputationalGraph:
@@ -54,12 +65,7 @@ def graph_of(
 
     Nothing is evaluated.
     """
-    check_callable(fun)
-    x, *rest = args
-    inputs, static = filter_inputs(x)
-    flat = flat_function(
-        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs), inputs
-    )
+    flat, inputs = flat_of(fun, args, kwargs)
     graphs = []
 
     def run(leaves):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jax.tree_util import keystr
 
-from ._automatic import as_ordering
+from ._automatic import as_ordering, Measured
 from ._granularity import as_granularity, Granularity
 from ._ordering import AbstractOrdering, Given
 from ._transforms import (
@@ -153,9 +153,12 @@ def filter_jacobian(
         is differentiated, and the second is auxiliary data of any type.
     - `order`: the order of elimination: `"auto"` (the best that is known, of those that
         [`eqx_cc.optimise`][] has found and that come with the package, or else the best
-        of the following), `"forward"`, `"reverse"`, `"markowitz"` (the vertex with the
-        fewest multiplications first); a sequence of the numbers of the intermediate
-        vertices; or an [`eqx_cc.AbstractOrdering`][].
+        of the following, or one pass of JAX's forward or reverse mode where that is
+        plainly cheaper), `"forward"`, `"reverse"`, `"markowitz"` (the vertex with the
+        fewest multiplications first), `"measured"` (several ways are compiled and
+        timed, forward and reverse mode of JAX among them, and the fastest is kept);
+        a sequence of the numbers of the intermediate vertices; or an
+        [`eqx_cc.AbstractOrdering`][].
 
     If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
@@ -316,6 +319,7 @@ def cc_jacobian(
         is differentiated, and the second is auxiliary data of any type.
     - `order`: the order of elimination, as in [`eqx_cc.filter_jacobian`][].
     - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
+        It leaves nothing to measure: `order="measured"` is not for it.
 
     **Returns:**
 
@@ -344,6 +348,11 @@ def cc_jacobian(
         raise ValueError(
             '`granularity="scalar"` leaves no structure that `structured=True` could '
             'return. Use `granularity="auto"` or `"array"`.'
+        )
+    if isinstance(order, Measured) and structured:
+        raise ValueError(
+            '`order="measured"` compares ways to a dense Jacobian, which '
+            "`structured=True` is not. Leave one of them out."
         )
     jacobian = _CCJacobian(
         fun, argnums, has_aux, order, as_granularity(granularity), structured

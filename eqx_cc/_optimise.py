@@ -13,7 +13,8 @@ import equinox as eqx
 from ._automatic import Automatic
 from ._cache import default_cache, OrderCache
 from ._cost import AbstractCost, as_cost
-from ._explain import graph_of
+from ._eliminate import measure as measure_ways
+from ._explain import flat_of, graph_of
 from ._graph import ComputationalGraph
 from ._interrupt import interruptible
 from ._order import Order
@@ -39,6 +40,7 @@ def optimise(
     cost: str | AbstractCost | None = None,
     cache: OrderCache | None = None,
     progress: bool = True,
+    measure: bool = False,
     **kwargs: Any,
 ) -> Order:
     """Searches for an elimination order that costs less, and stores it, so that the
@@ -61,6 +63,10 @@ def optimise(
     - `cache`: where to store orders; by default, where `filter_jacobian` finds them.
     - `progress`: whether to show a progress bar, with the least cost so far, on
         standard error. Ctrl-C ends the search with the best order so far.
+    - `measure`: whether to compile and time Jacobians by several orders, by arrays and
+        by scalars, in forward and in reverse mode, at these arguments and on this
+        machine, once orders have been found. The next trace takes the fastest of them,
+        by default and with `order="measured"`.
 
     **Returns:** the best [`eqx_cc.Order`][] of the graph that is now known, with its
     `cost`, `lower_bound`, whether it is `optimal`, and how it was found.
@@ -74,6 +80,8 @@ def optimise(
     """
     if isinstance(fun, ComputationalGraph) and (args or kwargs):
         raise TypeError("`optimise` of a graph takes no arguments of a function.")
+    if isinstance(fun, ComputationalGraph) and measure:
+        raise TypeError("`measure=True` needs a function, not its graph.")
     if not isinstance(fun, ComputationalGraph) and not args:
         check_callable(fun)
         raise TypeError("`optimise` of a function needs its arguments as well.")
@@ -94,7 +102,11 @@ def optimise(
     with bar as report, interruptible():
         shares = _shares([graph(seen), *seen.graphs])
         searcher = _Searcher(ordering, model, cache, shares, report)
-        return searcher.order(graph(_Searching(searcher)))
+        found = searcher.order(graph(_Searching(searcher)))
+    if measure:
+        flat, inputs = flat_of(fun, args, kwargs)
+        measure_ways(flat, inputs.leaves, "auto", cache)
+    return found
 
 
 def _configured(

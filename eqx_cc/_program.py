@@ -201,6 +201,17 @@ def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
     return [read(o) for o in program.outputs]
 
 
+def bodies(value: Any) -> list[jex.Jaxpr]:
+    """The jaxprs that a parameter of an equation holds."""
+    if isinstance(value, jex.ClosedJaxpr):
+        return [value.jaxpr]
+    if isinstance(value, jex.Jaxpr):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [body for item in value for body in bodies(item)]
+    return []
+
+
 def plain(value: Any) -> Any:
     """Parameters with Python's integers in the place of NumPy's."""
     if isinstance(value, np.integer):

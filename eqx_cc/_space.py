@@ -13,6 +13,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from ._cost import AbstractCost, Multiplications
+from ._effort import Effort
 from ._graph import ComputationalGraph, SCALAR
 from ._pattern import Pattern, update
 
@@ -227,7 +228,7 @@ class _Table(dict):
 
     def __init__(self, cost: AbstractCost):
         super().__init__()
-        self._cost = cost
+        self._cost, self._effort = cost, Effort()
         self._patterns: list[Pattern | None] = [None]
         self._numbers: dict[Pattern, int] = {}
 
@@ -240,6 +241,8 @@ class _Table(dict):
     def __missing__(self, key: tuple[int, int, int]) -> tuple[int, int]:
         old, left, right = (self._patterns[i] for i in key)
         assert left is not None and right is not None
+        products = len(left.terms) * len(right.terms)
+        self._effort.spend((products + (len(old.terms) if old else 0)) ** 2)
         new = update(old, left, right)
         if not new.composition.products:
             self[key] = 0, key[0]

@@ -415,7 +415,19 @@ def test_a_dense_block_that_cannot_fit():
     """The equation is named, and nothing is allocated."""
     x = jax.ShapeDtypeStruct((10_000_000,), float)
     with pytest.raises(ValueError, match=r"Jacobian of `sort`.* shape \(10000000,\)"):
-        jax.eval_shape(cc_jacobian(lambda x: jnp.sort(x)[:10]), x)
+        jax.eval_shape(cc_jacobian(lambda x: jnp.sort(x)[:10], order="markowitz"), x)
+
+
+def test_a_sweep_where_a_dense_block_cannot_fit():
+    x = jax.ShapeDtypeStruct((1_000_000,), float)
+    block = jax.eval_shape(cc_jacobian(lambda x: jnp.sort(x)[:10]), x)
+    assert block.shape == (10, 1_000_000)
+
+
+def test_a_result_that_cannot_fit():
+    x = jax.ShapeDtypeStruct((10_000_000,), float)
+    with pytest.raises(ValueError, match="would take .* GiB, but the device has"):
+        jax.eval_shape(cc_jacobian(jnp.sort), x)
 
 
 #

@@ -1,0 +1,70 @@
+"""Functions of lists of arrays as jaxprs; what they capture as inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import jax
+import jax.extend.core as jex
+import jax.tree_util as jtu
+from jax.core import Tracer
+from jaxtyping import Array
+
+from ._program import Constant, Program
+from ._sweep import as_arrays
+
+
+Result = TypeVar("Result")
+
+
+class Traced(Generic[Result]):
+    """A function of a list of arrays as a jaxpr, which is evaluated when called."""
+
+    def __init__(self, fun: Callable[[list[Array]], Result], leaves: Sequence[Any]):
+        trees = []
+
+        def arrays(*leaves):
+            found, tree = jtu.tree_flatten(fun(list(leaves)))
+            trees.append(tree)
+            return found
+
+        self.closed: jex.ClosedJaxpr = jax.make_jaxpr(arrays)(*leaves)
+        [self._tree] = trees
+
+    def __call__(self, leaves: Sequence[Array]) -> Result:
+        found = jex.jaxpr_as_fun(self.closed)(*leaves)
+        arrays = as_arrays(found, self.closed.out_avals)
+        return jtu.tree_unflatten(self._tree, arrays)
+
+
+def captured(program: Program) -> list[Any]:
+    """The tracers that a program captures from what is being traced around it."""
+    found = {id(o.value): o.value for o in _constants(program)}
+    return [value for value in found.values() if isinstance(value, Tracer)]
+
+
+def replaced(program: Program, old: Sequence[Any], new: Sequence[Any]) -> Program:
+    """The program with other values for some of its constants."""
+    values = {id(a): b for a, b in zip(old, new)}
+
+    def operands(own):
+        return tuple(
+            Constant(values[id(o.value)], o.aval)
+            if isinstance(o, Constant) and id(o.value) in values
+            else o
+            for o in own
+        )
+
+    equations = tuple(
+        equation._replace(operands=operands(equation.operands))
+        for equation in program.equations
+    )
+    outputs = operands(program.outputs)
+    return replace(program, equations=equations, outputs=outputs)
+
+
+def _constants(program: Program) -> list[Constant]:
+    every = [o for equation in program.equations for o in equation.operands]
+    return [o for o in (*every, *program.outputs) if isinstance(o, Constant)]

@@ -1,0 +1,141 @@
+"""How long array operations may take: a crude model of each equation of a jaxpr.
+
+The numbers are in nanoseconds of one core of a CPU. Only their ratios matter, and these
+only roughly: they tell whether one way to a Jacobian takes several times as long as
+another, not which of two is a little faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax.extend.core as jex
+
+from ._program import bodies, Program
+from ._rules.dense import is_inexact
+
+
+_MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.
+_CONVOLVE = 0.5  # The same of a convolution.
+_FACTORISE = 0.3  # The same of a factorisation.
+_MOVE = 0.5  # Reading or writing a number.
+_FUSE = 0.15  # A number of an operation that is fused with its neighbours.
+_FETCH = 2.0  # A number that is read from wherever it is.
+_SCATTER = 12.0  # A number that is added wherever it belongs.
+_START = 100.0  # To start a large operation; a tenth of it for one that is fused.
+_TRIPS = 10  # Of a loop that does not say.
+
+_FREE = frozenset(
+    "broadcast_in_dim convert_element_type copy iota reshape squeeze "
+    "stop_gradient".split()
+)
+_FETCHES = frozenset("concatenate dynamic_slice gather rev sort transpose".split())
+_SCATTERS = frozenset(
+    "dynamic_update_slice scatter scatter-add scatter-mul scatter_add scatter_max "
+    "scatter_min scatter_mul".split()
+)
+_FACTORISES = frozenset(
+    "cholesky custom_linear_solve eig eigh geqrf hessenberg householder_product lu qr "
+    "schur svd triangular_solve tridiagonal".split()
+)
+_WINDOWS = frozenset(
+    "reduce_window reduce_window_max reduce_window_min reduce_window_sum "
+    "select_and_gather_add select_and_scatter_add".split()
+)
+# Their tangents are found by a tree of products.
+_SCANS = frozenset("cumlogsumexp cummax cummin cumprod".split())
+
+
+def jaxpr_work(jaxpr: jex.Jaxpr) -> float:
+    """How long the equations of a jaxpr may take."""
+    return sum((_work(eqn) for eqn in jaxpr.eqns), 0.0)
+
+
+def program_work(program: Program) -> float:
+    """How long the equations of a program may take."""
+    return sum((_work(equation.eqn) for equation in program.equations), 0.0)
+
+
+def sweep_work(program: Program, directions: int, reverse: bool) -> float:
+    """How long the tangents of a program may take, or in reverse its cotangents, for so
+    many directions at once."""
+    active, work = set(range(program.num_inputs)), 0.0
+    for equation in program.equations:
+        which = [i for i, o in enumerate(equation.operands) if o in active]
+        if which and any(map(is_inexact, equation.result_avals)):
+            active.update(equation.results)
+            work += _work(equation.eqn, directions, which, reverse)
+    return work
+
+
+def _work(
+    eqn: jex.JaxprEqn,
+    copies: int = 1,
+    active: Sequence[int] | None = None,
+    reverse: bool = False,
+) -> float:
+    """How long an equation may take; if only some operands are `active`, then how long
+    its partials with respect to these, applied to so many copies."""
+    name = eqn.primitive.name
+    inner = [own for value in eqn.params.values() for own in bodies(value)]
+    if inner and name not in _FACTORISES and not name.startswith(("reduce", "scatter")):
+        which = None if active is None else (0,)
+        each = sum(_work(e, copies, which, reverse) for own in inner for e in own.eqns)
+        return _START + _trips(eqn) * each
+    read, made = _size(eqn.invars), copies * _size(eqn.outvars)
+    if name == "dot_general":
+        return _START + _dot(eqn, copies, active)
+    if name == "conv_general_dilated":
+        kernel = math.prod(_shape(eqn.invars[1])[1:])  # In whatever layout: roughly.
+        return _START + _CONVOLVE * made * kernel
+    if name in _FREE:
+        return _FUSE * made / 2
+    if name in _FACTORISES:
+        rows = max(_shape(eqn.invars[0])[-1:], default=1)
+        return _START + _FACTORISE * (read + made) * rows
+    if name in _WINDOWS:
+        window = math.prod(eqn.params.get("window_dimensions", ()))
+        return _START + _FETCH * made * window
+    if name in _SCATTERS:
+        return _START + _SCATTER * copies * _size(eqn.invars[-1:]) + _MOVE * made
+    if reverse and name in ("dynamic_slice", "slice", "split"):
+        return _START + _MOVE * copies * read  # What it has not read is zero.
+    if name in _FETCHES:
+        turned = reverse and name in ("gather", "sort")
+        return _START + (_SCATTER if turned else _FETCH) * made
+    if name == "fft":
+        return _START + _MOVE * made * math.log2(1 + made)
+    if name in _SCANS and active is not None:
+        each = (12 if reverse else 8) * _MOVE
+        return _START + each * made * math.log2(1 + made / copies)
+    if name.startswith(("arg", "cum", "reduce")):
+        return _START + _MOVE * copies * read
+    return _FUSE * made + _START / 10
+
+
+def _dot(eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None) -> float:
+    """A matrix product, or its partials with respect to one operand or both."""
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    inner = math.prod(_shape(eqn.invars[0])[i] for i in contracted)
+    sizes = [_size([variable]) for variable in eqn.invars]
+    made, work = copies * _size(eqn.outvars), 0.0
+    for which in (0,) if active is None else active:
+        read = copies * sizes[which] + sizes[1 - which]
+        work += _MULTIPLY * made * inner + _MOVE * (read + made)
+    return work
+
+
+def _trips(eqn: jex.JaxprEqn) -> int:
+    if eqn.primitive.name == "scan":
+        return eqn.params["length"]
+    return _TRIPS if eqn.primitive.name == "while" else 1
+
+
+def _size(variables: Sequence[Any]) -> int:
+    return sum(math.prod(_shape(v)) for v in variables)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return getattr(variable.aval, "shape", ())
