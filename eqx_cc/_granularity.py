@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import get_args, Literal, TypeAlias
+from typing import Any, get_args, Literal, TypeAlias
 
 import jax
 import jax.extend.core as jex
@@ -11,16 +12,19 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._ordering import AbstractOrdering, Given
-from ._program import Program
+from ._program import Equation, Program
 from ._scalarise import NotScalar, scalarise, ScalarProgram
 from ._varying import varies
 
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
 
-# Where to stop by default: a Jacobian of more entries is mostly time for writing them.
+# Where to stop by default: a Jacobian of more entries is mostly time for writing them,
+# more equations take seconds to compile, and matrix products of longer sums are fast as
+# they are, in batches above all (`python -m benchmarks.runtime --group networks`).
 _MAX_ENTRIES = 4096
-_MAX_EQUATIONS = 1000
+_MAX_EQUATIONS = 1200
+_LONGEST_SUM = 8
 
 
 def as_granularity(granularity: str) -> Granularity:
@@ -41,24 +45,46 @@ def scalars_of(
     """The program in scalars, if that is what it is to be differentiated in."""
     if granularity == "array":
         return None
-    if granularity == "auto" and (isinstance(order, Given) or not is_compiled()):
-        return None  # Given vertices are those that `explain` shows.
-    if granularity == "auto" and any(map(varies, leaves)):
-        return None  # There are no native calls then.
     avals = [jax.typeof(leaf) for leaf in leaves]
+    if granularity == "auto":
+        return _by_default(program, leaves, avals, num_outputs, order)
     try:
-        if granularity == "scalar":
-            return scalarise(program, avals, num_outputs)
-        if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
-            return None
-        return scalarise(program, avals, num_outputs, _MAX_EQUATIONS)
+        return scalarise(program, avals, num_outputs)
     except NotScalar as e:
-        if granularity == "auto":
-            return None
         raise ValueError(
             f"The function cannot be expanded into scalars: {e}. Use "
             '`granularity="auto"` or `"array"`.'
         ) from None
+
+
+def _by_default(
+    program: Program,
+    leaves: Sequence[Array],
+    avals: Sequence[Any],
+    num_outputs: int,
+    order: AbstractOrdering,
+) -> ScalarProgram | None:
+    if isinstance(order, Given) or not is_compiled():
+        return None  # Given vertices are those that `explain` shows.
+    if any(map(varies, leaves)):
+        return None  # There are no native calls then.
+    if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
+        return None
+    if any(_longest_sum(equation) > _LONGEST_SUM for equation in program.equations):
+        return None
+    try:
+        made = scalarise(program, avals, num_outputs, _MAX_EQUATIONS)
+    except NotScalar:
+        return None
+    return made if made.is_pure else None
+
+
+def _longest_sum(equation: Equation) -> int:
+    """How many products one entry of a matrix product adds up."""
+    if equation.primitive.name != "dot_general":
+        return 0
+    (axes, _), _ = equation.params["dimension_numbers"]
+    return math.prod(equation.operand_avals[0].shape[axis] for axis in axes)
 
 
 def is_compiled() -> bool:

@@ -3,6 +3,7 @@ split over them, with no communication and no replication."""
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import eqx_cc
@@ -52,7 +53,7 @@ def jacobians(fun: Callable) -> dict[str, Callable]:
 def ways(run: Callable, sharding: NamedSharding) -> dict[str, Callable]:
     """How a batch may be split."""
     batched = jax.vmap(run)
-    specs = dict(mesh=sharding.mesh, in_specs=SHARDED, out_specs=SHARDED)
+    specs: Any = dict(mesh=sharding.mesh, in_specs=SHARDED, out_specs=SHARDED)
     return {
         "jit": batched,
         "filter_shard": lambda xs: batched(eqx.filter_shard(xs, sharding)),

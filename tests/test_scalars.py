@@ -121,6 +121,11 @@ def test_auto():
     assert num_native(auto, small) == 1
     assert num_native(jax.jit(cc_jacobian(jnp.sin)), large) == 0  # 10,000 entries.
     assert num_native(cc_jacobian(arm), small) == 1  # `make_jaxpr` compiles as well.
+    weights = jnp.ones((9, 9))
+    products = jax.jit(cc_jacobian(lambda x: jnp.sin(weights @ x)))
+    assert num_native(products, jnp.ones(9)) == 0
+    islands = jax.jit(cc_jacobian(lambda x: jnp.linalg.inv(x.reshape(2, 2))))
+    assert num_native(islands, jnp.arange(4.0)) == 0
     order = eqx_cc.Given(eqx_cc.trace(arm, small).graph.intermediates)
     assert num_native(jax.jit(cc_jacobian(arm, order=order)), small) == 0
     structured = jax.jit(cc_jacobian(arm, structured=True))

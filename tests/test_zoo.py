@@ -51,25 +51,24 @@ def test_other_orders(name):
 # What is not expanded into scalars: loops and branches, effects, random keys, and what
 # would be too large.
 NOT_SCALAR = frozenset(
-    (
-        "elementwise-polyval special-ndtri special-spence shapes-diag_of indexing- "
-        "histogram indexing-interpolate indexing-searchsorted reductions-corrcoef linalg- "
-        "expm linalg-logdet_cholesky linalg-gaussian_log_likelihood control_flow-cond "
-        "control_flow-cond_closure control_flow-cond_constant_branch control_flow- "
-        "cond_in_cond control_flow-cond_in_scan control_flow-cond_two_operands "
-        "control_flow-fori control_flow-fori_indexed control_flow-fori_traced_bound "
-        "control_flow-leapfrog control_flow-map control_flow-map_batched control_flow- "
-        "newton_unrolled control_flow-rnn_checkpointed control_flow-scan_carry "
-        "control_flow-scan_full control_flow-scan_in_cond control_flow-scan_in_while "
-        "control_flow-scan_integer_carry control_flow-scan_nested control_flow- "
-        "scan_of_none control_flow-scan_pair_carry control_flow-scan_reverse "
-        "control_flow-scan_unrolled control_flow-scan_ys_only control_flow-switch "
-        "control_flow-while control_flow-while_constants rules-custom_jvp_in_while rules- "
-        "debug_callback rules-debug_print rules-custom_vjp_in_scan rules- "
-        "random_key_argument solvers-diffeqsolve_adaptive solvers-diffeqsolve_euler "
-        "solvers-diffeqsolve_implicit solvers-diffeqsolve_tsit5 traps-cond_at_zero "
-        "published-Encoder "
-    ).split()
+    """
+    elementwise-polyval special-ndtri special-spence shapes-diag_of indexing-histogram
+    indexing-interpolate indexing-searchsorted reductions-corrcoef linalg-expm
+    linalg-logdet_cholesky linalg-gaussian_log_likelihood control_flow-cond
+    control_flow-cond_closure control_flow-cond_constant_branch
+    control_flow-cond_in_cond control_flow-cond_in_scan control_flow-cond_two_operands
+    control_flow-fori control_flow-fori_indexed control_flow-fori_traced_bound
+    control_flow-leapfrog control_flow-map control_flow-map_batched
+    control_flow-newton_unrolled control_flow-rnn_checkpointed control_flow-scan_carry
+    control_flow-scan_full control_flow-scan_in_cond control_flow-scan_in_while
+    control_flow-scan_integer_carry control_flow-scan_nested control_flow-scan_of_none
+    control_flow-scan_pair_carry control_flow-scan_reverse control_flow-scan_unrolled
+    control_flow-scan_ys_only control_flow-switch control_flow-while
+    control_flow-while_constants rules-custom_jvp_in_while rules-debug_callback
+    rules-debug_print rules-custom_vjp_in_scan rules-random_key_argument
+    solvers-diffeqsolve_adaptive solvers-diffeqsolve_euler solvers-diffeqsolve_implicit
+    solvers-diffeqsolve_tsit5 traps-cond_at_zero published-Encoder
+    """.split()
 )
 
 

@@ -52,11 +52,12 @@ class ScalarProgram:
     `program` has the entries of all inputs for inputs and those of the first outputs
     for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
     so that its outputs are those of the program of arrays wherever these are not
-    finite, too.
+    finite, too. `is_pure`: nothing in it is of arrays.
     """
 
     program: Program
     is_strict: bool
+    is_pure: bool
 
 
 def scalarise(
@@ -88,7 +89,8 @@ def scalarise(
         avals += [scalar_aval(aval)] * entries.size
     kept = tuple(needed(expansion.equations, outputs))
     scalars = Program(num_inputs, kept, tuple(outputs), tuple(avals))
-    return ScalarProgram(scalars, expansion.is_strict)
+    is_pure = all(equation.primitive.name in ELEMENTWISE for equation in kept)
+    return ScalarProgram(scalars, expansion.is_strict, is_pure)
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
