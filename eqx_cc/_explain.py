@@ -10,12 +10,14 @@ import jax
 
 from ._automatic import as_ordering, Automatic
 from ._eliminate import trace_function
+from ._granularity import Granularity, scalars_of
 from ._graph import ComputationalGraph
 from ._linearise import linearise
 from ._order import Order
 from ._ordering import AbstractOrdering, check_order
 from ._plan import Plan, plan
 from ._plot import plot
+from ._scalars import entries
 from ._transforms import check_callable, filter_inputs, flat_function, Inputs
 
 
@@ -44,7 +46,9 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
     `order=[...]` of [`eqx_cc.filter_jacobian`][] and
     [`eqx_cc.cc_jacobian`][] at such arguments.
     """
-    return Trace(graph_of(fun, (x, *args), kwargs, Automatic()))
+    graph = graph_of(fun, (x, *args), kwargs, Automatic())
+    assert graph is not None
+    return Trace(graph)
 
 
 def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, Inputs]:
@@ -59,19 +63,30 @@ def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, In
 
 
 def graph_of(
-    fun: Any, args: tuple, kwargs: dict[str, Any], order: AbstractOrdering
-) -> ComputationalGraph:
+    fun: Any,
+    args: tuple,
+    kwargs: dict[str, Any],
+    order: AbstractOrdering,
+    granularity: Granularity = "array",
+) -> ComputationalGraph | None:
     """The graph of a function of its first argument; loops are eliminated in `order`.
 
-    Nothing is evaluated.
+    Nothing is evaluated. `granularity="auto"`: of scalars, if a function that is
+    compiled is expanded into them by default, or else None.
     """
     flat, inputs = flat_of(fun, args, kwargs)
-    graphs = []
+    graphs: list[ComputationalGraph | None] = []
 
     def run(leaves):
-        program, num_outputs, _ = trace_function(flat, leaves)
-        made = linearise(program, leaves, range(len(leaves)), order, num_outputs)
-        graphs.append(made.graph)
+        program, count, _ = trace_function(flat, leaves)
+        made = scalars_of(program, leaves, count, order, granularity)
+        if made is not None:
+            program, leaves = made.program, entries(leaves)
+            count = len(program.outputs)
+        elif granularity != "array":
+            return graphs.append(None)
+        linearised = linearise(program, leaves, range(len(leaves)), order, count)
+        graphs.append(linearised.graph)
 
     jax.eval_shape(run, inputs.leaves)
     return graphs[0]
@@ -118,6 +133,7 @@ def explain(
     x: Any,
     *args: Any,
     order: str | Sequence[int] | AbstractOrdering = "auto",
+    granularity: str = "array",
     **kwargs: Any,
 ) -> Explanation:
     """Explains how the Jacobian of a function is accumulated, without evaluating it.
@@ -126,6 +142,9 @@ def explain(
 
     - `fun`, `x`, `*args`, `**kwargs`: as for [`eqx_cc.trace`][].
     - `order`: the order to compare with forward, reverse and Markowitz.
+    - `granularity`: `"array"`, the graph of the arrays of the function; or `"scalar"`,
+        that of their entries, which is what small functions are differentiated in when
+        they are compiled.
 
     **Returns:** an `Explanation`: `print` it.
 
@@ -136,7 +155,12 @@ def explain(
         ```
     """
     chosen = as_ordering(order)
-    graph = graph_of(fun, (x, *args), kwargs, chosen)
+    if granularity not in ("array", "scalar"):
+        raise ValueError(
+            f'`granularity` must be "array" or "scalar" here; got {granularity!r}.'
+        )
+    graph = graph_of(fun, (x, *args), kwargs, chosen, granularity)
+    assert graph is not None
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
     orders["chosen"] = found = chosen(graph)
     for own in orders.values():

@@ -159,6 +159,11 @@ def filter_jacobian(
         timed, forward and reverse mode of JAX among them, and the fastest is kept);
         a sequence of the numbers of the intermediate vertices; or an
         [`eqx_cc.AbstractOrdering`][].
+    - `granularity`: what the vertices are. `"array"`: the arrays of `fun`. `"scalar"`:
+        their entries, so that what is known to be zero or one costs nothing; on CPU the
+        whole is then one call of compiled code. `"auto"`: scalars for small functions
+        that are compiled (in `jax.jit`, say) and have no loops, branches, long matrix
+        products or operations that only arrays have; else arrays.
 
     If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
@@ -262,6 +267,7 @@ def filter_hessian(
     - `order`: the order of elimination, of `fun` and of its Jacobian. These have
         different graphs, so that it may not be a sequence of vertex numbers: nest
         [`eqx_cc.filter_jacobian`][] to give each its own.
+    - `granularity`: as in [`eqx_cc.filter_jacobian`][], for both.
 
     **Returns:**
 
@@ -317,8 +323,9 @@ def cc_jacobian(
         of these arguments must be a real floating-point number or array.
     - `has_aux`: if `True` then `fun` should return a pair, of which the first element
         is differentiated, and the second is auxiliary data of any type.
-    - `order`: the order of elimination, as in [`eqx_cc.filter_jacobian`][].
+    - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
     - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
+        Entries have no structure: `granularity="scalar"` is an error then.
         It leaves nothing to measure: `order="measured"` is not for it.
 
     **Returns:**

@@ -46,8 +46,9 @@ def optimise(
     """Searches for an elimination order that costs less, and stores it, so that the
     next trace of the function uses it.
 
-    Loops and branches of the function, which have graphs of their own, are given their
-    share of the time. What has been compiled already stays as it is.
+    Loops and branches of the function have graphs of their own, and so has a small
+    function in scalars; all are given their share of the time. What has been compiled
+    already stays as it is.
 
     **Arguments:**
 
@@ -68,7 +69,8 @@ def optimise(
         machine, once orders have been found. The next trace takes the fastest of them,
         by default and with `order="measured"`.
 
-    **Returns:** the best [`eqx_cc.Order`][] of the graph that is now known, with its
+    **Returns:** the best [`eqx_cc.Order`][] of the graph of the function (of its
+    arrays, as [`eqx_cc.explain`][] has it by default) that is now known, with its
     `cost`, `lower_bound`, whether it is `optimal`, and how it was found.
 
     !!! Example
@@ -94,7 +96,12 @@ def optimise(
     def graph(order: AbstractOrdering) -> ComputationalGraph:
         if isinstance(fun, ComputationalGraph):
             return fun
-        return graph_of(fun, args, kwargs, order)
+        scalars = graph_of(fun, args, kwargs, order, "auto")
+        if scalars is not None:
+            order(scalars)
+        arrays = graph_of(fun, args, kwargs, order)
+        assert arrays is not None
+        return arrays
 
     seen, bar = _Seen([]), contextlib.nullcontext(lambda progress: None)
     if progress:

@@ -37,7 +37,7 @@ def scalar_jacobian(
     """
 
     def scalars(*arrays):
-        inputs = [entry(a, i) for a in arrays for i in np.ndindex(a.shape)]
+        inputs = entries(arrays)
         count, active = len(made.program.outputs), range(len(inputs))
         values, blocks, _ = differentiate(made.program, inputs, active, order, count)
         values = [
@@ -53,6 +53,11 @@ def scalar_jacobian(
     arrays = iter(native(scalars, leaves))
     values = [next(arrays) for _ in outputs] if with_value else []
     return values, [[next(arrays) for _ in leaves] for _ in outputs]
+
+
+def entries(arrays: Sequence[Any]) -> list[Any]:
+    """Every entry of every array: the inputs of a program of scalars."""
+    return [entry(a, i) for a in arrays for i in np.ndindex(a.shape)]
 
 
 class _Entries:
