@@ -255,9 +255,8 @@ def test_sequences(order):
     ],
 )
 def test_what_is_no_order(order):
-    expected = (
-        r"`order` must be one of 'auto', 'forward', 'reverse', 'markowitz', a sequence"
-    )
+    names = "'auto', 'forward', 'reverse', 'markowitz', 'measured'"
+    expected = f"`order` must be one of {names}, a sequence"
     with pytest.raises(ValueError, match=expected):
         as_ordering(order)
 

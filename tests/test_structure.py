@@ -285,7 +285,7 @@ SPARSE = {"arrow": _arrow, "periodic": _periodic, "per sample": _per_sample}
 @pytest.mark.parametrize("name", SPARSE)
 def test_few_entries_are_assembled_by_one_scatter(name):
     fun = SPARSE[name]
-    jacobian = cc_jacobian(fun)
+    jacobian = cc_jacobian(fun, order="markowitz", granularity="array")
     found, expected = jax.jit(lambda x: (jacobian(x), jax.jacfwd(fun)(x)))(X)
     np.testing.assert_allclose(found, expected, atol=1e-13)
     eqns = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
@@ -299,7 +299,8 @@ def test_few_entries_are_assembled_by_one_scatter(name):
 def test_entries_on_a_full_block_are_scattered_without_flattening_it():
     """Else XLA computes the cosine for every entry of the block."""
     fun, _ = LOW_RANK["mean field"]
-    eqns = jax.make_jaxpr(cc_jacobian(fun))(X).jaxpr.eqns
+    jacobian = cc_jacobian(fun, order="markowitz", granularity="array")
+    eqns = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
     (scatter,) = [e for e in eqns if e.primitive.name == "scatter-add"]
     assert scatter.invars[0].aval.shape == (N, N)
 

@@ -39,7 +39,8 @@ def _reshape(arrays, shape, /, *, dimensions, **_):
 
 def _slice(arrays, shape, /, *, start_indices, limit_indices, strides, **_):
     steps = strides or (1,) * len(shape)
-    return arrays[0][tuple(map(slice, start_indices, limit_indices, steps))]
+    # The ellipsis has NumPy return an array in any case.
+    return arrays[0][(*map(slice, start_indices, limit_indices, steps), ...)]
 
 
 def _concatenate(arrays, shape, /, *, dimension, **_):
@@ -51,7 +52,8 @@ def _stack(arrays, shape, /, *, axis, **_):
 
 
 def _unstack(arrays, shape, /, *, axis, **_):
-    return list(np.moveaxis(arrays[0], axis, 0))
+    array = np.moveaxis(arrays[0], axis, 0)
+    return [array[i, ...] for i in range(len(array))]
 
 
 def _rev(arrays, shape, /, *, dimensions, **_):
