@@ -85,6 +85,14 @@ def test_falls_back_where_the_probe_fails(monkeypatch):
     close(compiled(Q), expected(Q))
 
 
+def test_large_results_are_plain():
+    """XLA would split them over threads."""
+    x = jnp.linspace(0.0, 1.0, 200)
+    compiled = jax.jit(cc_jacobian(jnp.sin, granularity="scalar")).lower(x).compile()
+    assert "small_call" not in (compiled.as_text() or "small_call")
+    close(compiled(x), jnp.diag(jnp.cos(x)))
+
+
 def test_plain_on_other_platforms():
     text = jax.jit(jacobian).trace(Q).lower(lowering_platforms=("cuda",)).as_text()
     assert "small_call" not in text

@@ -16,12 +16,17 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 from .._varying import varies
-from ._emit import staged
+from ._batch import in_blocks
+from ._emit import in_calls, staged
 from ._layout import concatenated, Layout
 from ._probe import is_native
 from ._sharding import aval_like, is_split
 from ._simplify import simplified
-from ._stages import stages
+from ._stages import Stages, stages
+
+
+# Bytes of an array; half of what XLA begins to split over threads.
+_LARGEST = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -57,29 +62,46 @@ class NativeCall:
         ]
         return jax.make_jaxpr(self.plain)(*structs)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether XLA leaves every array to one thread: it has to, in native calls."""
+        arrays = [(aval.size, aval.dtype) for aval in self.scalars.in_avals]
+        arrays += [(math.prod(x.shape), x.dtype) for x in self.layouts]
+        return all(count * dtype.itemsize <= _LARGEST for count, dtype in arrays)
+
+    @cached_property
+    def _stages(self) -> Stages:
+        return stages(self.scalars.jaxpr)
+
     @cached_property
     def _staged(self) -> jex.ClosedJaxpr:
-        return staged(stages(self.scalars.jaxpr), self.layouts)
+        return staged(self._stages, self.layouts)
 
     def native(self, *arrays) -> list[jax.Array]:
         """The function as native calls, one after the other for the whole batch."""
-        run = jex.jaxpr_as_fun(self._staged)
         if not self.batch:
-            return run(*arrays)
-        size = math.prod(self.batch)
-        constant = [a for a, mapped in zip(arrays, self.mapped) if not mapped]
-        moving = [
-            lax.reshape(a, (size, *a.shape[len(self.batch) :]))
+            return jex.jaxpr_as_fun(self._staged)(*arrays)
+        size, ndim = math.prod(self.batch), len(self.batch)
+        flat = [
+            lax.reshape(a, (size, *a.shape[ndim:])) if mapped else a
             for a, mapped in zip(arrays, self.mapped)
-            if mapped
         ]
-
-        def one(elements):
-            own, others = iter(elements), iter(constant)
-            return run(*[next(own if m else others) for m in self.mapped])
-
-        results = lax.map(one, moving)
+        if any(self._stages.arrays):
+            results = self._one_by_one(flat)
+        else:
+            program = in_calls(self._stages, self.layouts)
+            results = in_blocks(program, self.layouts, size, self.mapped, flat)
         return [lax.reshape(r, (*self.batch, *r.shape[1:])) for r in results]
+
+    def _one_by_one(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+        run = jex.jaxpr_as_fun(self._staged)
+
+        def one(moving):
+            moving, constant = iter(moving), iter(fixed)
+            return run(*[next(moving if m else constant) for m in self.mapped])
+
+        fixed = [a for a, mapped in zip(arrays, self.mapped) if not mapped]
+        return lax.map(one, [a for a, mapped in zip(arrays, self.mapped) if mapped])
 
 
 native_p = jex.Primitive("native_call")
@@ -170,7 +192,7 @@ def _lower_plain(ctx, *arrays, call: NativeCall):
 
 
 def _lower_native(ctx, *arrays, call: NativeCall):
-    if not is_native(ctx.module_context):
+    if not call.is_small or not is_native(ctx.module_context):
         return _lower_plain(ctx, *arrays, call=call)
     return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
 

@@ -22,18 +22,23 @@ def staged(made: Stages, layouts: Sequence[Layout]) -> jex.ClosedJaxpr:
     To be the operand of another call is one that it cannot remove; and behind a barrier
     it does not see arguments that are constant, and might be moved into the function.)
     """
-    inputs = made.jaxpr.invars
-    is_whole = not any(made.arrays)
-    program = _Program(made, Writer(inputs), is_native=not is_whole)
+    whole = in_calls(made, layouts)
+    if any(made.arrays):
+        return whole
+    outer = Writer([jex.Var(v.aval) for v in made.jaxpr.invars])
+    return outer.done(outer.call(whole, outer.barrier(outer.inputs), native=True))
+
+
+def in_calls(made: Stages, layouts: Sequence[Layout]) -> jex.ClosedJaxpr:
+    """The same without the call around it: of scalars alone it is one call after the
+    other; else these are native calls already."""
+    writer = Writer(made.jaxpr.invars)
+    program = _Program(made, writer, is_native=any(made.arrays))
     for stored, equations in zip(made.stored, made.arrays):
         program.add_stage(stored)
         for eqn in equations:
             program.add_arrays(eqn)
-    whole = program.writer.done(program.outputs(layouts))
-    if not is_whole:
-        return whole
-    outer = Writer([jex.Var(v.aval) for v in inputs])
-    return outer.done(outer.call(whole, outer.barrier(outer.inputs), native=True))
+    return writer.done(program.outputs(layouts))
 
 
 class _Program:
