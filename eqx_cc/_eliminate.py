@@ -19,8 +19,9 @@ from ._granularity import Granularity, scalars_of
 from ._measured import by_measurement, by_memory, measured, Way, Ways
 from ._ordering import AbstractOrdering
 from ._partial import Partial
-from ._program import flatten, Program
+from ._program import flatten, has_collectives, Program
 from ._sweep import Direction
+from ._varying import varies
 from ._ways import by_arrays, by_scalars, by_sweep, Found, Problem
 
 
@@ -70,6 +71,8 @@ def _dense(
     granularity: Granularity,
 ) -> Found:
     program = problem.program
+    if any(map(varies, leaves)) and has_collectives(program):
+        return by_sweep(problem, leaves, "forward")
     if isinstance(order, Automatic | Measured):
         is_new = isinstance(order, Measured)
         if is_new and granularity == "scalar":  # Which may be refused.

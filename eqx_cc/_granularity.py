@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, get_args, Literal, TypeAlias
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._ordering import AbstractOrdering, Given
-from ._program import Equation, Program
+from ._program import Program
 from ._scalarise import NotScalar, scalarise, ScalarProgram
 from ._varying import varies
 
@@ -20,11 +19,12 @@ from ._varying import varies
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
 
 # Where to stop by default: a Jacobian of more entries is mostly time for writing them,
-# more equations take seconds to compile, and matrix products of longer sums are fast as
-# they are, in batches above all (`python -m benchmarks.runtime --group networks`).
+# more equations take seconds to compile, and functions of which one equation of arrays
+# stands for many of scalars are fast as they are, in batches above all
+# (`python -m benchmarks.runtime --group networks grids`).
 _MAX_ENTRIES = 4096
 _MAX_EQUATIONS = 1200
-_LONGEST_SUM = 8
+_MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
 
 
 def as_granularity(granularity: str) -> Granularity:
@@ -70,21 +70,12 @@ def _by_default(
         return None  # There are no native calls then.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
-    if any(_longest_sum(equation) > _LONGEST_SUM for equation in program.equations):
-        return None
+    most = max(_FEW_EQUATIONS, _MAX_EXPANSION * len(program.equations))
     try:
-        made = scalarise(program, avals, num_outputs, _MAX_EQUATIONS)
+        made = scalarise(program, avals, num_outputs, min(most, _MAX_EQUATIONS))
     except NotScalar:
         return None
     return made if made.is_pure else None
-
-
-def _longest_sum(equation: Equation) -> int:
-    """How many products one entry of a matrix product adds up."""
-    if equation.primitive.name != "dot_general":
-        return 0
-    (axes, _), _ = equation.params["dimension_numbers"]
-    return math.prod(equation.operand_avals[0].shape[axis] for axis in axes)
 
 
 def is_compiled() -> bool:

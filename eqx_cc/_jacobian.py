@@ -162,8 +162,8 @@ def filter_jacobian(
     - `granularity`: what the vertices are. `"array"`: the arrays of `fun`. `"scalar"`:
         their entries, so that what is known to be zero or one costs nothing; on CPU the
         whole is then one call of compiled code. `"auto"`: scalars for small functions
-        that are compiled (in `jax.jit`, say) and have no loops, branches, long matrix
-        products or operations that only arrays have; else arrays.
+        that are compiled (in `jax.jit`, say), without loops, branches and operations
+        that only arrays have, which become not many times longer by it; else arrays.
 
     If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.

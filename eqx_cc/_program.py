@@ -178,6 +178,14 @@ def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
     return kept[::-1]
 
 
+def has_collectives(program: Program) -> bool:
+    """Whether devices have to speak to each other, as in `jax.lax.psum`. Where types
+    tell what varies over them, the tangent of a collective is no matter of one equation
+    alone."""
+    effects = (e for equation in program.equations for e in equation.eqn.effects)
+    return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
+
+
 def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     """Evaluates one equation."""
     params = eqn.primitive.get_bind_params(eqn.params)

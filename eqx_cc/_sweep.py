@@ -19,6 +19,7 @@ from jaxtyping import Array
 from ._arrays import check_fits
 from ._program import bodies, evaluate, Program
 from ._rules.dense import is_complex, is_inexact
+from ._varying import vary_as
 
 
 Direction: TypeAlias = Literal["forward", "reverse"]
@@ -130,6 +131,7 @@ def _columns(primal: Callable, leaves: list[Array], own: list[int]):
     chosen = [leaves[j] for j in own]
 
     def push(tangents):
+        tangents = vary_as(tangents, chosen)
         _, out, outputs = jax.jvp(of, (chosen,), (tangents,), has_aux=True)
         return outputs, out
 
@@ -159,6 +161,7 @@ def _rows(pullback: Callable, main: list[Array], own: list[int]) -> list[Array]:
 
     def pull(cotangents):
         zeros = {i: jnp.zeros_like(out) for i, out in enumerate(main)}
+        cotangents = vary_as(cotangents, [main[i] for i in own])
         every = zeros | dict(zip(own, cotangents))
         [found] = pullback(list(every.values()))
         return found

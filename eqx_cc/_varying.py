@@ -27,6 +27,14 @@ def alike(operands: Sequence[Any]) -> list[Any]:
     return [_cast(x, every - own) for x, own in zip(operands, axes)]
 
 
+def vary_as(arrays: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """The arrays, each varying over the axes of another."""
+    pairs = list(zip(arrays, others))
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return [x for x, _ in pairs]
+    return [_cast(x, _axes(other) - _axes(x)) for x, other in pairs]
+
+
 def _cast(x: Any, axes: frozenset) -> Any:
     return lax.pcast(x, tuple(axes), to="varying") if axes else x
 

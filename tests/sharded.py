@@ -83,6 +83,21 @@ def check(fun: Callable, size: int, mesh: Mesh, names: str, hows: str) -> None:
                 np.testing.assert_allclose(ours, want, rtol=1e-12, atol=1e-12)
 
 
+def check_collective(mesh: Mesh) -> None:
+    """What a collective operation makes of a device's own point."""
+
+    def fun(x):
+        return jnp.sin(x) * jax.lax.psum(x[0], "batch")
+
+    specs: Any = dict(mesh=mesh, in_specs=SHARDED, out_specs=SHARDED)
+    xs = jnp.linspace(0.1, 1.0, 2 * DEVICES * 3).reshape(-1, 3)
+    ours, theirs = (
+        jax.jit(jax.shard_map(jax.vmap(transform(fun)), **specs))(xs)
+        for transform in (eqx_cc.filter_jacobian, jax.jacfwd)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     assert len(jax.devices()) == DEVICES
@@ -92,11 +107,13 @@ def main() -> None:
         check(small, 3, mesh, "auto array scalar gradient", "shard_map unchecked")
         check(large, 24, mesh, "auto structured gradient", "jit shard_map")
         check(dense, 70, mesh, "auto", "jit shard_map")
+        check_collective(mesh)
     mesh = jax.make_mesh((DEVICES,), ("batch",), axis_types=(AxisType.Explicit,))
     with jax.set_mesh(mesh):
         check(small, 3, mesh, "auto array scalar", "jit shard_map")
         check(large, 24, mesh, "auto structured", "jit")
         check(dense, 70, mesh, "auto", "jit")
+    check(small, 3, mesh, "auto scalar", "jit")
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_auto():
     assert num_native(auto, small) == 1
     assert num_native(jax.jit(cc_jacobian(jnp.sin)), large) == 0  # 10,000 entries.
     assert num_native(cc_jacobian(arm), small) == 1  # `make_jaxpr` compiles as well.
-    weights = jnp.ones((9, 9))
+    weights = jnp.linspace(0.1, 0.9, 81).reshape(9, 9)
     products = jax.jit(cc_jacobian(lambda x: jnp.sin(weights @ x)))
     assert num_native(products, jnp.ones(9)) == 0
     islands = jax.jit(cc_jacobian(lambda x: jnp.linalg.inv(x.reshape(2, 2))))
@@ -277,6 +277,13 @@ def test_value_and_aux():
     assert aux[1] == "aux"
     close(ours["y"], jnp.diag(jnp.cos(x) * scale))
     assert not ours["n"].any() and ours["n"].shape == (2,)
+
+
+def test_the_sign_of_zero():
+    fun = lambda x: jnp.arctan2(0.0 * x - 0.0, -1.0 + 0.0 * x) * x  # noqa: E731
+    assert_jacobian_close(fun, np.array([0.3, -1.2, 2.0]), granularity="auto")
+    with pytest.raises(ValueError, match="sign of a zero"):
+        cc_jacobian(fun, granularity="scalar")(jnp.ones(3))
 
 
 def test_values_that_are_not_finite():

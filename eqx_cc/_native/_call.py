@@ -157,8 +157,10 @@ def _jitted(call: NativeCall) -> Callable:
 def _batch(arrays, dims, *, call: NativeCall):
     """A batch gets its axis in front; what is mapped at all has the axes of all
     batches."""
-    if any(map(is_split, arrays)):
-        results = jax.vmap(call.plain, tuple(dims))(*arrays)
+    split = [array for array in arrays if is_split(array)]
+    if split:
+        with jax.sharding.use_abstract_mesh(jax.typeof(split[0]).sharding.mesh):
+            results = jax.vmap(call.plain, tuple(dims))(*arrays)
         return results, [0] * len(results)
     [size] = {a.shape[d] for a, d in zip(arrays, dims) if d is not None}
     was = call.mapped or (False,) * len(arrays)

@@ -29,6 +29,7 @@ from ._entries import (
     Entry,
     evaluated,
     is_concrete,
+    is_number,
     known_array,
     scalar_aval,
 )
@@ -148,6 +149,10 @@ class Expansion:
     def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
         """The entries of the results of an equation."""
         eqn, name = equation.eqn, equation.primitive.name
+        if name == "atan2" and not self.is_strict:
+            # A zero that was folded may have had another sign.
+            if any(is_number(entry, 0) for a in arrays for entry in a.flat):
+                raise NotScalar("the sign of a zero may matter to `atan2`")
         self._check(sum(aval.size for aval in equation.result_avals))
         known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
