@@ -24,14 +24,15 @@ _MOVE = 0.5  # Reading or writing a number.
 _FUSE = 0.15  # A number of an operation that is fused with its neighbours.
 _FETCH = 2.0  # A number that is read from wherever it is.
 _SCATTER = 12.0  # A number that is added wherever it belongs.
-_START = 100.0  # To start a large operation; a tenth of it for one that is fused.
+_START = 100.0  # To start a large operation; a quarter of it for one that is fused.
+_CALL = 500.0  # To call the library that factorises one matrix.
 _TRIPS = 10  # Of a loop that does not say.
 
 _FREE = frozenset(
     "broadcast_in_dim convert_element_type copy iota reshape squeeze "
     "stop_gradient".split()
 )
-_FETCHES = frozenset("concatenate dynamic_slice gather rev sort transpose".split())
+_FETCHES = frozenset("concatenate dynamic_slice gather pad rev sort transpose".split())
 _SCATTERS = frozenset(
     "dynamic_update_slice scatter scatter-add scatter-mul scatter_add scatter_max "
     "scatter_min scatter_mul".split()
@@ -94,7 +95,8 @@ def _work(
         return _FUSE * made / 2
     if name in _FACTORISES:
         rows = max(_shape(eqn.invars[0])[-1:], default=1)
-        return _START + _FACTORISE * (read + made) * rows
+        calls = max(math.prod(_shape(v)[:-2]) for v in eqn.outvars)
+        return _CALL * calls + _FACTORISE * (read + made) * rows
     if name in _WINDOWS:
         window = math.prod(eqn.params.get("window_dimensions", ()))
         return _START + _FETCH * made * window
@@ -112,7 +114,7 @@ def _work(
         return _START + each * made * math.log2(1 + made / copies)
     if name.startswith(("arg", "cum", "reduce")):
         return _START + _MOVE * copies * read
-    return _FUSE * made + _START / 10
+    return _FUSE * made + _START / 4
 
 
 def _dot(eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None) -> float:
