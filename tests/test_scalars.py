@@ -93,6 +93,24 @@ def test_large_results_are_plain():
     close(compiled(x), jnp.diag(jnp.cos(x)))
 
 
+def test_batches_of_single_numbers_are_vectors():
+    """Unless what they share is dear."""
+
+    def text(fun):
+        jacobian = jax.vmap(cc_jacobian(fun, granularity="scalar"))
+        xs = jnp.linspace(0.1, 1.0, 8), jnp.linspace(1.0, 2.0, 8)
+        compiled = jax.jit(jacobian).lower(xs).compile()
+        close(compiled(xs), jax.vmap(jax.jacfwd(fun))(xs))
+        return compiled.as_text() or ""
+
+    def dear(x):
+        y = jnp.sin(jnp.cos(jnp.exp(x[0])) * x[1])
+        return [k * y + x[k % 2] * y**2 for k in range(12)]
+
+    assert "small_call" not in text(lambda x: (x[0] * x[1], x[0] + jnp.sin(x[1])))
+    assert "small_call" in text(dear)
+
+
 def test_plain_on_other_platforms():
     text = jax.jit(jacobian).trace(Q).lower(lowering_platforms=("cuda",)).as_text()
     assert "small_call" not in text

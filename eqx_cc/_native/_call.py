@@ -16,6 +16,7 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 from .._varying import varies
+from ._apart import is_apart
 from ._batch import in_blocks
 from ._emit import in_calls, staged
 from ._layout import concatenated, Layout
@@ -63,8 +64,11 @@ class NativeCall:
         return jax.make_jaxpr(self.plain)(*structs)
 
     @property
-    def is_small(self) -> bool:
-        """Whether XLA leaves every array to one thread: it has to, in native calls."""
+    def is_native(self) -> bool:
+        """Whether native calls are the way. (XLA has to leave all of their arrays to
+        one thread.)"""
+        if self.batch and is_apart(self.scalars.jaxpr, self.layouts):
+            return False
         arrays = [(aval.size, aval.dtype) for aval in self.scalars.in_avals]
         arrays += [(math.prod(x.shape), x.dtype) for x in self.layouts]
         return all(count * dtype.itemsize <= _LARGEST for count, dtype in arrays)
@@ -194,7 +198,7 @@ def _lower_plain(ctx, *arrays, call: NativeCall):
 
 
 def _lower_native(ctx, *arrays, call: NativeCall):
-    if not call.is_small or not is_native(ctx.module_context):
+    if not call.is_native or not is_native(ctx.module_context):
         return _lower_plain(ctx, *arrays, call=call)
     return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
 

@@ -65,8 +65,7 @@ def stages(jaxpr: jex.Jaxpr) -> Stages:
             level.update(dict.fromkeys(eqn.outvars, own + 1))
             continue
         [result] = eqn.outvars
-        cost = 0 if eqn.primitive.name in _FREE else _WEIGHTS.get(eqn.primitive.name, 1)
-        weight[result] = cost + sum(weight.get(v, 0) for v in operands)
+        weight[result] = weight_of(eqn) + sum(weight.get(v, 0) for v in operands)
         level[result] = own
         if uses.get(result, 0) > 1 and weight[result] > _DEAR:
             stored.setdefault(own, []).append(result)
@@ -77,6 +76,12 @@ def stages(jaxpr: jex.Jaxpr) -> Stages:
         tuple(tuple(stored.get(k, ())) for k in range(count)),
         tuple(tuple(arrays.get(k, ())) for k in range(count)),
     )
+
+
+def weight_of(eqn: jex.JaxprEqn) -> int:
+    """What an equation of scalars takes, in multiplications: roughly."""
+    name = eqn.primitive.name
+    return 0 if name in _FREE else _WEIGHTS.get(name, 1)
 
 
 def _store(operands, eqn, own, weight, level, stored) -> int:
