@@ -41,7 +41,7 @@ def test_markowitz(name):
     _check(name, ("markowitz",))
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(ZOO)[::3] if n not in HEAVY])
+@pytest.mark.parametrize("name", [n for n in sorted(ZOO)[::9] if n not in HEAVY])
 def test_random(name):
     _check(name, (Shuffled(f"{name} 0"),))
 
@@ -85,7 +85,7 @@ def _check_scalars(name):
         _check(name, ["markowitz"], "scalar")
 
 
-@pytest.mark.parametrize("name", sorted(ZOO)[::8])
+@pytest.mark.parametrize("name", sorted(ZOO)[::16])
 def test_scalars(name):
     _check_scalars(name)
 
