@@ -161,31 +161,25 @@ def _is_number(pattern: Pattern) -> bool:
     )
 
 
-class Numbers(_Numbered):
-    """Scalars of which some are known, under `Multiplications`: a pair of edges costs
-    one if neither is known.
+class _Maps(_Numbered):
+    """`state[v]` maps the predecessors of `v` to edges, `state[n + v]` its successors.
 
-    `state[v]` maps the predecessors of `v` to numbers, `state[n + v]` its successors.
-    NaN stands for what is not known, as it makes everything that it meets NaN.
+    Edges are numbers, 0 for none; `table[old, left, right]` is the cost of
+    `old + left @ right`, and the edge that it is.
     """
 
-    def __init__(self, graph: ComputationalGraph):
+    def __init__(self, graph: ComputationalGraph, table: Any):
         super().__init__(graph)
-        self.unit, self.counts_sums = None, False
+        self.unit, self._table = None, table
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
             u, v = self._number[source], self._number[target]
-            [term] = block.terms
-            known: Any = term.scale if term.value is None else math.nan
-            self.start[v][u] = self.start[self._n + u][v] = float(known)
-
-    def cost(self, state: list[dict[int, float]], vertex: int) -> int:
-        return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])
+            self.start[v][u] = self.start[self._n + u][v] = table.number(block)
 
     def eliminate(
-        self, state: list[dict[int, float]], vertex: int
-    ) -> tuple[int, list[dict[int, float]]]:
-        n, cost = self._n, self.cost(state, vertex)
+        self, state: list[dict[int, Any]], vertex: int
+    ) -> tuple[int, list[dict[int, Any]]]:
+        n, table, cost = self._n, self._table, 0
         before, after = state[vertex], state[n + vertex]
         state = state[:]
         state[vertex] = state[n + vertex] = {}
@@ -196,19 +190,47 @@ class Numbers(_Numbered):
             state[w] = into = state[w].copy()
             del into[vertex]
             for u, right in before.items():
-                new = into.get(u, 0) + left * right
+                step, new = table[into.get(u, 0), left, right]
+                cost += step
                 if new:
                     into[u] = state[n + u][w] = new
-                else:
-                    into.pop(u, None)
-                    state[n + u].pop(w, None)
+                elif u in into:
+                    del into[u], state[n + u][w]
         return cost, state
 
-    def predecessors(self, state: list[dict[int, float]], vertex: int) -> Iterable[int]:
+    def predecessors(self, state: list[dict[int, Any]], vertex: int) -> Iterable[int]:
         return state[vertex]
 
-    def successors(self, state: list[dict[int, float]], vertex: int) -> Iterable[int]:
+    def successors(self, state: list[dict[int, Any]], vertex: int) -> Iterable[int]:
         return state[self._n + vertex]
+
+
+class _Arithmetic:
+    """Products and sums of scalars, of which those that are not known are NaN."""
+
+    def number(self, pattern: Pattern) -> float:
+        [term] = pattern.terms
+        known: Any = term.scale if term.value is None else math.nan
+        return float(known)
+
+    def __getitem__(self, key: tuple[float, float, float]) -> tuple[int, float]:
+        old, left, right = key
+        return left != left and right != right, old + left * right
+
+
+class Numbers(_Maps):
+    """Scalars of which some are known, under `Multiplications`: a pair of edges costs
+    one if neither is known.
+
+    NaN stands for what is not known, as it makes everything that it meets NaN.
+    """
+
+    def __init__(self, graph: ComputationalGraph):
+        super().__init__(graph, _Arithmetic())
+        self.counts_sums = False
+
+    def cost(self, state: list[dict[int, float]], vertex: int) -> int:
+        return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])
 
     def key(self, state: list[dict[int, float]]) -> Hashable:
         # Not NaN, which is different from itself.
@@ -252,22 +274,13 @@ class _Table(dict):
         return self[key]
 
 
-class Blocks(_Numbered):
+class Blocks(_Maps):
     """Any patterns, under any cost model: patterns are numbers, and their products and
-    sums are looked up.
-
-    `state[v]` maps the predecessors of `v` to patterns, `state[n + v]` its successors.
-    """
+    sums are looked up."""
 
     def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
-        super().__init__(graph)
-        self.unit, self.counts_sums = None, cost.counts_sums
-        self._table = _Table(cost)
-        self.start = [{} for _ in range(2 * self._n)]
-        for (source, target), block in graph.edges.items():
-            u, v = self._number[source], self._number[target]
-            self.start[v][u] = self._table.number(block)
-            self.start[self._n + u][v] = self.start[v][u]
+        super().__init__(graph, _Table(cost))
+        self.counts_sums = cost.counts_sums
 
     def cost(self, state: list[dict[int, int]], vertex: int) -> int:
         table, before, cost = self._table, state[vertex], 0
@@ -276,34 +289,6 @@ class Blocks(_Numbered):
             for u, right in before.items():
                 cost += table[old.get(u, 0), left, right][0]
         return cost
-
-    def eliminate(
-        self, state: list[dict[int, int]], vertex: int
-    ) -> tuple[int, list[dict[int, int]]]:
-        n, table, cost = self._n, self._table, 0
-        before, after = state[vertex], state[n + vertex]
-        state = state[:]
-        state[vertex] = state[n + vertex] = {}
-        for u in before:
-            state[n + u] = state[n + u].copy()
-            del state[n + u][vertex]
-        for w, left in after.items():
-            state[w] = into = state[w].copy()
-            del into[vertex]
-            for u, right in before.items():
-                step, new = table[into.get(u, 0), left, right]
-                cost += step
-                if new:
-                    into[u] = state[n + u][w] = new
-                elif u in into:
-                    del into[u], state[n + u][w]
-        return cost, state
-
-    def predecessors(self, state: list[dict[int, int]], vertex: int) -> Iterable[int]:
-        return state[vertex]
-
-    def successors(self, state: list[dict[int, int]], vertex: int) -> Iterable[int]:
-        return state[self._n + vertex]
 
     def key(self, state: list[dict[int, int]]) -> Hashable:
         return tuple(frozenset(into.items()) for into in state[: self._n])

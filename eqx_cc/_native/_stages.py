@@ -18,7 +18,7 @@ from .._program import aval_of, ELEMENTWISE
 
 
 # A value is stored if it is used twice and computing it takes more than this many
-# multiplications (benchmarks/native.py).
+# multiplications; `python -m benchmarks.runtime --setting loop` tells what that takes.
 _DEAR = 3
 _WEIGHTS: dict[str, int] = dict.fromkeys("div sqrt rsqrt rem".split(), 4)
 _WEIGHTS |= dict.fromkeys(

@@ -37,8 +37,7 @@ from ._fold import drops, folded
 from ._rules import CONTROL_FLOW, RULES
 
 
-# Beyond this many equations, compiling and running them one by one takes longer than
-# running arrays (benchmarks/granularity.py).
+# Beyond this many equations, compiling them takes a minute.
 MAX_EQUATIONS = 2000
 
 
