@@ -164,13 +164,13 @@ def _is_number(pattern: Pattern) -> bool:
 class _Maps(_Numbered):
     """`state[v]` maps the predecessors of `v` to edges, `state[n + v]` its successors.
 
-    Edges are numbers, 0 for none; `table[old, left, right]` is the cost of
-    `old + left @ right`, and the edge that it is.
+    `table[old, left, right]` is the cost of `old + left @ right`, and the edge that it
+    is. `table.none` is no edge, and the only one that is false.
     """
 
     def __init__(self, graph: ComputationalGraph, table: Any):
         super().__init__(graph)
-        self.unit, self._table = None, table
+        self.unit, self._table, self._none = None, table, table.none
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
             u, v = self._number[source], self._number[target]
@@ -190,7 +190,7 @@ class _Maps(_Numbered):
             state[w] = into = state[w].copy()
             del into[vertex]
             for u, right in before.items():
-                step, new = table[into.get(u, 0), left, right]
+                step, new = table[into.get(u, self._none), left, right]
                 cost += step
                 if new:
                     into[u] = state[n + u][w] = new
@@ -207,6 +207,8 @@ class _Maps(_Numbered):
 
 class _Arithmetic:
     """Products and sums of scalars, of which those that are not known are NaN."""
+
+    none = 0.0
 
     def number(self, pattern: Pattern) -> float:
         [term] = pattern.terms
@@ -247,6 +249,8 @@ def _num_unknown(edges: dict[int, float]) -> int:
 class _Table(dict):
     """`(old, left, right) -> (cost, new)` of patterns by their numbers, of which 0 is
     no edge; entries are made when they are first asked for."""
+
+    none = 0
 
     def __init__(self, cost: AbstractCost):
         super().__init__()
