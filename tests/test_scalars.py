@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
-from eqx_cc._native import _call, _probe, native_p
+from eqx_cc._native import _apart, _batch, _call, _probe, native_p
 from eqx_cc._program import ELEMENTWISE
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
@@ -87,29 +87,39 @@ def test_falls_back_where_the_probe_fails(monkeypatch):
 
 def test_large_results_are_plain(monkeypatch):
     """XLA would split them over threads."""
-    monkeypatch.setattr(_call, "_LARGEST", 100)
+    monkeypatch.setattr(_call, "LARGEST", 100)
     x = jnp.linspace(0.0, 1.0, 5)
     compiled = jax.jit(cc_jacobian(jnp.sin, granularity="scalar")).lower(x).compile()
     assert "small_call" not in (compiled.as_text() or "small_call")
     close(compiled(x), jnp.diag(jnp.cos(x)))
 
 
+def _is_native(fun, xs) -> bool:
+    jacobian = jax.vmap(cc_jacobian(fun, granularity="scalar"))
+    compiled = jax.jit(jacobian).lower(xs).compile()
+    close(compiled(xs), jax.vmap(jax.jacfwd(fun))(xs))
+    return "small_call" in (compiled.as_text() or "")
+
+
 def test_batches_of_single_numbers_are_vectors():
     """Unless what they share is dear."""
-
-    def text(fun):
-        jacobian = jax.vmap(cc_jacobian(fun, granularity="scalar"))
-        xs = jnp.linspace(0.1, 1.0, 8), jnp.linspace(1.0, 2.0, 8)
-        compiled = jax.jit(jacobian).lower(xs).compile()
-        close(compiled(xs), jax.vmap(jax.jacfwd(fun))(xs))
-        return compiled.as_text() or ""
 
     def dear(x):
         y = jnp.sin(jnp.cos(jnp.exp(x[0])) * x[1])
         return [k * y + x[k % 2] * y**2 for k in range(12)]
 
-    assert "small_call" not in text(lambda x: (x[0] * x[1], x[0] + jnp.sin(x[1])))
-    assert "small_call" in text(dear)
+    xs = jnp.linspace(0.1, 1.0, 8), jnp.linspace(1.0, 2.0, 8)
+    assert not _is_native(lambda x: (x[0] * x[1], x[0] + jnp.sin(x[1])), xs)
+    assert _is_native(dear, xs)
+
+
+def test_large_batches_that_share_little_are_plain(monkeypatch):
+    """Where there are threads for what is computed twice."""
+    fun = lambda x: jnp.sin(x) * jnp.cos(x[::-1])  # noqa: E731
+    for threads, size, native in ((8, 4096, False), (8, 2, True), (1, 4096, True)):
+        monkeypatch.setattr(_apart, "_num_threads", lambda n=threads: n)
+        jax.clear_caches()
+        assert _is_native(fun, _batches(1, size, 2)) == native
 
 
 def test_plain_on_other_platforms():
@@ -393,6 +403,38 @@ def test_captured():
     close(nested(ours), nested(theirs))
     grads = lambda f: jax.jit(jax.grad(lambda q: jnp.sum(f(q, Q) ** 2)))(Q)  # noqa: E731
     close(grads(ours), grads(theirs))
+
+
+def blocks_of(x, p):
+    """Of everything that a block may hold: what is shared and depends on the batch, on
+    what is not in it (`p`), and on neither; choices; entries that are known."""
+    shared, fixed = jnp.sin(x[0] * x[1]), jnp.exp(jnp.cos(p[1]))
+    chosen = jnp.where(x[2] > p[0], shared * fixed, jnp.tanh(x[2]) * shared)
+    large = jnp.clip(x * fixed, -1.0, 1.0)
+    return jnp.stack([chosen, shared / x[2], 3.0 * x[1], p[0] * x[0], *(large**3)])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_blocks_of_batches(dtype):
+    """Batches that fit into blocks, that do not, and that are shorter than one."""
+    p = jnp.asarray([0.1, 0.7], dtype)
+    fun = lambda x: blocks_of(x, p)  # noqa: E731
+    ours = jax.jit(jax.vmap(cc_jacobian(fun, granularity="scalar")))
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    reference = jax.jit(jax.vmap(jax.jacfwd(fun)))(jnp.asarray(points, dtype))
+    for size in (1, 100, 128, 129, 300):
+        found = ours(jnp.asarray(points[:size], dtype))
+        close(found, reference[:size], rtol=10 * RTOL[dtype])
+
+
+def test_blocks_of_large_results(monkeypatch):
+    """They have fewer points."""
+    monkeypatch.setattr(_batch, "LARGEST", 1000)
+    p, xs = jnp.asarray([0.1, 0.7]), _batches(5, 11)
+    ours = jax.vmap(cc_jacobian(lambda x: blocks_of(x, p), granularity="scalar"))
+    lowered = jax.jit(ours).lower(xs)
+    assert "tensor<5x7x3xf64>" in lowered.as_text()
+    close(lowered.compile()(xs), jax.vmap(jax.jacfwd(lambda x: blocks_of(x, p)))(xs))
 
 
 def test_hessian():

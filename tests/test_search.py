@@ -478,7 +478,7 @@ def test_numbers_and_blocks_agree():
             assert [step.num_multiplications] * 2 == costs == list(spent), seed
         ends = [{v: set(into) for v, into in enumerate(s) if into} for s in states]
         assert ends[0] == ends[1], seed
-    assert isinstance(space(some_known(1), Multiplications()), Numbers)
+    assert isinstance(space(some_known(5), Multiplications()), Numbers)
 
 
 def test_states_are_left_as_they_were():

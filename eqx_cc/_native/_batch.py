@@ -1,4 +1,4 @@
-"""A batch of a program of scalars: loops over blocks of it, that are native as well."""
+"""A batch of a program of scalars: a loop over blocks of it, each a native call."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from collections.abc import Sequence
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 
+from .._program import aval_of
+from ._emit import staged
 from ._layout import Layout
+from ._stages import Stages
+from ._widen import widened
 
 
-# Bytes of the inputs and the results of a block, which stay in the nearest cache.
-# Larger arrays would be split over threads, which a native call cannot do.
-_BLOCK = 1 << 15
+# Bytes of an array in a native call: half of what XLA begins to split over threads,
+# which such a call cannot do.
+LARGEST = 1 << 17
+# Points of a block: what it takes stays in the nearer caches, and its loops are long
+# enough for vector instructions (64 to 256 take equally long).
+_WIDTH = 128
 
 
 def in_blocks(
-    program: jex.ClosedJaxpr,
+    made: Stages,
     layouts: Sequence[Layout],
     size: int,
     mapped: Sequence[bool],
@@ -28,45 +33,35 @@ def in_blocks(
 ) -> list[jax.Array]:
     """The results of a program of scalars for every element of a batch.
 
-    The operands that are `mapped` have an axis of that size in front. One native call
-    does a block, in a loop inside: between elements there is nothing to start.
+    The operands that are `mapped` have an axis of that size in front. The last block
+    overlaps the one before it if they do not fit: the bounds of slices are clamped.
     """
-    block = _block_size(program, layouts, size, mapped)
-    body = jex.jaxpr_as_fun(program)
+    results = [lax.full((size, *own.shape), 0, own.dtype) for own in layouts]
+    if not size:
+        return results
+    width = _width(made, layouts, size)
+    program = staged(widened(made, mapped, width), layouts, (width,))
 
-    def run(*operands):
-        def step(i, results):
-            own = [_element(x, i) if m else x for x, m in zip(operands, mapped)]
-            pairs = zip(results, body(*own))
-            return [lax.dynamic_update_index_in_dim(r, x, i, 0) for r, x in pairs]
+    def step(i, results):
+        start = i * width
+        own = [_cut(x, start, width) if m else x for x, m in zip(arrays, mapped)]
+        blocks = jex.jaxpr_as_fun(program)(*own)
+        return [
+            lax.dynamic_update_slice_in_dim(r, x, start, 0)
+            for r, x in zip(results, blocks)
+        ]
 
-        start = [jnp.zeros((block, *own.shape), own.dtype) for own in layouts]
-        return lax.fori_loop(jnp.int32(0), jnp.int32(block), step, start)
-
-    def native(moving):
-        moving, constant = iter(moving), iter(fixed)
-        operands = [next(moving if m else constant) for m in mapped]
-        operands = lax.optimization_barrier(operands)
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return jax.jit(run)(*operands)
-
-    fixed = [x for x, m in zip(arrays, mapped) if not m]
-    shape = size // block, block
-    split = [
-        lax.reshape(x, (*shape, *x.shape[1:])) for x, m in zip(arrays, mapped) if m
-    ]
-    return [lax.reshape(r, (size, *r.shape[2:])) for r in lax.map(native, split)]
+    return lax.fori_loop(0, -(-size // width), step, results)
 
 
-def _element(array: jax.Array, index: jax.Array) -> jax.Array:
-    return lax.dynamic_index_in_dim(array, index, 0, keepdims=False)
+def _cut(array: jax.Array, start: jax.Array, width: int) -> jax.Array:
+    return lax.dynamic_slice_in_dim(array, start, width)
 
 
-def _block_size(program, layouts, size: int, mapped) -> int:
-    """A divisor of the batch."""
-    avals = [aval for aval, m in zip(program.in_avals, mapped) if m]
-    shapes = [(a.size, a.dtype) for a in avals]
-    shapes += [(math.prod(own.shape), own.dtype) for own in layouts]
-    each = sum(count * dtype.itemsize for count, dtype in shapes)
-    block = max(1, min(size, _BLOCK // max(1, each)))
-    return next(b for b in range(block, 0, -1) if size % b == 0)
+def _width(made: Stages, layouts: Sequence[Layout], size: int) -> int:
+    """The points of a block."""
+    arrays = [(aval.size, aval.dtype) for aval in map(aval_of, made.jaxpr.invars)]
+    arrays += [(math.prod(own.shape), own.dtype) for own in layouts]
+    arrays += [(len(own), aval_of(own[0]).dtype) for own in made.stored if own]
+    largest = max((count * dtype.itemsize for count, dtype in arrays), default=1)
+    return max(1, min(size, _WIDTH, LARGEST // max(1, largest)))

@@ -17,17 +17,13 @@ from jax.interpreters import ad, batching, mlir
 
 from .._varying import varies
 from ._apart import is_apart
-from ._batch import in_blocks
-from ._emit import in_calls, staged
+from ._batch import in_blocks, LARGEST
+from ._emit import staged
 from ._layout import concatenated, Layout
 from ._probe import is_native
 from ._sharding import aval_like, is_split
 from ._simplify import simplified
 from ._stages import Stages, stages
-
-
-# Bytes of an array; half of what XLA begins to split over threads.
-_LARGEST = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,12 @@ class NativeCall:
     def is_native(self) -> bool:
         """Whether native calls are the way. (XLA has to leave all of their arrays to
         one thread.)"""
-        if self.batch and is_apart(self.scalars.jaxpr, self.layouts):
+        size = math.prod(self.batch)
+        if self.batch and is_apart(self.scalars.jaxpr, self.layouts, size):
             return False
         arrays = [(aval.size, aval.dtype) for aval in self.scalars.in_avals]
         arrays += [(math.prod(x.shape), x.dtype) for x in self.layouts]
-        return all(count * dtype.itemsize <= _LARGEST for count, dtype in arrays)
+        return all(count * dtype.itemsize <= LARGEST for count, dtype in arrays)
 
     @cached_property
     def _stages(self) -> Stages:
@@ -93,8 +90,7 @@ class NativeCall:
         if any(self._stages.arrays):
             results = self._one_by_one(flat)
         else:
-            program = in_calls(self._stages, self.layouts)
-            results = in_blocks(program, self.layouts, size, self.mapped, flat)
+            results = in_blocks(self._stages, self.layouts, size, self.mapped, flat)
         return [lax.reshape(r, (*self.batch, *r.shape[1:])) for r in results]
 
     def _one_by_one(self, arrays: Sequence[jax.Array]) -> list[jax.Array]:

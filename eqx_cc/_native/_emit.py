@@ -14,22 +14,26 @@ from ._stages import Stages
 from ._writer import Writer
 
 
-def staged(made: Stages, layouts: Sequence[Layout]) -> jex.ClosedJaxpr:
+def staged(
+    made: Stages, layouts: Sequence[Layout], batch: tuple[int, ...] = ()
+) -> jex.ClosedJaxpr:
     """The jaxpr from arrays to those of `layouts`, in native calls.
+
+    Vectors in place of scalars are those of a `batch`, of one axis in front.
 
     Where there is nothing but scalars it is one native function, in which every stage
     is a call. (XLA aborts where an argument of a native function ends up without a use.
     To be the operand of another call is one that it cannot remove; and behind a barrier
     it does not see arguments that are constant, and might be moved into the function.)
     """
-    whole = in_calls(made, layouts)
+    whole = _in_calls(made, layouts, batch)
     if any(made.arrays):
         return whole
     outer = Writer([jex.Var(v.aval) for v in made.jaxpr.invars])
     return outer.done(outer.call(whole, outer.barrier(outer.inputs), native=True))
 
 
-def in_calls(made: Stages, layouts: Sequence[Layout]) -> jex.ClosedJaxpr:
+def _in_calls(made: Stages, layouts, batch: tuple[int, ...]) -> jex.ClosedJaxpr:
     """The same without the call around it: of scalars alone it is one call after the
     other; else these are native calls already."""
     writer = Writer(made.jaxpr.invars)
@@ -38,7 +42,7 @@ def in_calls(made: Stages, layouts: Sequence[Layout]) -> jex.ClosedJaxpr:
         program.add_stage(stored)
         for eqn in equations:
             program.add_arrays(eqn)
-    return writer.done(program.outputs(layouts))
+    return writer.done(program.outputs(layouts, batch))
 
 
 class _Program:
@@ -68,24 +72,25 @@ class _Program:
 
     def add_stage(self, stored: Sequence[jex.Var]) -> None:
         """Computes what a stage stores: one array for each type of number."""
-        groups: dict[np.dtype, list[jex.Var]] = {}
+        groups: dict[tuple[Any, Any], list[jex.Var]] = {}
         for v in stored:
-            groups.setdefault(aval_of(v).dtype, []).append(v)
+            groups.setdefault((aval_of(v).shape, aval_of(v).dtype), []).append(v)
 
         def finish(body: Writer, value: Callable) -> list[jex.Var]:
-            return [_stack(body, d, map(value, own)) for d, own in groups.items()]
+            return [_stack(body, k, map(value, own)) for k, own in groups.items()]
 
         if groups:
             arrays = self._call([v for own in groups.values() for v in own], finish)
             for own, array in zip(groups.values(), arrays):
                 self._where.update((v, (array, i)) for i, v in enumerate(own))
 
-    def outputs(self, layouts: Sequence[Layout]) -> list[jex.Var]:
+    def outputs(self, layouts, batch: tuple[int, ...]) -> list[jex.Var]:
         """The arrays of the layouts."""
         scalars = self._made.jaxpr.outvars
 
         def finish(body: Writer, value: Callable) -> list[jex.Var]:
-            return [_stored(body, own, list(map(value, scalars))) for own in layouts]
+            values = list(map(value, scalars))
+            return [_stored(body, own, values, batch) for own in layouts]
 
         return self._call(scalars, finish)
 
@@ -140,18 +145,22 @@ class _Program:
         return equations, list(arrays)
 
 
-def _stack(body: Writer, dtype: np.dtype, values) -> jex.Var:
-    values = list(values)
-    array = body.constant(np.zeros(len(values), dtype))
+def _stack(body: Writer, kind: tuple[Any, Any], values) -> jex.Var:
+    (shape, dtype), values = kind, list(values)
+    array = body.constant(np.zeros((len(values), *shape), dtype))
     for index, value in enumerate(values):
-        array = body.store(array, value, index)
+        array = body.store(array, value, index, 0)
     return array
 
 
-def _stored(body: Writer, layout: Layout, scalars: Sequence[Any]) -> jex.Var:
+def _stored(
+    body: Writer, layout: Layout, scalars: Sequence[Any], batch: tuple[int, ...]
+) -> jex.Var:
     """The array of a layout, by storing one scalar after the other: that compiles to
     nothing but stores where a concatenation branches."""
     array = body.constant(layout.constants)
+    for size in batch:
+        array = body.repeat(array, size)
     for position, source in zip(layout.positions, layout.sources):
-        array = body.store(array, scalars[source], position)
-    return body.reshape(array, layout.shape)
+        array = body.store(array, scalars[source], position, len(batch))
+    return body.reshape(array, (*batch, *layout.shape))

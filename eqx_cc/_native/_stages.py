@@ -98,11 +98,16 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
     """Whether an equation is of scalars, or reads one out of an array."""
     if len(eqn.outvars) != 1 or aval_of(eqn.outvars[0]).size != 1:
         return False
-    if eqn.primitive.name in ("slice", "squeeze", "reshape"):
+    if is_reading(eqn):
         return True
     if eqn.primitive.name not in ELEMENTWISE:
         return False
     return all(aval_of(v).shape == () for v in [*eqn.invars, *eqn.outvars])
+
+
+def is_reading(eqn: jex.JaxprEqn) -> bool:
+    """Whether an equation only cuts a part out of an array."""
+    return eqn.primitive.name in ("slice", "squeeze", "reshape")
 
 
 def _uses(jaxpr: jex.Jaxpr) -> dict[jex.Var, int]:

@@ -24,9 +24,12 @@ class Writer:
         self.equations: list[jex.JaxprEqn] = []
         self._constants: list[tuple[jex.Var, Any]] = []
 
-    def add(self, eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[jex.Var]:
-        """The results of an equation like `eqn` of other operands."""
-        results = [jex.Var(v.aval) for v in eqn.outvars]
+    def add(
+        self, eqn: jex.JaxprEqn, operands: Sequence[Any], avals: Sequence[Any] = ()
+    ) -> list[jex.Var]:
+        """The results of an equation like `eqn` of other operands; they are of the
+        types `avals` if these are given."""
+        results = [jex.Var(aval) for aval in avals or map(aval_of, eqn.outvars)]
         self.equations.append(eqn.replace(invars=list(operands), outvars=results))
         return results
 
@@ -37,20 +40,27 @@ class Writer:
         return variable
 
     def read(self, array: jex.Var, index: int) -> jex.Var:
-        """An entry of a vector."""
-        aval = aval_of(array)
-        cut, drop = _reading(aval.size, aval.dtype)
-        bounds = {"start_indices": (index,), "limit_indices": (index + 1,)}
+        """What is at an index of the first axis."""
+        shape, dtype = aval_of(array).shape, aval_of(array).dtype
+        cut, drop = _reading(shape, dtype)
+        start, limit = (index, *(0 for _ in shape[1:])), (index + 1, *shape[1:])
+        bounds = {"start_indices": start, "limit_indices": limit}
         [one] = self.add(cut.replace(params=cut.params | bounds), [array])
         return self.add(drop, [one])[0]
 
-    def store(self, array: jex.Var, value: Any, index: int) -> jex.Var:
-        """A vector with another entry at `index`: in place, in the end."""
+    def store(self, array: jex.Var, value: Any, index: int, axis: int) -> jex.Var:
+        """An array with something else at an index of an axis: in place, in the end."""
         aval = aval_of(array)
-        widen, put = _storing(aval.size, aval.dtype)
+        widen, put = _storing(aval.shape, aval.dtype, axis, aval_of(value).shape)
         [one] = self.add(widen, [value])
-        position = jex.Literal(np.int32(index), aval_of(put.invars[2]))
-        return self.add(put, [array, one, position])[0]
+        operands = [array, one, *put.invars[2:]]
+        operands[2 + axis] = jex.Literal(np.int32(index), aval_of(operands[2 + axis]))
+        return self.add(put, operands)[0]
+
+    def repeat(self, value: Any, width: int) -> jex.Var:
+        """So many times the same, along an axis in front."""
+        aval = aval_of(value)
+        return self.add(_repeating(aval.shape, width, aval.dtype), [value])[0]
 
     def reshape(self, array: jex.Var, shape: tuple[int, ...]) -> jex.Var:
         aval = aval_of(array)
@@ -92,20 +102,30 @@ def _struct(shape: tuple[int, ...], dtype: np.dtype) -> jax.ShapeDtypeStruct:
 
 
 @ft.cache
-def _reading(size: int, dtype: np.dtype) -> list[jex.JaxprEqn]:
+def _reading(shape: tuple[int, ...], dtype: np.dtype) -> list[jex.JaxprEqn]:
     def first(array):
-        return lax.squeeze(lax.slice(array, (0,), (1,)), (0,))
+        return lax.squeeze(lax.slice_in_dim(array, 0, 1), (0,))
 
-    return _equations(first, _struct((size,), dtype))
+    return _equations(first, _struct(shape, dtype))
 
 
 @ft.cache
-def _storing(size: int, dtype: np.dtype) -> list[jex.JaxprEqn]:
+def _storing(
+    shape: tuple[int, ...], dtype: np.dtype, axis: int, own: tuple[int, ...]
+) -> list[jex.JaxprEqn]:
     def store(array, value):
-        one = lax.broadcast_in_dim(value, (1,), ())
-        return lax.dynamic_update_slice(array, one, (np.int32(0),))
+        one = tuple(1 if i == axis else size for i, size in enumerate(shape))
+        others = [i for i in range(len(shape)) if i != axis] if own else []
+        one = lax.broadcast_in_dim(value, one, others)
+        return lax.dynamic_update_slice(array, one, [np.int32(0) for _ in shape])
 
-    return _equations(store, _struct((size,), dtype), _struct((), dtype))
+    return _equations(store, _struct(shape, dtype), _struct(own, dtype))
+
+
+@ft.cache
+def _repeating(shape: tuple[int, ...], width: int, dtype: np.dtype) -> jex.JaxprEqn:
+    [eqn] = _equations(lambda x: lax.broadcast(x, (width,)), _struct(shape, dtype))
+    return eqn
 
 
 @ft.cache
