@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 
 
-# Seconds for one sample, and for all of one function; the fewest samples.
+# Seconds for one sample, and for all of one function; the fewest samples; the most runs
+# for a sample.
 _SAMPLE, _ENOUGH, _FEWEST = 2e-3, 3e-2, 3
+_MOST = 1 << 18
 # What takes so many times as long as the fastest is timed no more.
 _HOPELESS = 4.0
 
@@ -18,10 +20,8 @@ def timed(runs: Mapping[str, Callable[[int], None]]) -> dict[str, float]:
 
     All take turns, so that a change of the machine's speed meets all of them.
     """
-    first = {name: _seconds(run, 1) for name, run in runs.items()}
-    first = {name: min(first[name], _seconds(run, 1)) for name, run in runs.items()}
-    counts = {name: max(1, round(_SAMPLE / max(t, 1e-7))) for name, t in first.items()}
-    samples = {name: [taken] for name, taken in first.items()}
+    counts = {name: _count(run) for name, run in runs.items()}
+    samples: dict[str, list[float]] = {name: [] for name in runs}
     spent = dict.fromkeys(runs, 0.0)
     left = dict(runs)
     while left:
@@ -37,6 +37,15 @@ def timed(runs: Mapping[str, Callable[[int], None]]) -> dict[str, float]:
             and (spent[name] < _ENOUGH or len(samples[name]) <= _FEWEST)
         }
     return {name: statistics.median(own) for name, own in samples.items()}
+
+
+def _count(run: Callable[[int], None]) -> int:
+    """How often it is run for one sample. What starting it takes counts for little."""
+    count, taken = 1, min(_seconds(run, 1), _seconds(run, 1))
+    while taken < _SAMPLE / 4 and count < _MOST:
+        count *= 8
+        taken = _seconds(run, count)
+    return max(1, round(count * _SAMPLE / max(taken, 1e-9)))
 
 
 def _seconds(run: Callable[[int], None], count: int) -> float:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
-from eqx_cc._native import _apart, _batch, _call, _probe, native_p
+from eqx_cc._native import _apart, _batch, _call, _probe, _simplify, _writer, native_p
 from eqx_cc._program import ELEMENTWISE
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
@@ -425,6 +425,20 @@ def test_blocks_of_batches(dtype):
     for size in (1, 100, 128, 129, 300):
         found = ours(jnp.asarray(points[:size], dtype))
         close(found, reference[:size], rtol=10 * RTOL[dtype])
+
+
+def test_lowered_at_compile_time():
+    """What is written once and for all has no constants that are arrays, as tracing has
+    them there."""
+    for template in (_writer._storing, _simplify._inverse_and_power):
+        template.cache_clear()
+    jax.clear_caches()
+    fun, xs = lambda x: x ** (-2) / x[0], _batches(6, 4) + 0.5  # noqa: E731
+    ours = jax.jit(jax.vmap(cc_jacobian(fun, granularity="scalar")))
+    with jax.ensure_compile_time_eval():
+        compiled = ours.lower(xs).compile()
+    close(compiled(xs), jax.vmap(jax.jacfwd(fun))(xs))
+    close(ours(xs), jax.vmap(jax.jacfwd(fun))(xs))
 
 
 def test_blocks_of_large_results(monkeypatch):

@@ -53,9 +53,8 @@ class Writer:
         aval = aval_of(array)
         widen, put = _storing(aval.shape, aval.dtype, axis, aval_of(value).shape)
         [one] = self.add(widen, [value])
-        operands = [array, one, *put.invars[2:]]
-        operands[2 + axis] = jex.Literal(np.int32(index), aval_of(operands[2 + axis]))
-        return self.add(put, operands)[0]
+        starts = [index if i == axis else 0 for i in range(len(aval.shape))]
+        return self.add(put, [array, one, *map(_position, starts)])[0]
 
     def repeat(self, value: Any, width: int) -> jex.Var:
         """So many times the same, along an axis in front."""
@@ -91,6 +90,10 @@ class Writer:
             debug_info=stand_in.debug_info.with_unknown_names(),
         )
         return jex.ClosedJaxpr(jaxpr, [value for _, value in self._constants])
+
+
+def _position(index: int) -> jex.Literal:
+    return jex.Literal(np.int32(index), ShapedArray((), np.dtype(np.int32)))
 
 
 def _equations(fun: Callable, *avals: Any) -> list[jex.JaxprEqn]:
