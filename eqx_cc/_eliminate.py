@@ -8,6 +8,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
@@ -161,9 +162,21 @@ def trace_function(
         return [*outs, *dynamic]
 
     closed = jax.make_jaxpr(traced)(*leaves)
+    _check_sizes([*leaves, *closed.consts])
     num_outputs, tree, static = box[0]
 
     def auxiliary(arrays):
         return eqx.combine(jtu.tree_unflatten(tree, arrays), static)
 
     return flatten(closed.jaxpr, closed.consts), num_outputs, auxiliary
+
+
+def _check_sizes(arrays: Sequence[Any]) -> None:
+    """Refuses sizes that are symbols (those of `jax.export`)."""
+    for shape in map(jnp.shape, arrays):
+        if not all(isinstance(size, int) for size in shape):
+            raise ValueError(
+                "What structure a Jacobian has is read from sizes that are known when "
+                f"tracing, but an array has the shape {shape}. With `jax.export`, only "
+                "the size of a batch can be symbolic: that of `jax.vmap` of a Jacobian."
+            )

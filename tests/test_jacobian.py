@@ -739,3 +739,26 @@ def test_hessian_with_aux():
     x = jnp.asarray(X)
     ours, theirs = (t(fun, has_aux=True) for t in (filter_hessian, eqx.filter_hessian))
     assert_same_at(ours, theirs, x)
+
+
+def _exported(fun, *shape):
+    struct = jax.ShapeDtypeStruct(shape, jnp.float64)
+    return jax.export.export(jax.jit(fun))(struct)
+
+
+@pytest.mark.parametrize("order", ["auto", "measured"])
+def test_export_of_a_symbolic_batch(order):
+    (n,) = jax.export.symbolic_shape("n")
+    fun = lambda x: jnp.sin(x) * x[0]  # noqa: E731
+    xs = jnp.linspace(0.1, 1.0, 12).reshape(4, 3)
+    exported = _exported(jax.vmap(cc_jacobian(fun, order=order)), n, 3)
+    found, reference = exported.call(xs), jax.vmap(jax.jacfwd(fun))(xs)
+    np.testing.assert_allclose(found, reference, rtol=1e-12)
+
+
+def test_export_of_a_symbolic_size():
+    (n,) = jax.export.symbolic_shape("n")
+    with pytest.raises(ValueError, match="only the size of a batch can be symbolic"):
+        _exported(cc_jacobian(jnp.sin), n)
+    with pytest.raises(ValueError, match=r"an array has the shape \(n, 3\)"):
+        _exported(lambda x: cc_jacobian(lambda y: x @ y)(jnp.ones(3)), n, 3)

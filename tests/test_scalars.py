@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
-from eqx_cc._native import _apart, _batch, _call, _probe, _simplify, _writer, native_p
+from eqx_cc._native import (
+    _apart,
+    _batch,
+    _call,
+    _layout,
+    _probe,
+    _simplify,
+    _writer,
+    native_p,
+)
 from eqx_cc._program import ELEMENTWISE
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
@@ -119,7 +128,7 @@ def test_large_batches_that_share_little_are_plain(monkeypatch):
     for threads, size, native in ((8, 4096, False), (8, 2, True), (1, 4096, True)):
         monkeypatch.setattr(_apart, "_num_threads", lambda n=threads: n)
         jax.clear_caches()
-        assert _is_native(fun, _batches(1, size, 2)) == native
+        assert _is_native(fun, _batches(1, size)) == native
 
 
 def test_plain_on_other_platforms():
@@ -425,6 +434,23 @@ def test_blocks_of_batches(dtype):
     for size in (1, 100, 128, 129, 300):
         found = ours(jnp.asarray(points[:size], dtype))
         close(found, reference[:size], rtol=10 * RTOL[dtype])
+
+
+def test_large_results_are_scattered(monkeypatch):
+    """Where there is no native call. Entries are shared, known or zero."""
+    monkeypatch.setattr(_layout, "_LARGE", 2)
+    monkeypatch.setenv("EQX_CC_NATIVE", "off")
+    jax.clear_caches()
+
+    def fun(x):
+        return jnp.array([jnp.sin(x[0]), jnp.sin(x[0]) * x[1], 3.0 * x[2], 1.0])
+
+    ours, xs = cc_jacobian(fun, granularity="scalar"), _batches(7, 2)
+    lowered = jax.jit(ours).lower(xs[0])
+    assert "stablehlo.scatter" in lowered.as_text()
+    close(lowered.compile()(xs[0]), jax.jacfwd(fun)(xs[0]))
+    loss = lambda f: jax.grad(lambda xs: jnp.sum(jax.vmap(f)(xs) ** 2))  # noqa: E731
+    close(*jax.jit(lambda xs: (loss(ours)(xs), loss(jax.jacfwd(fun))(xs)))(xs))
 
 
 def test_lowered_at_compile_time():

@@ -19,7 +19,7 @@ from .._varying import varies
 from ._apart import is_apart
 from ._batch import in_blocks, LARGEST
 from ._emit import staged
-from ._layout import concatenated, Layout
+from ._layout import assembled, Layout
 from ._probe import is_native
 from ._sharding import aval_like, is_split
 from ._simplify import simplified
@@ -37,7 +37,7 @@ class NativeCall:
 
     scalars: jex.ClosedJaxpr
     layouts: tuple[Layout, ...]
-    batch: tuple[int, ...] = ()
+    batch: tuple[Any, ...] = ()  # Sizes may be symbols of `jax.export`.
     mapped: tuple[bool, ...] = ()
 
     def plain(self, *arrays) -> list[jax.Array]:
@@ -46,7 +46,7 @@ class NativeCall:
 
     def _plain(self, *arrays) -> list[jax.Array]:
         scalars = jex.jaxpr_as_fun(self.scalars)(*arrays)
-        return [concatenated(layout, scalars) for layout in self.layouts]
+        return [assembled(layout, scalars) for layout in self.layouts]
 
     @cached_property
     def body(self) -> jex.ClosedJaxpr:
@@ -63,6 +63,8 @@ class NativeCall:
     def is_native(self) -> bool:
         """Whether native calls are the way. (XLA has to leave all of their arrays to
         one thread.)"""
+        if not all(isinstance(size, int) for size in self.batch):
+            return False
         size = math.prod(self.batch)
         if self.batch and is_apart(self.scalars.jaxpr, self.layouts, size):
             return False
@@ -118,7 +120,7 @@ def native(
     """
     if any(map(varies, arrays)):
         found, own = fun(*arrays)
-        return [concatenated(layout, found) for layout in own]
+        return [assembled(layout, found) for layout in own]
     layouts: list[Layout] = []
 
     def scalars(*arrays):
@@ -174,7 +176,7 @@ def _batch(arrays, dims, *, call: NativeCall):
     return results, [0] * len(results)
 
 
-def _in_front(array, dim: int | None, batch: tuple[int, ...], mapped: bool):
+def _in_front(array, dim: int | None, batch: tuple[Any, ...], mapped: bool):
     """An operand with the axes `batch`, of which it may have the first, at `dim`, and,
     if it was `mapped` before, the others."""
     array = array[None] if dim is None else jnp.moveaxis(array, dim, 0)

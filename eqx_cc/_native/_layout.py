@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+
+# Entries of an array that are put together one by one.
+_LARGE = 1000
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,23 @@ class Layout:
         return np.frombuffer(self.base, self.dtype)
 
 
-def concatenated(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
-    """The array of a layout, in one concatenation."""
-    entries: list[Any] = list(layout.constants)
-    for position, source in zip(layout.positions, layout.sources):
-        entries[position] = scalars[source]
-    if not entries:
-        return lax.full(layout.shape, 0, layout.dtype)
-    ones = [lax.broadcast_in_dim(x, (1,), ()) for x in entries]
-    return lax.reshape(lax.concatenate(ones, 0), layout.shape)
+def assembled(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
+    """The array of a layout: in one concatenation, or in one scatter if it has so many
+    entries that a concatenation takes minutes to compile."""
+    base = layout.constants
+    if base.size == 0 or not layout.positions:
+        return lax.reshape(jnp.asarray(base), layout.shape)
+    if base.size > _LARGE:
+        values = _concatenated([scalars[source] for source in layout.sources])
+        at = jnp.asarray(base).at[np.asarray(layout.positions)]
+        array = at.set(values, unique_indices=True)
+    else:
+        entries: list[Any] = list(base)
+        for position, source in zip(layout.positions, layout.sources):
+            entries[position] = scalars[source]
+        array = _concatenated(entries)
+    return lax.reshape(array, layout.shape)
+
+
+def _concatenated(entries: Sequence[Any]) -> jax.Array:
+    return lax.concatenate([lax.broadcast_in_dim(x, (1,), ()) for x in entries], 0)

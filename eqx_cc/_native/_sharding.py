@@ -16,7 +16,7 @@ def is_split(array: Any) -> bool:
     return any(axis is not None for axis in spec)
 
 
-def aval_like(avals: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> ShapedArray:
+def aval_like(avals: Sequence[Any], shape: tuple[Any, ...], dtype: Any) -> ShapedArray:
     """The abstract value of a result, that is on the mesh of the operands."""
     mesh = getattr(getattr(avals[0], "sharding", None), "mesh", None) if avals else None
     if mesh is None or mesh.empty:
