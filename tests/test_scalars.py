@@ -136,6 +136,33 @@ def test_plain_on_other_platforms():
     assert "small_call" not in text
 
 
+MOVES = {
+    "flip": jnp.flip,
+    "transpose": jnp.transpose,
+    "sum": jnp.sum,
+    "prod": jnp.prod,
+    "reshape": lambda x: x.reshape(()),
+    "broadcast": lambda x: jnp.broadcast_to(x, (1,)),
+    "max": jnp.max,
+    "squeeze": jnp.squeeze,
+    "cumsum": lambda x: jnp.cumsum(x[None]),
+}
+
+
+def test_moves_of_single_numbers():
+    """Which NumPy likes to return as no array."""
+
+    def fun(x):
+        return [jnp.sin(move(x**2)) * x for move in MOVES.values()]
+
+    x = jnp.asarray(0.7)
+    close(
+        *jax.jit(
+            lambda x: (cc_jacobian(fun, granularity="scalar")(x), jax.jacfwd(fun)(x))
+        )(x)
+    )
+
+
 def test_nothing_is_computed_twice():
     """Those of two angles (the last one turns nothing), though the derivatives of sines
     and cosines are cosines and sines too."""

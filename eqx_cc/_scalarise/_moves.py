@@ -57,7 +57,8 @@ def _unstack(arrays, shape, /, *, axis, **_):
 
 
 def _rev(arrays, shape, /, *, dimensions, **_):
-    return np.flip(arrays[0], dimensions)
+    # NumPy returns no array if there is nothing to flip.
+    return np.flip(arrays[0], dimensions) if dimensions else arrays[0]
 
 
 def _transpose(arrays, shape, /, *, permutation, **_):
