@@ -14,6 +14,7 @@ from jax import lax
 from jax.core import Tracer
 
 from ._arrays import memory
+from ._aside import aside
 from ._timing import timed
 from ._work import jaxpr_work
 
@@ -78,20 +79,23 @@ def fastest(
     `num_leaves` arrays are those to differentiate with respect to. None if there is
     nothing that can be compiled on its own.
     """
-    with jax.ensure_compile_time_eval():
-        runs, expected = {}, None
-        for name, jacobian in _hopeful(jacobians).items():
-            with contextlib.suppress(Exception):  # Whatever the compiler says of it.
-                run = _Run(jacobian, arrays, num_leaves, _is_small(jacobians, arrays))
-                found = run(1)
-                if expected is None:
-                    expected = found
-                if _agree(found, expected):
-                    runs[name] = run
-        if not runs:
-            return None
-        seconds = timed(runs)
-    return min(seconds, key=seconds.__getitem__), seconds
+    seconds = aside(lambda: _timed(jacobians, arrays, num_leaves))
+    return (min(seconds, key=seconds.__getitem__), seconds) if seconds else None
+
+
+def _timed(
+    jacobians: Mapping[str, Jacobian], arrays: Arrays, num_leaves: int
+) -> dict[str, float]:
+    runs, expected = {}, None
+    for name, jacobian in _hopeful(jacobians).items():
+        with contextlib.suppress(Exception):  # Whatever the compiler says of it.
+            run = _Run(jacobian, arrays, num_leaves, _is_small(jacobians, arrays))
+            found = run(1)
+            if expected is None:
+                expected = found
+            if _agree(found, expected):
+                runs[name] = run
+    return timed(runs) if runs else {}
 
 
 def _hopeful(jacobians: Mapping[str, Jacobian]) -> dict[str, Jacobian]:

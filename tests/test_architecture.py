@@ -48,6 +48,7 @@ SYMBOLIC = {
 NUMERIC = {
     "_source": "",
     "_varying": "",
+    "_aside": "",
     "_program": "_varying",
     "_arrays": "_term",
     "_multiply": "_arrays _product",
@@ -66,12 +67,12 @@ NUMERIC = {
     "_pass": "_body _partial",
     "_linearise": "_source _factor _template _control_flow _pass",
     "_scalarise": "_program",
-    "_native": "_program",
+    "_native": "_aside _program",
     "_work": "_rules",
     "_sweep": "_rules",
     "_traced": "_sweep",
     "_fingerprint": "_program",
-    "_measure": "_arrays _timing _work",
+    "_measure": "_arrays _aside _timing _work",
     "_scalars": "_linearise _scalarise _native",
 }
 MEETING = {

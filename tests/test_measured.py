@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import _eliminate, _measure, _measured, _timing, _winners
+from eqx_cc._aside import aside
 from helpers import assert_jacobian_close
 from jax import lax
 
@@ -344,3 +345,23 @@ def test_the_median_of_samples(monkeypatch):
     found = _timing.timed({name: run(seconds) for name, seconds in times.items()})
     assert found == pytest.approx(times)
     assert now[0] < 4.0  # What is hopeless is not timed again and again.
+
+
+def test_what_is_measured_is_what_will_run():
+    """With everything in it that depends on constants alone, and types as they are."""
+    constant = jnp.ones(3, jnp.float32)
+
+    def equations():
+        jaxpr = jax.make_jaxpr(lambda x: x * jnp.sin(constant))(constant).jaxpr
+        return [eqn.primitive.name for eqn in jaxpr.eqns], jnp.ones(1).dtype
+
+    def traced(x):
+        found.append(aside(equations))
+        return x
+
+    found: list = []
+    for wide in (True, False):
+        with jax.enable_x64(wide), jax.ensure_compile_time_eval():
+            jax.make_jaxpr(traced)(1.0)
+    names = ["sin", "mul"]
+    assert found == [(names, jnp.float64), (names, jnp.float32)]

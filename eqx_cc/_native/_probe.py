@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools as ft
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
+
+from .._aside import aside
 
 
 def is_native(module: Any) -> bool:
@@ -30,9 +31,7 @@ def is_native(module: Any) -> bool:
 @ft.cache
 def works() -> bool:
     """Whether this version of XLA compiles a native call with a call inside."""
-    # In a thread of its own, which nothing that is being traced, and no mesh, reaches.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_probe).result()
+    return aside(_probe)
 
 
 def _probe() -> bool:
