@@ -11,3 +11,7 @@ from ._call import (
     native_p as native_p,
     NativeCall as NativeCall,
 )
+from ._function import (
+    native_function as native_function,
+    NativeFunction as NativeFunction,
+)
