@@ -50,6 +50,7 @@ from ._search import (
     Exact as Exact,
     RandomisedMarkowitz as RandomisedMarkowitz,
 )
+from ._solve import CCChord as CCChord, EliminationSolver as EliminationSolver
 
 
 __version__ = "0.1.0"

@@ -33,6 +33,11 @@ class Traced(Generic[Result]):
         self.closed: jex.ClosedJaxpr = jax.make_jaxpr(arrays)(*leaves)
         [self._tree] = trees
 
+    @property
+    def struct(self) -> Result:
+        """What is returned, with abstract values in place of arrays."""
+        return jtu.tree_unflatten(self._tree, self.closed.out_avals)
+
     def __call__(self, leaves: Sequence[Array]) -> Result:
         found = jex.jaxpr_as_fun(self.closed)(*leaves)
         arrays = as_arrays(found, self.closed.out_avals)

@@ -9,9 +9,9 @@ of nanoseconds, where it takes microseconds as operations of arrays.
 from __future__ import annotations
 
 import functools as ft
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,41 +19,49 @@ from jax import lax
 from jaxtyping import Array, Int, Num
 
 from .._native import native_function, NativeFunction
+from ._base import AbstractFactors, AbstractPlan
 from ._matrix import Matrix
 from ._scalars import accumulated, get, put
 
 
-class Banded(eqx.Module):
+@dataclass(frozen=True)
+class BandedPlan(AbstractPlan):
+    """`lower` bands below the diagonal, at least one, and `upper` above it."""
+
+    size: int
+    lower: int
+    upper: int
+
+    @property
+    def is_stable(self) -> bool:
+        return True
+
+    def factor(self, matrix: Matrix) -> Banded:
+        row = np.arange(self.size + self.lower + 1)[:, None]
+        column = row + np.arange(-self.lower, self.upper + 1)
+        bands = matrix.at(row, column)
+        return Banded(*_factor(self.size, self.lower, self.upper, bands.dtype)(bands))
+
+    def identity(self, dtype: Any) -> Banded:
+        shape = self.size, self.lower + self.upper + 1
+        rows = jnp.zeros(shape, dtype).at[:, 0].set(1)
+        multipliers = jnp.zeros((self.size, self.lower), dtype)
+        return Banded(rows, multipliers, jnp.zeros(self.size, jnp.int32))
+
+
+class Banded(AbstractFactors):
     """The factors of a banded matrix: rows of $U$ with the reciprocals of the pivots in
     front, multipliers, and which row of the window was swapped."""
 
-    upper: Num[Array, "n bands"]
+    rows: Num[Array, "n bands"]
     multipliers: Num[Array, "n lower"]
     swaps: Int[Array, " n"]
 
-    @staticmethod
-    def factor(matrix: Matrix, lower: int, upper: int) -> Banded:
-        """Factors a matrix that has no entries elsewhere. `lower` is at least one."""
-        assert lower > 0 and upper >= 0
-        size = matrix.size
-        row = np.arange(size + lower + 1)[:, None]
-        bands = matrix.at(*np.broadcast_arrays(row, row + np.arange(-lower, upper + 1)))
-        return Banded(*_factor(size, lower, upper, bands.dtype)(bands))
-
-    @staticmethod
-    def identity(size: int, lower: int, upper: int, dtype: Any) -> Banded:
-        """The factors of the identity."""
-        rows = jnp.zeros((size, lower + upper + 1), dtype).at[:, 0].set(1)
-        swaps = jnp.zeros(size, jnp.int32)
-        return Banded(rows, jnp.zeros((size, lower), dtype), swaps)
-
     def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        """The solution of the system, or of its transpose."""
-        size, bands = self.upper.shape
+        size, bands = self.rows.shape
         lower = self.multipliers.shape[1]
-        fun = _solve(size, lower, bands - 1 - lower, self.upper.dtype, transposed)
-        vector = vector.astype(self.upper.dtype)
-        return fun(self.upper, self.multipliers, self.swaps, vector)[0]
+        fun = _solve(size, lower, bands - 1 - lower, self.rows.dtype, transposed)
+        return fun(self.rows, self.multipliers, self.swaps, vector)[0]
 
 
 @ft.lru_cache(maxsize=256)
@@ -61,7 +69,7 @@ def _factor(size: int, lower: int, upper: int, dtype: Any) -> NativeFunction:
     width = lower + upper + 1
     struct = jax.ShapeDtypeStruct((size + lower + 1, width), dtype)
     fun = ft.partial(_factored, size, lower)
-    return native_function(fun, fun, struct)
+    return native_function(fun, fun, struct, always=True)
 
 
 @ft.lru_cache(maxsize=256)
@@ -72,7 +80,7 @@ def _solve(
     dtypes = dtype, dtype, jnp.int32, dtype
     structs = [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, dtypes)]
     fun = _solved_transpose if transposed else _solved
-    return native_function(fun, fun, *structs)
+    return native_function(fun, fun, *structs, always=True)
 
 
 def _factored(size: int, lower: int, bands: jax.Array) -> list[jax.Array]:

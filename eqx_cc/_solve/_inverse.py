@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from .._native import native_function, NativeFunction
-from ._scalars import get, loop, put
+from ._scalars import accumulated, get, loop, put
 
 
-# Up to here a batch of matrices is inverted by expressions of vectors.
-_EXPRESSIONS = 4
+# Up to here a batch of matrices is inverted by expressions of vectors; up to here one
+# takes less time natively than by LAPACK (`python -m benchmarks.solvers --parts`).
+_EXPRESSIONS, _ROWS = 3, 12
 
 
 def inverse(matrix: jax.Array) -> jax.Array:
@@ -25,6 +26,8 @@ def inverse(matrix: jax.Array) -> jax.Array:
     size = matrix.shape[-1]
     if size == 0:
         return matrix
+    if size > _ROWS:
+        return jnp.linalg.inv(matrix)
     [found] = _inverse(size, matrix.dtype)(matrix)
     return found
 
@@ -34,7 +37,7 @@ def _inverse(size: int, dtype: Any) -> NativeFunction:
     struct = jax.ShapeDtypeStruct((size, size), dtype)
     expressions = size <= _EXPRESSIONS
     plain = _by_expressions if expressions else _by_lapack
-    return native_function(_by_loops, plain, struct, always=not expressions)
+    return native_function(_by_rows, plain, struct, always=not expressions)
 
 
 def _by_lapack(matrix: jax.Array) -> list[jax.Array]:
@@ -64,66 +67,49 @@ def _by_expressions(matrix: jax.Array) -> list[jax.Array]:
     return [jnp.stack([jnp.stack(row[size:]) for row in rows])]
 
 
-def _by_loops(matrix: jax.Array) -> list[jax.Array]:
-    size = matrix.shape[0]
+def _by_rows(matrix: jax.Array) -> list[jax.Array]:
+    """In place: column `k` of the inverse takes that of the matrix. Every step writes
+    the whole anew, as what is changed entry by entry is copied by XLA each time."""
+    size, dtype = matrix.shape[0], matrix.dtype
+    index = jnp.arange(size, dtype=jnp.int32)
+    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
 
     def step(k, carry):
-        work, pivots = carry
-        pivot = _largest(work, k)
-        work = _swapped_rows(work, k, pivot)
-        return _eliminated(work, k), put(pivots, pivot, k)
+        work, swaps = carry
+        column = lax.dynamic_index_in_dim(work, k, 1, keepdims=False)
+        pivot = _largest(column, k)
+        top = lax.dynamic_index_in_dim(work, pivot, 0, keepdims=False)
+        old = lax.dynamic_index_in_dim(work, k, 0, keepdims=False)
+        here, there = index == k, index == pivot
+        factors = jnp.where(here, zero, jnp.where(there, get(old, k), column))
+        top = jnp.where(here, one, top) * (one / get(top, k))
+        rest = jnp.where(there[:, None], old[None], work)
+        rest = jnp.where(here[None], zero, rest) - factors[:, None] * top[None]
+        return jnp.where(here[:, None], top[None], rest), put(swaps, pivot, k)
 
-    def back(i, carry):
+    def back(i, order):
         # Rows that were swapped are columns of the inverse.
         k = jnp.int32(size - 1) - i
-        return _swapped_columns(carry[0], k, get(carry[1], k)), carry[1]
+        pivot = get(swaps, k)
+        a, b = get(order, k), get(order, pivot)
+        return put(put(order, b, k), a, pivot)
 
-    carry = matrix, jnp.zeros(size, jnp.int32)
-    carry = loop(0, size, step, carry)
-    return [loop(0, size, back, carry)[0]]
+    def place(j, found):
+        column = lax.dynamic_slice(work, (jnp.int32(0), get(order, j)), (size, 1))
+        return lax.dynamic_update_slice(found, column, (jnp.int32(0), j))
+
+    work, swaps = accumulated(size, step, (matrix, jnp.zeros(size, jnp.int32)))
+    order = accumulated(size, back, index)
+    return [accumulated(size, place, jnp.zeros_like(matrix))]
 
 
-def _largest(work: jax.Array, k: jax.Array) -> jax.Array:
-    """The row, from `k` on, of the largest entry in column `k`."""
+def _largest(column: jax.Array, k: jax.Array) -> jax.Array:
+    """The place, from `k` on, of the entry with the largest absolute value."""
 
     def step(i, carry):
         best, where = carry
-        own = lax.abs(get(work, i, k))
+        own = lax.abs(get(column, i))
         larger = own > best
         return lax.select(larger, own, best), lax.select(larger, i, where)
 
-    return loop(k + 1, work.shape[0], step, (lax.abs(get(work, k, k)), k))[1]
-
-
-def _swapped_rows(work: jax.Array, k: jax.Array, p: jax.Array) -> jax.Array:
-    def step(j, work):
-        a, b = get(work, k, j), get(work, p, j)
-        return put(put(work, b, k, j), a, p, j)
-
-    return loop(0, work.shape[1], step, work)
-
-
-def _swapped_columns(work: jax.Array, k: jax.Array, p: jax.Array) -> jax.Array:
-    def step(i, work):
-        a, b = get(work, i, k), get(work, i, p)
-        return put(put(work, b, i, k), a, i, p)
-
-    return loop(0, work.shape[0], step, work)
-
-
-def _eliminated(work: jax.Array, k: jax.Array) -> jax.Array:
-    """Column `k` is eliminated, and that of the inverse takes its place."""
-    size = work.shape[0]
-    scale = lax.full((), 1, work.dtype) / get(work, k, k)
-    work = put(work, lax.full((), 1, work.dtype), k, k)
-    work = loop(0, size, lambda j, w: put(w, get(w, k, j) * scale, k, j), work)
-
-    def row(i, work):
-        other = i != k
-        factor = lax.select(other, get(work, i, k), lax.full((), 0, work.dtype))
-        zero = lax.select(other, lax.full((), 0, work.dtype), get(work, i, k))
-        work = put(work, zero, i, k)
-        step = lambda j, w: put(w, get(w, i, j) - factor * get(w, k, j), i, j)  # noqa: E731
-        return loop(0, size, step, work)
-
-    return loop(0, size, row, work)
+    return loop(k + 1, column.shape[0], step, (lax.abs(get(column, k)), k))[1]

@@ -64,6 +64,20 @@ class Matrix(eqx.Module):
         """The sparse entries at static positions."""
         return taken_at(self.entries, self.positions.where(rows, columns))
 
+    def restricted(self, rows: np.ndarray, columns: np.ndarray) -> Matrix:
+        """The sparse part in some rows and columns, in that order."""
+        old = self.positions
+        new_row = np.full(old.num_rows, -1, np.int32)
+        new_row[rows] = np.arange(len(rows))
+        new_column = np.full(old.num_columns, -1, np.int32)
+        new_column[columns] = np.arange(len(columns))
+        i, j = new_row[old.rows], new_column[old.columns]
+        (kept,) = np.nonzero((i >= 0) & (j >= 0))
+        entries = self.entries if len(kept) == len(i) else self.entries[kept]
+        none = jnp.zeros((len(rows), 0), entries.dtype)
+        positions = Positions(i[kept], j[kept], len(rows), len(columns))
+        return Matrix(entries, none, jnp.zeros((0, len(columns)), none.dtype), positions)
+
     def dense(self) -> Num[Array, "out in"]:
         """All entries."""
         own = self.positions

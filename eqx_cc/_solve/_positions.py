@@ -49,17 +49,23 @@ class Positions:
     def where(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Which entry is at each of these positions; `len(self)` where none is, as
         well as outside of the matrix."""
+        rows, columns = np.broadcast_arrays(rows, columns)
         number = np.full(rows.shape, len(self), np.int32)
         inside = (rows >= 0) & (rows < self.num_rows)
         inside &= (columns >= 0) & (columns < self.num_columns)
         wanted = rows[inside].astype(np.int64) * self.num_columns + columns[inside]
+        order, own = self._sorted
+        if len(order) > 0:
+            at = np.minimum(np.searchsorted(own, wanted), len(order) - 1)
+            number[inside] = np.where(own[at] == wanted, order[at], len(self))
+        return number
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the flat positions, and these in order."""
         own = self.rows.astype(np.int64) * self.num_columns + self.columns
         order = np.argsort(own)
-        if len(order) > 0:
-            at = np.minimum(np.searchsorted(own[order], wanted), len(order) - 1)
-            found = order[at]
-            number[inside] = np.where(own[found] == wanted, found, len(self))
-        return number
+        return order, own[order]
 
 
 def merge(

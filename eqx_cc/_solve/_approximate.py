@@ -1,0 +1,90 @@
+"""Factors for iterations that need no more than an approximate inverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import jax.scipy as jsp
+import lineax as lx
+from jaxtyping import Array, Int, Num, PyTree
+
+from ._base import AbstractFactors, AbstractPlan
+from ._blocks import Inverse, InversePlan
+from ._inverse import inverse
+from ._solver import EliminationSolver, Factored, Flat
+from ._system import of_function, size_of, structure_of
+
+
+# Up to here a dense matrix that many systems are solved with is inverted: a product
+# takes a fifth of the time of two substitutions, and the inverse three factorisations
+# (`python -m benchmarks.solvers --parts`).
+_INVERTED = 48
+
+
+@dataclass(frozen=True)
+class LUPlan(AbstractPlan):
+    """A matrix without structure."""
+
+    size: int
+
+    def factor(self, matrix: Any) -> LU:
+        return LU(*jsp.linalg.lu_factor(matrix.dense()))
+
+    def identity(self, dtype: Any) -> LU:
+        return LU(jnp.eye(self.size, dtype=dtype), jnp.arange(self.size, dtype="int32"))
+
+
+class LU(AbstractFactors):
+    """The factors of LAPACK, with row pivoting."""
+
+    factors: Num[Array, "n n"]
+    swaps: Int[Array, " n"]
+
+    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
+        factors = self.factors, self.swaps
+        return jsp.linalg.lu_solve(factors, vector, trans=1 if transposed else 0)
+
+
+class Prepared:
+    """The Jacobian of a function between real vectors of one structure: what it takes
+    to factor it is known, and nothing has been computed."""
+
+    def __init__(self, solver: EliminationSolver, fun: Callable, x: PyTree):
+        structure = structure_of(x)
+        self._flat = Flat.of(structure, structure)
+        self._solver, self._size = solver, size_of(structure)
+        self._system = of_function(fun, x)
+
+    @property
+    def _plan(self) -> AbstractPlan | None:
+        """None if the inner solver is asked."""
+        if self._system.plan is not None:
+            return self._system.plan
+        if not isinstance(self._solver.inner, lx.AutoLinearSolver) or self._size == 0:
+            return None
+        return (InversePlan if self._size <= _INVERTED else LUPlan)(self._size)
+
+    def factored(self) -> Factored:
+        """The factors of the Jacobian."""
+        matrix, plan = self._system.matrix(), self._plan
+        if plan is None:
+            return self._solver.of_dense(matrix, self._flat, {}, ())
+        if isinstance(plan, InversePlan):
+            return self._of(Inverse(inverse(matrix)))
+        if isinstance(plan, LUPlan):
+            return self._of(LU(*jsp.linalg.lu_factor(matrix)))
+        return self._of(plan.factor(matrix))
+
+    def identity(self) -> Factored:
+        """The factors of the identity."""
+        dtype, plan = self._flat.dtype, self._plan
+        if plan is None:
+            eye = jnp.eye(self._size, dtype=dtype)
+            return self._solver.of_dense(eye, self._flat, {}, ())
+        return self._of(plan.identity(dtype))
+
+    def _of(self, factors: AbstractFactors) -> Factored:
+        return Factored(factors, None, None, self._flat, False)

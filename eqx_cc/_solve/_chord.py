@@ -1,0 +1,179 @@
+"""A root finder for implicit methods: Newton's iteration with one Jacobian a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+import optimistix as optx
+from jax import lax
+from jaxtyping import Array, Bool, Int, PyTree, Scalar
+
+from ._approximate import Prepared
+from ._solver import EliminationSolver
+from ._system import is_real
+
+
+class ChordState(eqx.Module):
+    """The factors of the Jacobian, and how large the last two corrections were."""
+
+    factors: PyTree
+    size: Scalar
+    size_before: Scalar
+    result: optx.RESULTS
+    step: Int[Array, ""]
+
+
+class CCChord(optx.AbstractRootFinder):
+    r"""The chord method, with the Jacobian by vertex elimination: a root finder for the
+    implicit solvers of [diffrax](https://docs.kidger.site/diffrax/).
+
+    It solves $f(y) = 0$ by $y \leftarrow y - M^{-1} f(y)$, with $M$ the Jacobian at the
+    start of the step, and takes the place of `diffrax.VeryChord`. It differs in this:
+
+    - $M$ is accumulated by elimination, and factored by the structure that is found,
+        as [`eqx_cc.EliminationSolver`][] does; small ones are inverted, as it is the
+        same for all stages and iterations of a step;
+    - the identity, which the stages of a Runge-Kutta method start from, is neither
+        computed nor factored; nothing but the factors is carried;
+    - to have not converged after two iterations is not divergence. diffrax 0.7.2
+        rejects such steps, which are most of them, and was mended after it;
+    - corrections that are far below the tolerances are convergence, where it does not
+        matter at which rate they shrink: in explicit stages they are rounding.
+
+    **Arguments:**
+
+    - `rtol`, `atol`, `norm`: the tolerances, and the norm for corrections relative to
+        them. `diffrax.with_stepsize_controller_tols` fills them in.
+    - `kappa`: which part of the tolerances the error of the iteration may be.
+    - `linear_solver`: an [`eqx_cc.EliminationSolver`][], or any other linear solver of
+        lineax.
+
+    States may be complex: then the matrix is that of lineax, and has no structure.
+
+    !!! Example
+
+        ```python
+        root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
+        solver = diffrax.Kvaerno5(root_finder=root_finder)
+        ```
+
+    ??? cite "Reference"
+
+        E. Hairer and G. Wanner. *Solving Ordinary Differential Equations II: Stiff and
+        Differential-Algebraic Problems*, section IV.8. Springer, 2nd edition, 1996.
+    """
+
+    rtol: float
+    atol: float
+    norm: Callable[[PyTree], Scalar] = optx.max_norm
+    kappa: float = 1e-2
+    linear_solver: lx.AbstractLinearSolver = EliminationSolver()
+
+    def init(self, fn, y, args, options, f_struct, aux_struct, tags) -> ChordState:
+        """Factors the Jacobian at `y`."""
+        del f_struct, aux_struct
+        if "init_state" in options:  # That of an earlier stage.
+            return options["init_state"]
+        factors = self._factors(fn, y, args, tags)
+        leaves = [x.dtype for x in jtu.tree_leaves(y)]
+        dtype = jnp.finfo(jnp.result_type(*leaves)).dtype if leaves else jnp.float32
+        return ChordState(
+            factors=_stopped(factors),
+            size=jnp.array(jnp.inf, dtype),
+            size_before=jnp.array(1.0, dtype),
+            result=optx.RESULTS.successful,
+            step=jnp.array(0),
+        )
+
+    def _factors(self, fn, y, args, tags) -> Any:
+        fun = lambda y: fn(y, args)[0]  # noqa: E731
+        solver = self.linear_solver
+        if not isinstance(solver, EliminationSolver) or not is_real(y):
+            operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
+            return solver.init(lx.linearise(operator), {})
+        made = Prepared(solver, fun, y)
+        diagonal = _diagonal(fn, args)
+        if diagonal is None:
+            return made.factored()
+        return lax.cond(diagonal == 0, made.identity, made.factored)
+
+    def step(self, fn, y, args, options, state: ChordState, tags):
+        """One iteration."""
+        del options, tags
+        value, aux = fn(y, args)
+        factors = _stopped(state.factors)
+        correction, result, _ = self.linear_solver.compute(factors, value, {})
+        new = jtu.tree_map(lambda a, b: a - b, y, correction)
+        with jax.numpy_dtype_promotion("standard"):
+            scaled = jtu.tree_map(
+                lambda new, own: own / (self.atol + self.rtol * jnp.abs(new)),
+                new,
+                correction,
+            )
+            size = jnp.asarray(self.norm(scaled), state.size.dtype)
+        result = lx.RESULTS.where(
+            (result == lx.RESULTS.successful) & ~jnp.isfinite(size),
+            lx.RESULTS.singular,
+            result,
+        )
+        # Not infinite: diffrax's step size controllers divide by the state.
+        new = jtu.tree_map(lambda a: jnp.where(jnp.isfinite(size), a, jnp.nan), new)
+        promoted = optx.RESULTS.promote(result)
+        after = ChordState(state.factors, size, state.size, promoted, state.step + 1)
+        return new, after, aux
+
+    def terminate(
+        self, fn, y, args, options, state: ChordState, tags
+    ) -> tuple[Bool[Array, ""], optx.RESULTS]:
+        """Whether to stop, and how it ended."""
+        del fn, y, args, options, tags
+        at_least_two = state.step >= 2
+        rate = state.size / state.size_before
+        estimate = state.size * rate / (1 - rate)
+        small = (state.step >= 1) & (state.size < _NEGLIGIBLE * self.kappa)
+        converged = at_least_two & (estimate > 0) & (estimate < self.kappa)
+        diverged = at_least_two & (~jnp.isfinite(rate) | (rate > 2))
+        done = small | converged
+        result = optx.RESULTS.where(
+            diverged & ~done,
+            optx.RESULTS.nonlinear_divergence,
+            optx.RESULTS.successful,
+        )
+        failed = state.result != optx.RESULTS.successful
+        result = optx.RESULTS.where(failed, state.result, result)
+        return done | diverged | failed, result
+
+    def postprocess(self, fn, y, aux, args, options, state, tags, result):
+        """Nothing is left to do."""
+        del fn, args, options, state, tags, result
+        return y, aux, {}
+
+
+# A correction of this part of what the error may be is as good as none.
+_NEGLIGIBLE = 1e-4
+
+# `fi` or `ki` is the unknown of the relations that the stages of diffrax's Runge-Kutta
+# methods solve; their arguments begin with the stage and the diagonal of the tableau.
+_STAGES, _LENGTHS = "diffrax._solver.runge_kutta", (7, 8)
+
+
+def _diagonal(fn: Callable, args: PyTree) -> Scalar | None:
+    """The diagonal entry of the tableau, if `fn` is the relation of a stage: the
+    Jacobian is the identity where it is zero. None if nothing is known."""
+    if getattr(fn, "__module__", None) != _STAGES:
+        return None
+    if not isinstance(args, tuple) or len(args) not in _LENGTHS:
+        return None
+    found = args[1]
+    return found if eqx.is_array(found) and found.shape == () else None
+
+
+def _stopped(state: PyTree) -> PyTree:
+    dynamic, static = eqx.partition(state, eqx.is_inexact_array)
+    return eqx.combine(lax.stop_gradient(dynamic), static)

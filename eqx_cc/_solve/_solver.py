@@ -1,0 +1,200 @@
+"""A linear solver that builds the matrix by elimination and solves by its structure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Bool, Num, PyTree
+
+from ._base import AbstractFactors
+from ._matrix import Matrix
+from ._system import is_real, of_operator, size_of, structure_of, System
+
+
+# How large a residual may be, relative to the matrix, the solution and the right-hand
+# side, in units of rounding.
+_RESIDUAL = 1e4
+
+_TAGS = (
+    (lx.is_symmetric, lx.symmetric_tag),
+    (lx.is_diagonal, lx.diagonal_tag),
+    (lx.is_tridiagonal, lx.tridiagonal_tag),
+    (lx.has_unit_diagonal, lx.unit_diagonal_tag),
+    (lx.is_lower_triangular, lx.lower_triangular_tag),
+    (lx.is_upper_triangular, lx.upper_triangular_tag),
+    (lx.is_positive_semidefinite, lx.positive_semidefinite_tag),
+    (lx.is_negative_semidefinite, lx.negative_semidefinite_tag),
+)
+
+
+class Flat(eqx.Module):
+    """The structures of what an operator takes and returns, which may be PyTrees."""
+
+    taken: tuple = eqx.field(static=True)
+    returned: tuple = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, taken: PyTree, returned: PyTree) -> Flat:
+        flat = (jtu.tree_flatten(structure_of(x)) for x in (taken, returned))
+        taken, returned = ((tuple(leaves), tree) for leaves, tree in flat)
+        return cls(taken, returned)
+
+    @property
+    def transpose(self) -> Flat:
+        return Flat(self.returned, self.taken)
+
+    @property
+    def dtype(self) -> np.dtype:
+        leaves = *self.taken[0], *self.returned[0]
+        return np.result_type(*[x.dtype for x in leaves]) if leaves else np.dtype(float)
+
+    def ravel(self, vector: PyTree) -> Num[Array, " out"]:
+        """What the operator returned as one vector."""
+        leaves = [jnp.ravel(x).astype(self.dtype) for x in jtu.tree_leaves(vector)]
+        if len(leaves) == 1:
+            return leaves[0]
+        return jnp.concatenate(leaves) if leaves else jnp.zeros(0, self.dtype)
+
+    def unravel(self, vector: Num[Array, " in"]) -> PyTree:
+        """One vector as what the operator takes."""
+        structs, tree = self.taken
+        ends = np.cumsum([x.size for x in structs])[:-1]
+        parts = jnp.split(vector, ends) if len(structs) > 1 else [vector][: len(structs)]
+        leaves = [x.reshape(s.shape).astype(s.dtype) for x, s in zip(parts, structs)]
+        return jtu.tree_unflatten(tree, leaves)
+
+
+class Factored(eqx.Module):
+    """A state: factors, or the state of the inner solver; and, where residuals are to be
+    looked at, the matrix."""
+
+    factors: AbstractFactors | None
+    inner: Any
+    matrix: Matrix | Array | None
+    flat: Flat
+    transposed: bool = eqx.field(static=True)
+
+
+class EliminationSolver(lx.AbstractLinearSolver[Factored]):
+    r"""A linear solver that builds the matrix of the operator by vertex elimination, and
+    factors it by the structure that is found.
+
+    Whatever operator $A$ is, $x \mapsto A x$ is a linear computational graph. To
+    eliminate its intermediate vertices is to build the matrix of $A$, and the pattern
+    that is known when tracing selects the factorisation:
+
+    - a diagonal, or equal blocks along it: inverses of these;
+    - bands: $LU$ with partial pivoting, in linear time;
+    - wide bands: block-tridiagonal $LU$;
+    - a few full rows and columns (an arrowhead): the Schur complement of what is left;
+    - one of these and low rank: the formula of Woodbury;
+    - anything else, what is small, what is not square, and complex numbers: the solver
+        `inner`.
+
+    Rows and columns are reordered (reverse Cuthill-McKee) where that makes bands
+    narrower, as for several species on a grid, one after the other.
+
+    It is an argument for all of [lineax](https://docs.kidger.site/lineax/) and
+    [optimistix](https://docs.kidger.site/optimistix/).
+
+    **Arguments:**
+
+    - `inner`: the linear solver for matrices without structure. By default that which
+        lineax selects: by tags, $LU$ if square, and $QR$ if not.
+
+    What is singular is reported by lineax's result codes. Where pivots are not sought
+    in all of the matrix, the solution is refined once and its residual is looked at: a
+    large one is reported in the same way.
+
+    !!! Example
+
+        ```python
+        operator = lx.JacobianLinearOperator(fn, y)
+        lx.linear_solve(operator, vector, eqx_cc.EliminationSolver())
+        optx.root_find(fn, optx.Newton(1e-8, 1e-8, linear_solver=EliminationSolver()), y)
+        ```
+
+    ??? cite "References"
+
+        G. H. Golub and C. F. Van Loan. *Matrix Computations*, chapters 3 and 4. Johns
+        Hopkins University Press, 4th edition, 2013.
+
+        E. Cuthill and J. McKee. Reducing the bandwidth of sparse symmetric matrices.
+        *Proceedings of the 24th National Conference of the ACM*, 157-172, 1969.
+    """
+
+    inner: lx.AbstractLinearSolver = lx.AutoLinearSolver(well_posed=None)
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict) -> Factored:
+        """Builds and factors the matrix of `operator`. The `options` are for `inner`."""
+        flat = Flat.of(operator.in_structure(), operator.out_structure())
+        given = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
+        if isinstance(operator, given) or not is_real(flat.taken[0], flat.returned[0]):
+            system = System(None, operator.as_matrix)
+        else:
+            system = of_operator(operator)
+        if system.plan is None:
+            tags = [tag for has, tag in _TAGS if has(operator)]
+            return self.of_dense(system.matrix(), flat, options, tags)
+        matrix = system.matrix()
+        kept = None if system.plan.is_stable else matrix
+        return Factored(system.plan.factor(matrix), None, kept, flat, False)
+
+    def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
+        operator = lx.MatrixLinearOperator(matrix, tags)
+        inner = self.inner.init(operator, options) if matrix.size else None
+        return Factored(None, inner, None, flat, False)
+
+    def compute(
+        self, state: Factored, vector: PyTree[Array], options: dict
+    ) -> tuple[PyTree[Array], lx.RESULTS, dict[str, Any]]:
+        """Solves a system with the factors."""
+        flat = state.flat
+        known = flat.ravel(vector)
+        result, stats = lx.RESULTS.successful, {}
+        if state.inner is not None:
+            found, result, stats = self.inner.compute(state.inner, known, options)
+        elif state.factors is None:
+            found = jnp.zeros(size_of(flat.taken), flat.dtype)
+        else:
+            found = state.factors.solve(known, state.transposed)
+            if state.matrix is not None:
+                found, is_good = _refined(state, known, found)
+                result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
+        return flat.unravel(found), result, stats
+
+    def transpose(self, state: Factored, options: dict) -> tuple[Factored, dict]:
+        """The state of the transposed operator."""
+        inner = state.inner
+        if inner is not None:
+            inner, options = self.inner.transpose(inner, options)
+        transposed = not state.transposed
+        flat = state.flat.transpose
+        return Factored(state.factors, inner, state.matrix, flat, transposed), options
+
+    def conj(self, state: Factored, options: dict) -> tuple[Factored, dict]:
+        """The state of the conjugate operator: what is factored here is real."""
+        if state.inner is None:
+            return state, options
+        inner, options = self.inner.conj(state.inner, options)
+        return eqx.tree_at(lambda s: s.inner, state, inner), options
+
+    def assume_full_rank(self) -> bool:
+        """As `inner`."""
+        return self.inner.assume_full_rank()
+
+
+def _refined(state: Factored, known, found) -> tuple[jax.Array, Bool[Array, ""]]:
+    """The solution after one step of refinement, and whether its residual is small."""
+    assert state.factors is not None and state.matrix is not None
+    matrix = state.matrix.transpose if state.transposed else state.matrix
+    found = found + state.factors.solve(known - matrix @ found, state.transposed)
+    residual = jnp.max(jnp.abs(known - matrix @ found))
+    scale = jnp.max(jnp.abs(known)) + matrix.norm() * jnp.max(jnp.abs(found))
+    return found, residual <= _RESIDUAL * jnp.finfo(found.dtype).eps * scale

@@ -1,0 +1,123 @@
+"""The matrix of a linear operator, or of the Jacobian of a function, by elimination."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Num, PyTree
+
+from .._arrays import DoesNotFit
+from .._automatic import Automatic
+from .._choice import MOST_EFFORT
+from .._effort import limited, TooDear
+from .._eliminate import jacobian_blocks
+from .._traced import Traced
+from ._analysis import is_enough, plan_for
+from ._base import AbstractPlan
+from ._matrix import assemble, Matrix
+
+
+class System(NamedTuple):
+    """How to factor a matrix, None if it is dense; and what computes it: a `Matrix` if
+    there is a plan, or else an array."""
+
+    plan: AbstractPlan | None
+    matrix: Callable[[], Any]
+
+
+def size_of(structure: PyTree) -> int:
+    """The number of entries of all arrays."""
+    return sum(math.prod(leaf.shape) for leaf in jtu.tree_leaves(structure))
+
+
+def is_real(*structures: PyTree) -> bool:
+    """Whether all leaves are real and floating."""
+    leaves = jtu.tree_leaves(structures)
+    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+
+
+def structure_of(tree: PyTree) -> PyTree:
+    """Shapes and types."""
+    return jtu.tree_map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def of_operator(operator: lx.AbstractLinearOperator) -> System:
+    """The matrix of a linear operator between real vectors."""
+    if isinstance(operator, lx.JacobianLinearOperator):
+        return of_function(lambda x: operator.fn(x, operator.args), operator.x)
+    zeros = jtu.tree_map(
+        lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure()
+    )
+    return of_function(operator.mv, zeros)
+
+
+def of_function(fun: Callable, x: PyTree) -> System:
+    """The Jacobian of a function of a PyTree."""
+    leaves, tree = jtu.tree_flatten(x)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+
+    def flat(leaves):
+        return jtu.tree_leaves(fun(jtu.tree_unflatten(tree, leaves))), None
+
+    found = _structured(flat, leaves)
+    return System(None, lambda: _dense(flat, leaves)) if found is None else found
+
+
+def sparse_matrix(
+    fun: Callable, leaves: Sequence[Array], enough: Callable[[int], bool]
+) -> Traced[Matrix | None] | None:
+    """The Jacobian by its entries, traced; None if that takes too long."""
+
+    def matrix(leaves):
+        blocks = jacobian_blocks(fun, leaves, Automatic(), "array", True, False)
+        return assemble(blocks[2], enough)
+
+    with contextlib.suppress(DoesNotFit, TooDear):
+        with limited(MOST_EFFORT):
+            return Traced(matrix, leaves)
+    return None
+
+
+def _structured(fun: Callable, leaves: Sequence[Array]) -> System | None:
+    size = size_of(leaves)
+    if not is_enough(size, 0):
+        return None
+    traced = sparse_matrix(fun, leaves, lambda count: is_enough(size, count))
+    struct = None if traced is None else traced.struct
+    if traced is None or struct is None:
+        return None
+    plan = plan_for(struct.positions, struct.rank)
+    return None if plan is None else System(plan, lambda: traced(leaves))
+
+
+def _dense(fun: Callable, leaves: Sequence[Array]) -> Num[Array, "..."]:
+    outs, _, rows = jacobian_blocks(fun, leaves, Automatic(), "auto", False, False)
+    dtypes = [x.dtype for x in (*outs, *leaves)]
+    if not dtypes:
+        return jnp.zeros((0, 0))
+    dtype = np.result_type(*dtypes)
+    stripes = [jnp.zeros((0, size_of(leaves)), dtype)] if not rows else []
+    for out, row in zip(outs, rows):
+        blocks = [
+            lax.reshape(
+                block.materialise().astype(dtype), (out.size, leaf.size)
+            )
+            for block, leaf in zip(row, leaves)
+        ]
+        stripes.append(_side_by_side(blocks, 1, (out.size, 0), dtype))
+    return _side_by_side(stripes, 0, (0, size_of(leaves)), dtype)
+
+
+def _side_by_side(arrays, axis: int, shape: tuple[int, int], dtype: Any) -> jax.Array:
+    if len(arrays) == 1:
+        return arrays[0]
+    return jnp.concatenate(arrays, axis) if arrays else jnp.zeros(shape, dtype)
