@@ -50,7 +50,13 @@ from ._search import (
     Exact as Exact,
     RandomisedMarkowitz as RandomisedMarkowitz,
 )
-from ._solve import CCChord as CCChord, EliminationSolver as EliminationSolver
+from ._solve import (
+    CCChord as CCChord,
+    EliminationSolver as EliminationSolver,
+    jacobian_operator as jacobian_operator,
+    JacobianOperator as JacobianOperator,
+    preaccumulate as preaccumulate,
+)
 
 
 __version__ = "0.1.0"

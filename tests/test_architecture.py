@@ -89,6 +89,7 @@ MEETING = {
     "_referees": "",
     "_report": "_referees",
     "_check": "_transforms _report _automatic",
+    "_solve": "_transforms _automatic _native",
 }
 HOUSE = SYMBOLIC | NUMERIC | MEETING
 
@@ -99,6 +100,7 @@ PACKAGES |= dict.fromkeys(("_ordering", "_cost"), "equinox")
 PACKAGES |= {"_search": "equinox"}
 OPTIONAL = {"_plot": "matplotlib"}
 PACKAGES |= dict.fromkeys(NUMERIC | MEETING, "equinox jax jaxtyping numpy")
+PACKAGES |= {"_solve": "equinox jax jaxtyping lineax numpy optimistix scipy"}
 PACKAGES |= OPTIONAL
 
 MAX_LINES = 400

@@ -1,4 +1,9 @@
 """Solvers: linear systems and root finds of which elimination finds the structure."""
 
 from ._chord import CCChord as CCChord
+from ._operator import (
+    jacobian_operator as jacobian_operator,
+    JacobianOperator as JacobianOperator,
+)
+from ._preaccumulate import preaccumulate as preaccumulate
 from ._solver import EliminationSolver as EliminationSolver

@@ -62,7 +62,7 @@ class _Graph(NamedTuple):
 
     @property
     def size(self) -> int:
-        return self.matrix.shape[0]
+        return len(self.matrix.indptr) - 1
 
     @property
     def symmetric(self) -> sparse.csr_matrix:
@@ -71,7 +71,7 @@ class _Graph(NamedTuple):
     @property
     def is_singular(self) -> bool:
         """Whether it is singular whatever the entries are."""
-        return csgraph.structural_rank(self.matrix) < self.size
+        return bool(csgraph.structural_rank(self.matrix) < self.size)
 
     def degrees(self) -> np.ndarray:
         """For every number, the entries in its row or in its column: the more."""
@@ -82,7 +82,7 @@ class _Graph(NamedTuple):
         """The number of bands below the diagonal and above it."""
         found = self.matrix.tocoo()
         offsets = found.col.astype(int) - found.row
-        return max(0, -offsets.min(initial=0)), max(0, offsets.max(initial=0))
+        return -int(offsets.min(initial=0)), int(offsets.max(initial=0))
 
     def restricted(self, places: np.ndarray) -> _Graph:
         return _Graph(self.matrix[places][:, places])

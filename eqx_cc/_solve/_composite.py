@@ -42,7 +42,9 @@ class ReorderedPlan(AbstractPlan):
 
     def factor(self, matrix: Matrix) -> Reordered:
         places = self.order.places
-        return Reordered(self.inner.factor(matrix.restricted(places, places)), self.order)
+        return Reordered(
+            self.inner.factor(matrix.restricted(places, places)), self.order
+        )
 
     def identity(self, dtype: Any) -> Reordered:
         return Reordered(self.inner.identity(dtype), self.order)

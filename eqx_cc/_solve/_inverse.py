@@ -49,7 +49,8 @@ def _by_expressions(matrix: jax.Array) -> list[jax.Array]:
     size = matrix.shape[0]
     one, zero = jnp.ones((), matrix.dtype), jnp.zeros((), matrix.dtype)
     rows = [
-        [matrix[i, j] for j in range(size)] + [one if i == j else zero for j in range(size)]
+        [matrix[i, j] for j in range(size)]
+        + [one if i == j else zero for j in range(size)]
         for i in range(size)
     ]
     for k in range(size):

@@ -38,9 +38,7 @@ class Matrix(eqx.Module):
 
     @property
     def transpose(self) -> Matrix:
-        return Matrix(
-            self.entries, self.right.T, self.left.T, self.positions.transpose
-        )
+        return Matrix(self.entries, self.right.T, self.left.T, self.positions.transpose)
 
     def __add__(self, other: Matrix) -> Matrix:
         here, there = self.positions, other.positions
@@ -76,7 +74,9 @@ class Matrix(eqx.Module):
         entries = self.entries if len(kept) == len(i) else self.entries[kept]
         none = jnp.zeros((len(rows), 0), entries.dtype)
         positions = Positions(i[kept], j[kept], len(rows), len(columns))
-        return Matrix(entries, none, jnp.zeros((0, len(columns)), none.dtype), positions)
+        return Matrix(
+            entries, none, jnp.zeros((0, len(columns)), none.dtype), positions
+        )
 
     def dense(self) -> Num[Array, "out in"]:
         """All entries."""
@@ -142,7 +142,8 @@ def assemble(
             below = height - top - left.shape[0], width - start - right.shape[1]
             lefts.append(jnp.pad(left, ((top, below[0]), (0, 0))))
             rights.append(jnp.pad(right, ((0, 0), (start, below[1]))))
-    positions, inverse = merge(*np.concatenate(where, 1), (height, width))
+    all_rows, all_columns = np.concatenate(where, 1)
+    positions, inverse = merge(all_rows, all_columns, (height, width))
     return Matrix(
         merged(jnp.concatenate(entries), inverse, len(positions)),
         jnp.concatenate(lefts, 1),

@@ -64,26 +64,26 @@ class Flat(eqx.Module):
     def unravel(self, vector: Num[Array, " in"]) -> PyTree:
         """One vector as what the operator takes."""
         structs, tree = self.taken
-        ends = np.cumsum([x.size for x in structs])[:-1]
-        parts = jnp.split(vector, ends) if len(structs) > 1 else [vector][: len(structs)]
+        ends = np.cumsum([0, *(s.size for s in structs)])
+        parts = [vector[a:b] for a, b in zip(ends, ends[1:])]
         leaves = [x.reshape(s.shape).astype(s.dtype) for x, s in zip(parts, structs)]
         return jtu.tree_unflatten(tree, leaves)
 
 
 class Factored(eqx.Module):
-    """A state: factors, or the state of the inner solver; and, where residuals are to be
-    looked at, the matrix."""
+    """A state: factors, or the state of the inner solver; and the matrix, where
+    residuals are to be looked at."""
 
     factors: AbstractFactors | None
     inner: Any
-    matrix: Matrix | Array | None
+    matrix: Matrix | None
     flat: Flat
     transposed: bool = eqx.field(static=True)
 
 
 class EliminationSolver(lx.AbstractLinearSolver[Factored]):
-    r"""A linear solver that builds the matrix of the operator by vertex elimination, and
-    factors it by the structure that is found.
+    r"""A linear solver that builds the matrix of the operator by vertex elimination,
+    and factors it by the structure that is found.
 
     Whatever operator $A$ is, $x \mapsto A x$ is a linear computational graph. To
     eliminate its intermediate vertices is to build the matrix of $A$, and the pattern
@@ -117,7 +117,8 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
         lx.linear_solve(operator, vector, eqx_cc.EliminationSolver())
-        optx.root_find(fn, optx.Newton(1e-8, 1e-8, linear_solver=EliminationSolver()), y)
+        newton = optx.Newton(1e-8, 1e-8, linear_solver=eqx_cc.EliminationSolver())
+        optx.root_find(fn, newton, y)
         ```
 
     ??? cite "References"
@@ -132,7 +133,7 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
     inner: lx.AbstractLinearSolver = lx.AutoLinearSolver(well_posed=None)
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict) -> Factored:
-        """Builds and factors the matrix of `operator`. The `options` are for `inner`."""
+        """Builds and factors the matrix of `operator`; `options` are for `inner`."""
         flat = Flat.of(operator.in_structure(), operator.out_structure())
         given = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
         if isinstance(operator, given) or not is_real(flat.taken[0], flat.returned[0]):
@@ -147,6 +148,7 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         return Factored(system.plan.factor(matrix), None, kept, flat, False)
 
     def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
+        """The state of the inner solver, for a matrix without structure."""
         operator = lx.MatrixLinearOperator(matrix, tags)
         inner = self.inner.init(operator, options) if matrix.size else None
         return Factored(None, inner, None, flat, False)
@@ -161,7 +163,7 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         if state.inner is not None:
             found, result, stats = self.inner.compute(state.inner, known, options)
         elif state.factors is None:
-            found = jnp.zeros(size_of(flat.taken), flat.dtype)
+            found = jnp.zeros(size_of(flat.taken[0]), flat.dtype)
         else:
             found = state.factors.solve(known, state.transposed)
             if state.matrix is not None:
@@ -191,10 +193,13 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
 
 
 def _refined(state: Factored, known, found) -> tuple[jax.Array, Bool[Array, ""]]:
-    """The solution after one step of refinement, and whether its residual is small."""
+    """The solution after one step of refinement, and whether it is one: whether its
+    residual is small, and it is not so large that rounding alone may have made it."""
     assert state.factors is not None and state.matrix is not None
     matrix = state.matrix.transpose if state.transposed else state.matrix
     found = found + state.factors.solve(known - matrix @ found, state.transposed)
     residual = jnp.max(jnp.abs(known - matrix @ found))
-    scale = jnp.max(jnp.abs(known)) + matrix.norm() * jnp.max(jnp.abs(found))
-    return found, residual <= _RESIDUAL * jnp.finfo(found.dtype).eps * scale
+    size = jnp.max(jnp.abs(known))
+    reach = matrix.norm() * jnp.max(jnp.abs(found))
+    eps = jnp.finfo(found.dtype).eps
+    return found, (residual <= _RESIDUAL * eps * (size + reach)) & (eps * reach <= size)

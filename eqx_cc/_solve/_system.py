@@ -54,9 +54,7 @@ def of_operator(operator: lx.AbstractLinearOperator) -> System:
     """The matrix of a linear operator between real vectors."""
     if isinstance(operator, lx.JacobianLinearOperator):
         return of_function(lambda x: operator.fn(x, operator.args), operator.x)
-    zeros = jtu.tree_map(
-        lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure()
-    )
+    zeros = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure())
     return of_function(operator.mv, zeros)
 
 
@@ -99,7 +97,7 @@ def _structured(fun: Callable, leaves: Sequence[Array]) -> System | None:
     return None if plan is None else System(plan, lambda: traced(leaves))
 
 
-def _dense(fun: Callable, leaves: Sequence[Array]) -> Num[Array, "..."]:
+def _dense(fun: Callable, leaves: Sequence[Array]) -> Num[Array, ...]:
     outs, _, rows = jacobian_blocks(fun, leaves, Automatic(), "auto", False, False)
     dtypes = [x.dtype for x in (*outs, *leaves)]
     if not dtypes:
@@ -108,9 +106,7 @@ def _dense(fun: Callable, leaves: Sequence[Array]) -> Num[Array, "..."]:
     stripes = [jnp.zeros((0, size_of(leaves)), dtype)] if not rows else []
     for out, row in zip(outs, rows):
         blocks = [
-            lax.reshape(
-                block.materialise().astype(dtype), (out.size, leaf.size)
-            )
+            lax.reshape(block.materialise().astype(dtype), (out.size, leaf.size))
             for block, leaf in zip(row, leaves)
         ]
         stripes.append(_side_by_side(blocks, 1, (out.size, 0), dtype))

@@ -1,0 +1,459 @@
+"""Linear systems solved by the structure that elimination finds."""
+
+import equinox as eqx
+import eqx_cc
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import lineax as lx
+import numpy as np
+import optimistix as optx
+import pytest
+from eqx_cc import EliminationSolver
+from eqx_cc._solve._analysis import plan_for
+from eqx_cc._solve._banded import BandedPlan
+from eqx_cc._solve._inverse import inverse
+from eqx_cc._solve._matrix import Matrix
+from eqx_cc._solve._positions import merge
+
+
+N = 36
+X = jnp.linspace(0.5, 1.5, N)
+B = jnp.cos(jnp.arange(float(N)) * 1.7)
+SOLVER = EliminationSolver()
+WEIGHTS = jr.normal(jr.key(1), (N, N)) / N
+
+
+def _laplacian(u):
+    padded = jnp.pad(u, 1)
+    return padded[2:] - 2 * u + padded[:-2]
+
+
+def _brusselator(y):
+    u, v = jnp.split(y, 2)
+    reaction = u**2 * v
+    return y + 0.1 * jnp.concatenate(
+        [reaction + _laplacian(u), _laplacian(v) - reaction]
+    )
+
+
+def _arrow(y):
+    return jnp.concatenate([3 * y[:-1] + y[-1] * y[:-1] ** 2, jnp.sum(y**2)[None]])
+
+
+def _hub(y):
+    """A band, with two full rows and columns in the middle."""
+    hubs = jnp.zeros(N, y.dtype).at[np.array([5, 20])].set(1.0)
+    return _tridiagonal(y) + hubs * jnp.sum(jnp.sin(y)) + y * y[5] + y[20] ** 2
+
+
+def _tridiagonal(y):
+    return 4 * y + jnp.pad(y[1:] ** 2, (0, 1)) - jnp.pad(y[:-1], (1, 0))
+
+
+def _blocks(y):
+    y = y.reshape(N // 2, 2)
+    return jnp.stack([y[:, 0] * y[:, 1], y[:, 0] - 3 * y[:, 1] ** 2], 1).reshape(N)
+
+
+def _apart(y):
+    """Pairs that are far from each other."""
+    u, v = jnp.split(y, 2)
+    return jnp.concatenate([u * v, u - 3 * v**2])
+
+
+def _wide(y):
+    return 5 * y + sum(0.1 * jnp.pad(y[k:], (0, k)) * y for k in range(1, 7))
+
+
+def _grid(y):
+    y = y.reshape(6, 6)
+    return (
+        5 * y + jnp.roll(y, 1, 0) * y - 0.5 * jnp.pad(y[:, 1:], ((0, 0), (0, 1)))
+    ).reshape(N)
+
+
+# A function, and the names of the factors, from the outside in.
+ZOO = {
+    "diagonal": (lambda y: jnp.sin(y) + 2 * y, "Diagonal"),
+    "tridiagonal": (_tridiagonal, "Banded"),
+    "upper": (lambda y: 3 * y + jnp.pad(y[2:] ** 2, (0, 2)), "Banded"),
+    "shift": (lambda y: jnp.roll(y, 1) ** 2, "Reordered Banded"),
+    "two species": (_brusselator, "Reordered Banded"),
+    "ring": (
+        lambda y: 3 * y + jnp.roll(y, 1) * y - jnp.roll(y, -1),
+        "Reordered Banded",
+    ),
+    "pivots": (lambda y: jnp.roll(y, 1) + 1e-9 * y, "Reordered Banded"),
+    "blocks": (_blocks, "Banded"),
+    "apart": (_apart, "Reordered Blocks"),
+    "arrow": (_arrow, "Bordered Diagonal"),
+    "hubs": (_hub, "LowRank Reordered Bordered Banded"),
+    "mean": (lambda y: 3 * y + y * jnp.mean(y**2), "LowRank Diagonal"),
+    "band and mean": (lambda y: _tridiagonal(y) + jnp.mean(y**2) * y, "LowRank Banded"),
+    "wide band": (_wide, "BlockTridiagonal"),
+    "dense": (lambda y: 3 * y + WEIGHTS @ y**2, ""),
+    "zero diagonal": (
+        lambda y: jnp.mean(y) + jnp.roll(y, 1) ** 2,
+        "LowRank Reordered Banded",
+    ),
+    "no sparse part": (lambda y: jnp.sum(y) * jnp.ones(N) + WEIGHTS @ y, ""),
+}
+
+
+def _names(factors) -> str:
+    names = []
+    while factors is not None:
+        names.append(type(factors).__name__)
+        inner = [getattr(factors, k, None) for k in ("inner", "core", "sparse")]
+        factors = next((f for f in inner if f is not None), None)
+    return " ".join(names)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_structure_and_solutions(name):
+    fun, expected = ZOO[name]
+    operator = lx.JacobianLinearOperator(lambda y, _: fun(y), X)
+
+    @eqx.filter_jit
+    def run(operator, vector):
+        state = SOLVER.init(operator, {})
+        transposed, _ = SOLVER.transpose(state, {})
+        linear = lx.linear_solve(lx.linearise(operator), vector, SOLVER)
+        return state, [
+            SOLVER.compute(state, vector, {})[0],
+            SOLVER.compute(transposed, vector, {})[0],
+            linear.value,
+            jax.jacfwd(fun)(X),
+        ]
+
+    state, (ours, transposed, linear, jacobian) = run(operator, B)
+    assert _names(state.factors) == expected
+    scale = np.abs(jacobian).max() * np.abs(ours).max()
+    np.testing.assert_allclose(jacobian @ ours, B, atol=1e-13 * scale)
+    np.testing.assert_allclose(jacobian @ linear, B, atol=1e-13 * scale)
+    scale = np.abs(jacobian).max() * np.abs(transposed).max()
+    np.testing.assert_allclose(jacobian.T @ transposed, B, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("name", ["two species", "mean", "apart"])
+@pytest.mark.parametrize("batch", [3, 40])
+def test_batches(name, batch):
+    fun, _ = ZOO[name]
+    points = X[None] + 0.01 * jnp.arange(float(batch))[:, None]
+
+    def ours(y):
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y)
+        return lx.linear_solve(operator, B, SOLVER).value
+
+    expected = jax.vmap(lambda y: jnp.linalg.solve(jax.jacfwd(fun)(y), B))
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(ours))(points),
+        jax.jit(expected)(points),
+        rtol=1e-9,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize("name", ["two species", "mean", "dense"])
+def test_derivatives(name):
+    fun, _ = ZOO[name]
+
+    def ours(y):
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y)
+        return jnp.sum(lx.linear_solve(operator, B * y, SOLVER).value ** 2)
+
+    def theirs(y):
+        return jnp.sum(jnp.linalg.solve(jax.jacfwd(fun)(y), B * y) ** 2)
+
+    for transform in (jax.grad, jax.jacfwd):
+        np.testing.assert_allclose(
+            jax.jit(transform(ours))(X), jax.jit(transform(theirs))(X), rtol=1e-9
+        )
+
+
+def test_single_precision():
+    y = X.astype(jnp.float32)
+    operator = lx.JacobianLinearOperator(lambda y, _: _hub(y), y)
+    found = lx.linear_solve(operator, B.astype(jnp.float32), SOLVER).value
+    assert found.dtype == jnp.float32
+    expected = jnp.linalg.solve(jax.jacfwd(_hub)(y), B.astype(jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("native", ["on", "off"])
+def test_without_native_calls(native, monkeypatch):
+    monkeypatch.setenv("EQX_CC_NATIVE", native)
+    y = X + (0.5 if native == "on" else 0.25)
+
+    def solve(y):
+        operator = lx.JacobianLinearOperator(lambda y, _: _brusselator(y), y)
+        return lx.linear_solve(operator, B, SOLVER).value
+
+    text = jax.jit(solve).lower(y).as_text()
+    assert ("xla_cpu_small_call" in text) == (native == "on")
+    jacobian = jax.jacfwd(_brusselator)(y)
+    np.testing.assert_allclose(jacobian @ jax.jit(solve)(y), B, atol=1e-12)
+
+
+#
+# Kinds of operators
+#
+
+
+def test_pytrees_and_mixed_shapes():
+    def fun(y, _):
+        u, v = y["u"], y["v"]
+        return {"u": u * jnp.sum(v) + 3 * u, "v": (v**2 + jnp.mean(u)).reshape(4)}
+
+    y = {"u": jnp.arange(1.0, 31.0).reshape(5, 6), "v": jnp.arange(1.0, 5.0)}
+    operator = lx.JacobianLinearOperator(fun, y)
+    vector = jax.tree.map(jnp.cos, y)
+    found = lx.linear_solve(operator, vector, SOLVER).value
+    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, y)
+    back = operator.mv(found)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), back, vector
+    )
+    transposed = lx.linear_solve(operator.T, vector, SOLVER).value
+    back = operator.T.mv(transposed)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), back, vector
+    )
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 23, 24])
+@pytest.mark.parametrize("full", [False, True])
+def test_sizes(size, full):
+    weights = WEIGHTS[:size, :size]
+    fun = lambda y, _: 2 * y + (weights @ y if full else jnp.sin(y))  # noqa: E731
+    operator = lx.JacobianLinearOperator(fun, X[:size])
+    state = SOLVER.init(operator, {})
+    found, result, _ = SOLVER.compute(state, B[:size], {})
+    assert found.shape == (size,)
+    assert result == lx.RESULTS.successful
+    np.testing.assert_allclose(operator.mv(found), B[:size], atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
+def test_small_shapes(shape):
+    operator = lx.JacobianLinearOperator(lambda y, _: y**3, jnp.full(shape, 2.0))
+    found = lx.linear_solve(operator, jnp.ones(shape), SOLVER).value
+    np.testing.assert_allclose(found, jnp.full(shape, 1 / 12))
+
+
+@pytest.mark.parametrize("rows", [20, N])
+def test_least_squares(rows):
+    operator = lx.JacobianLinearOperator(
+        lambda y, _: WEIGHTS[:rows, :24] @ jnp.sin(y), X[:24]
+    )
+    found = lx.linear_solve(operator, B[:rows], SOLVER).value
+    matrix = np.asarray(operator.as_matrix())
+    expected, *_ = np.linalg.lstsq(matrix, B[:rows])
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_complex_operators_are_those_of_lineax():
+    matrix = jax.lax.complex(WEIGHTS + 3 * jnp.eye(N), WEIGHTS.T)
+    operator = lx.FunctionLinearOperator(
+        lambda x: matrix @ x, jax.ShapeDtypeStruct((N,), jnp.complex128)
+    )
+    vector = jax.lax.complex(B, B[::-1])
+    found = lx.linear_solve(operator, vector, SOLVER).value
+    np.testing.assert_allclose(matrix @ found, vector, atol=1e-12)
+
+
+def test_tags_reach_the_inner_solver():
+    inner = EliminationSolver(lx.Cholesky())
+    definite = WEIGHTS @ WEIGHTS.T + jnp.eye(N)
+    operator = lx.FunctionLinearOperator(
+        lambda x: definite @ x,
+        jax.ShapeDtypeStruct((N,), jnp.float64),
+        lx.positive_semidefinite_tag,
+    )
+    found = lx.linear_solve(operator, B, inner).value
+    np.testing.assert_allclose(definite @ found, B, atol=1e-12)
+    untagged = lx.FunctionLinearOperator(
+        lambda x: definite @ x, jax.ShapeDtypeStruct((N,), jnp.float64)
+    )
+    with pytest.raises(ValueError, match="definite"):
+        lx.linear_solve(untagged, B, inner)
+
+
+def test_sums_and_products_of_operators():
+    operator = lx.JacobianLinearOperator(lambda y, _: _brusselator(y), X)
+    h = jnp.array(0.3)
+    whole = lx.IdentityLinearOperator(operator.in_structure()) - h * operator
+    state = SOLVER.init(whole, {})
+    assert _names(state.factors) == "Reordered Banded"
+    found = lx.linear_solve(whole, B, SOLVER).value
+    np.testing.assert_allclose(whole.mv(found), B, atol=1e-12)
+
+
+def test_inversion():
+    operator = lx.JacobianLinearOperator(lambda y, _: _arrow(y), X)
+    inverse = lx.invert(operator, SOLVER)
+    np.testing.assert_allclose(operator.mv(inverse.mv(B)), B, atol=1e-12)
+
+
+#
+# Failure
+#
+
+
+SINGULAR = {
+    "diagonal": lambda y: y**2,
+    "band": lambda y: (
+        y * jnp.concatenate([y[1:], y[-1:]]) * (jnp.arange(N) != 7).astype(float)
+    ),
+    "arrow": lambda y: jnp.concatenate([y[:-1] - y[-1], jnp.sum(y[:-1] - y[-1])[None]]),
+    "wide": lambda y: _wide(y) * (jnp.arange(N) != 9).astype(float),
+    "dense": lambda y: jnp.ones((N, N)) @ y**2,
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_singular_systems_are_reported(name):
+    y = jnp.ones(N).at[3].set(0.0)
+    operator = lx.JacobianLinearOperator(lambda y, _: SINGULAR[name](y), y)
+    found = lx.linear_solve(operator, B, SOLVER, throw=False)
+    assert found.result == lx.RESULTS.singular
+    with pytest.raises(Exception, match="singular"):
+        jax.block_until_ready(lx.linear_solve(operator, B, SOLVER).value)
+
+
+def test_residuals_show_a_core_that_is_nearly_singular():
+    """The sparse part has a pivot of 1e-30; the whole is as good as any."""
+
+    def fun(y):
+        weights = jnp.ones(N).at[4].set(1e-30)
+        return weights * y + jnp.mean(y) * jnp.sin(jnp.arange(1.0, N + 1))
+
+    operator = lx.JacobianLinearOperator(lambda y, _: fun(y), X)
+    found = lx.linear_solve(operator, B, SOLVER, throw=False)
+    assert _names(SOLVER.init(operator, {}).factors) == "LowRank Diagonal"
+    if found.result == lx.RESULTS.successful:
+        np.testing.assert_allclose(operator.mv(found.value), B, atol=1e-8)
+    else:
+        assert found.result == lx.RESULTS.singular
+
+
+def test_input_that_is_not_finite():
+    operator = lx.JacobianLinearOperator(lambda y, _: _brusselator(y), X)
+    found = lx.linear_solve(operator, B.at[2].set(jnp.nan), SOLVER, throw=False)
+    assert found.result == lx.RESULTS.nonfinite_input
+
+
+#
+# Factorisations by themselves
+#
+
+
+def _matrix(key, size, lower, upper):
+    dense = jr.normal(key, (size, size))
+    i, j = np.indices((size, size))
+    rows, columns = np.nonzero((j - i >= -lower) & (j - i <= upper))
+    positions, _ = merge(rows, columns, (size, size))
+    none = jnp.zeros((size, 0))
+    return Matrix(dense[rows, columns], none, none.T, positions)
+
+
+BANDS = [(1, 1, 0), (7, 2, 1), (9, 1, 3), (3, 2, 2)]
+
+
+@pytest.mark.parametrize("size, lower, upper", BANDS)
+def test_bands_with_pivots(size, lower, upper, getkey):
+    """Normal entries: no diagonal is dominant."""
+    matrix = _matrix(getkey(), size, lower, upper)
+    vector, dense = jr.normal(getkey(), (size,)), matrix.dense()
+    plan = BandedPlan(size, lower, upper)
+
+    @jax.jit
+    def run(matrix, vector):
+        factors = plan.factor(matrix)
+        return factors.solve(vector, False), factors.solve(vector, True)
+
+    found, transposed = run(matrix, vector)
+    condition = np.linalg.cond(dense)
+    expected = np.linalg.solve(dense, vector)
+    np.testing.assert_allclose(found, expected, rtol=1e-14 * condition, atol=1e-12)
+    expected = np.linalg.solve(dense.T, vector)
+    np.testing.assert_allclose(transposed, expected, rtol=1e-14 * condition, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 13])
+@pytest.mark.parametrize("batch", [None, 3, 40])
+def test_inverses(size, batch, getkey):
+    shape = (size, size) if batch is None else (batch, size, size)
+    matrix = jr.normal(getkey(), shape).at[..., 0, 0].set(0.0 if size > 1 else 1.0)
+    fun = inverse if batch is None else jax.vmap(inverse)
+    np.testing.assert_allclose(
+        jax.jit(fun)(matrix), jnp.linalg.inv(matrix), rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in ZOO if ZOO[n][1]])
+def test_identities(name):
+    """What stands for the factors of the identity where nothing is factored."""
+    blocks = eqx_cc.cc_jacobian(ZOO[name][0], structured=True)(X)
+    rank = blocks.rank
+    _, i, j = eqx_cc.Partial(blocks.pattern, blocks.values, blocks.dtype).to_coo()
+    plan = plan_for(merge(i, j, (N, N))[0], rank)
+    assert plan is not None
+    identity = plan.identity(jnp.dtype(jnp.float64))
+    for transposed in (False, True):
+        np.testing.assert_array_equal(identity.solve(B, transposed), B)
+
+
+def test_large_systems_take_linear_memory():
+    size = 20_000
+    y = jnp.linspace(0.0, 1.0, size)
+
+    def fun(y):
+        u, v = jnp.split(y, 2)
+        return jnp.concatenate([3 * u + _laplacian(v), 3 * v - u * _laplacian(u)])
+
+    @jax.jit
+    def run(y):
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y)
+        found = lx.linear_solve(operator, y, SOLVER).value
+        return jax.jvp(fun, (y,), (found,))[1]
+
+    compiled = run.lower(y).compile()
+    np.testing.assert_allclose(compiled(y), y, atol=1e-9)
+    memory = compiled.memory_analysis()
+    assert memory.temp_size_in_bytes < 1000 * size
+
+
+#
+# optimistix
+#
+
+
+def test_root_finds_and_least_squares():
+    def fun(y, args):
+        return _brusselator(y) - args
+
+    solvers = [
+        optx.Newton(1e-9, 1e-9, linear_solver=SOLVER),
+        optx.Chord(1e-9, 1e-9, linear_solver=SOLVER),
+        eqx_cc.CCChord(1e-9, 1e-9),
+        optx.Dogleg(1e-9, 1e-9, linear_solver=SOLVER),
+        optx.LevenbergMarquardt(1e-9, 1e-9, linear_solver=SOLVER),
+    ]
+    adjoint = optx.ImplicitAdjoint(linear_solver=SOLVER)
+    target = _brusselator(X + 0.01)
+
+    for solver in solvers:
+
+        def run(shift):
+            found = optx.root_find(
+                fun, solver, X, target + shift, adjoint=adjoint, max_steps=100
+            )
+            return found.value
+
+        value, moved = jax.jit(lambda s: jax.jvp(run, (s,), (1.0,)))(0.0)
+        np.testing.assert_allclose(value, X + 0.01, atol=1e-7)
+        jacobian = jax.jacfwd(_brusselator)(X + 0.01)
+        expected = jnp.linalg.solve(jacobian, jnp.ones(N))
+        np.testing.assert_allclose(moved, expected, rtol=1e-5)
