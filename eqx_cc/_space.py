@@ -215,7 +215,7 @@ class _Arithmetic:
         known: Any = term.scale if term.value is None else math.nan
         return float(known)
 
-    def __getitem__(self, key: tuple[float, float, float]) -> tuple[int, float]:
+    def __getitem__(self, key: tuple[Any, Any, Any]) -> tuple[int, Any]:
         old, left, right = key
         return left != left and right != right, old + left * right
 

@@ -2,7 +2,6 @@
 
 import diffrax
 import equinox as eqx
-import eqx_cc
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -106,9 +105,8 @@ def _solve(
     )
 
 
-# The solutions that the test set has published: F. Mazzia and C. Magherini, Test Set for
-# Initial Value Problem Solvers, release 2.4, Department of Mathematics, University of
-# Bari, 2008.
+# The solutions that the test set has published: F. Mazzia and C. Magherini, Test Set
+# for Initial Value Problem Solvers, release 2.4, University of Bari, 2008.
 PUBLISHED = {
     "ROBER": (
         _robertson,
@@ -146,7 +144,11 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def _slow(names, fast):
+    return [n if n in fast else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", _slow(PUBLISHED, ["ROBER", "VDPOL"]))
 def test_published_solutions(name):
     field, y0, t1, expected = PUBLISHED[name]
     run = jax.jit(lambda y0: _solve(field, y0, t1, tol=1e-9, atol=1e-16, dt0=1e-9))
@@ -174,22 +176,16 @@ class _Repaired(diffrax.VeryChord):
 
 
 REPAIRED = with_stepsize_controller_tols(_Repaired)()
-IMPLICIT = [
-    diffrax.Kvaerno3,
-    diffrax.Kvaerno4,
-    diffrax.Kvaerno5,
-    diffrax.KenCarp3,
-    diffrax.KenCarp4,
-    diffrax.KenCarp5,
-    diffrax.ImplicitEuler,
-]
+IMPLICIT = ["Kvaerno3", "Kvaerno4", "Kvaerno5", "KenCarp3", "KenCarp4", "KenCarp5"]
+IMPLICIT += ["ImplicitEuler"]
 
 
-@pytest.mark.parametrize("solver", IMPLICIT, ids=lambda s: s.__name__)
-@pytest.mark.parametrize("size", [3, 32])
-def test_the_same_steps(solver, size):
+@pytest.mark.parametrize("name", _slow(IMPLICIT, ["Kvaerno5", "KenCarp3"]))
+@pytest.mark.parametrize("size", [3, pytest.param(32, marks=pytest.mark.slow)])
+def test_the_same_steps(name, size):
     """As many as with the root finder of diffrax, once that is repaired; far fewer
     where it takes the rounding of explicit stages for divergence."""
+    solver = getattr(diffrax, name)
     field, y0, t1 = _robertson, jnp.array([1.0, 0.0, 0.0]), 0.3
     if size > 3:
         field, y0, t1 = _brusselator, _brusselator_state(size), 0.1
@@ -270,9 +266,10 @@ def test_stages_of_diffrax_are_known():
         atol: float
         norm: object = optx.max_norm
 
-        def init(self, fn, y, args, options, *rest):
+        def init(self, fn, y, args, options, f_struct, aux_struct, tags):
             if "init_state" not in options:
                 seen.append(_diagonal(fn, args))
+            rest = f_struct, aux_struct, tags
             return CCChord(1e-6, 1e-6).init(fn, y, args, options, *rest)
 
         def step(self, *args):
@@ -322,7 +319,7 @@ def test_a_singular_jacobian_is_reported():
 
 def test_divergence_is_reported():
     found = optx.root_find(
-        lambda y, _: jnp.arctan(y), CCChord(1e-6, 1e-6), jnp.array([3.0]), throw=False
+        lambda y, _: y**3 - 1, CCChord(1e-12, 1.0), jnp.array([0.1]), throw=False
     )
     assert found.result == optx.RESULTS.nonlinear_divergence
 
@@ -352,7 +349,10 @@ def _final(y0, args, field=_field, root_finder=CHORD, **kwargs):
 ARGS = jnp.array(2.0)
 
 
-@pytest.mark.parametrize("adjoint", ["recursive", "direct", "implicit", "forward"])
+@pytest.mark.parametrize(
+    "adjoint",
+    _slow(["recursive", "direct", "implicit", "forward"], ["recursive", "forward"]),
+)
 @pytest.mark.parametrize("wrap", [False, True])
 def test_gradients_are_those_of_differences(adjoint, wrap):
     fields = {False: _field, True: preaccumulate(_field)}
@@ -380,7 +380,9 @@ def test_gradients_are_those_of_differences(adjoint, wrap):
             )
             return found.ys[0, 0]
 
-        np.testing.assert_allclose(jax.jit(jax.grad(steady))(8.0), 1 / 12, rtol=1e-4)
+        with jax.numpy_dtype_promotion("standard"):  # Which the event relies on.
+            found = jax.jit(jax.grad(steady))(8.0)
+        np.testing.assert_allclose(found, 1 / 12, rtol=1e-4)
         return
     loss = lambda a: _final(TREE, a, fields[wrap], adjoint=adjoints[adjoint])  # noqa: E731
     transform = jax.jacfwd if adjoint == "forward" else jax.grad
@@ -396,7 +398,7 @@ def test_gradients_are_those_of_differences(adjoint, wrap):
 def test_batches(size):
     """Under `jax.vmap`, over states and arguments."""
     args = jnp.linspace(1.0, 3.0, size)
-    states = jax.tree.map(lambda x: x + 0.01 * args.reshape(-1, *[1] * x.ndim), TREE)
+    states = jax.vmap(lambda a: jax.tree.map(lambda x: x + 0.01 * a, TREE))(args)
     both = jax.jit(lambda y, a: (jax.vmap(_final)(y, a), jax.lax.map(_each, (y, a))))
     found, expected = both(states, args)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -450,6 +452,7 @@ def test_control_terms():
     )
 
 
+@pytest.mark.slow
 def test_modules_as_fields():
     class Field(eqx.Module):
         net: eqx.nn.MLP
@@ -494,4 +497,4 @@ def test_complex_states():
         stepsize_controller=diffrax.ConstantStepSize(),
     )
     expected = np.exp(0.1 * (-1 + 30j)) * np.asarray(y0)
-    np.testing.assert_allclose(found.ys[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(found.ys[0], expected, rtol=1e-5)
