@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import jax.tree_util as jtu
@@ -55,7 +56,7 @@ class JacobianOperator(lx.AbstractLinearOperator):
 
 
 def jacobian_operator(
-    fn: Callable, y: PyTree, args: PyTree = None, *, tags: Iterable[object] = ()
+    fn: Any, y: PyTree, args: PyTree = None, *, tags: Iterable[object] = ()
 ) -> JacobianOperator:
     r"""The Jacobian $\partial f(y, \text{args}) / \partial y$ as a linear operator of
     [lineax](https://docs.kidger.site/lineax/), with the structure that elimination

@@ -219,7 +219,7 @@ def _product_batch(operands, dims, *, jaxpr, active, transposed):
     outputs = [aval for aval in jaxpr.out_avals if _is_inexact(aval)]
     needed = size_of(outputs) if transposed else size_of(inputs)
     is_fixed = all(d is None for d in at_point)
-    if not is_fixed or size < needed or not _all_real(inputs, outputs):
+    if not is_fixed or size < max(1, needed) or not _all_real(inputs, outputs):
         params = dict(jaxpr=jaxpr, active=active, transposed=transposed)
         plain = jax.vmap(lambda *xs: _plain_product(*xs, **params), tuple(dims))
         found = plain(*operands)
