@@ -77,9 +77,14 @@ def _compare(name: str, options: argparse.Namespace) -> None:
     for contestant in options.contestant or _default(name, options.mode):
         begun = time.perf_counter()
         function = _function(problem, options.method, contestant, options.mode)
-        programs[contestant] = function.lower(start).compile()
+        program = function.lower(start).compile()
         compiling[contestant] = time.perf_counter() - begun
-        first[contestant] = jax.block_until_ready(programs[contestant](start))
+        try:
+            first[contestant] = jax.block_until_ready(program(start))
+        except Exception:  # A linear system of the gradient, say.
+            print(f"{name:20} {contestant:24} raises an error", flush=True)
+            continue
+        programs[contestant] = program
     times = {contestant: [] for contestant in programs}
     for _ in range(options.repeats):
         for contestant, program in programs.items():
@@ -87,6 +92,8 @@ def _compare(name: str, options: argparse.Namespace) -> None:
             jax.block_until_ready(program(start))
             times[contestant].append(time.perf_counter() - begun)
     medians = {c: statistics.median(own) for c, own in times.items()}
+    if not first:
+        return
     reference = first.get(BASELINE, first[next(iter(first))])[0]
     for contestant, median in medians.items():
         found, (steps, rejected), good = first[contestant]

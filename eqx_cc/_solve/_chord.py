@@ -122,8 +122,9 @@ class CCChord(optx.AbstractRootFinder):
             lx.RESULTS.singular,
             result,
         )
-        # Not infinite: diffrax's step size controllers divide by the state.
-        new = jtu.tree_map(lambda a: jnp.where(jnp.isfinite(size), a, jnp.nan), new)
+        # Where it fails the last iterate stays: diffrax's step size controllers divide
+        # by the state, and gradients of steps that were rejected linearise there.
+        new = jtu.tree_map(lambda a, b: jnp.where(jnp.isfinite(size), a, b), new, y)
         promoted = optx.RESULTS.promote(result)
         after = ChordState(state.factors, size, state.size, promoted, state.step + 1)
         return new, after, aux
