@@ -263,7 +263,7 @@ def test_nothing_but_factors_is_carried():
     y0 = _brusselator_state(64)
     relation = lambda y, args: (y - 0.1 * _brusselator(0.0, y, None), None)  # noqa: E731
     finder = CCChord(1e-6, 1e-6)
-    state = eqx.filter_jit(finder.init)(relation, y0, None, {}, None, None, frozenset())
+    state = eqx.filter_jit(finder.init)(relation, y0, None, {}, y0, None, frozenset())
     held = sum(x.size for x in jax.tree.leaves(state.factors))
     assert held <= 9 * 64  # Five bands of U, two of L, and swaps.
 
@@ -329,6 +329,11 @@ def test_a_singular_jacobian_is_reported():
                 lambda y, _: y**2 + 1, CCChord(1e-6, 1e-6), jnp.zeros(2)
             ).value
         )
+
+
+def test_refuses_what_is_not_square():
+    with pytest.raises(ValueError, match="`fn` must return as many numbers as `y`"):
+        optx.root_find(lambda y, _: y[:2], CCChord(1e-6, 1e-6), jnp.ones(3))
 
 
 def test_divergence_is_reported():

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
 from ._approximate import Prepared
 from ._solver import EliminationSolver
-from ._system import is_real
+from ._system import is_real, size_of
 
 
 class ChordState(eqx.Module):
@@ -77,9 +77,15 @@ class CCChord(optx.AbstractRootFinder):
 
     def init(self, fn, y, args, options, f_struct, aux_struct, tags) -> ChordState:
         """Factors the Jacobian at `y`."""
-        del f_struct, aux_struct
+        del aux_struct
         if "init_state" in options:  # That of an earlier stage.
             return options["init_state"]
+        rows, columns = size_of(f_struct), size_of(y)
+        if rows != columns:
+            raise ValueError(
+                f"`fn` must return as many numbers as `y` has, but got {rows} for "
+                f"{columns}: the Jacobian is not square. Use a least-squares solver."
+            )
         factors = self._factors(fn, y, args, tags)
         leaves = [x.dtype for x in jtu.tree_leaves(y)]
         dtype = jnp.finfo(jnp.result_type(*leaves)).dtype if leaves else jnp.float32

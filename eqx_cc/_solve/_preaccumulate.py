@@ -239,16 +239,13 @@ def _all_real(*structs) -> bool:
 def _products(fun, inputs, vectors, outputs, transposed: bool) -> list[jax.Array]:
     """The products of the accumulated Jacobian with a batch of vectors."""
     matrix = of_function(fun, inputs).matrix()
+    if isinstance(matrix, Matrix):  # As many vectors as it has rows are dense too.
+        matrix = matrix.dense()
     size = vectors[0].shape[0]
     dtype = jnp.result_type(*inputs, *outputs)
     rows = [x.reshape(size, -1).astype(dtype) for x in vectors]
     rows = jnp.concatenate(rows, 1) if len(rows) > 1 else rows[0]
-    if transposed:
-        matrix = matrix.transpose if isinstance(matrix, Matrix) else matrix.T
-    if isinstance(matrix, Matrix):
-        found = jax.vmap(lambda row: matrix @ row)(rows)
-    else:
-        found = rows @ matrix.T
+    found = rows @ (matrix if transposed else matrix.T)
     results, start = [], 0
     for aval in inputs if transposed else outputs:
         own = found[:, start : start + aval.size]
