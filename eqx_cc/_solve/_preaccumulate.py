@@ -13,7 +13,6 @@ import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
 from .._transforms import check_callable
-from ._matrix import Matrix
 from ._system import of_function, size_of
 
 
@@ -65,7 +64,8 @@ def preaccumulate(fn: Any) -> Callable:
     That is how matrices are materialised by any library: as products with all unit
     vectors, under `jax.vmap`. These find the accumulated Jacobian, and one matrix
     product, in place of a pass over the function for each of them. One Jacobian-vector
-    or vector-Jacobian product stays the plain pass that JAX makes of it. What is kept
+    or vector-Jacobian product stays the plain pass that JAX makes of it, and so do
+    products with a large Jacobian that is sparse: a pass takes no longer. What is kept
     for later is the point, not the Jacobian.
 
     It reaches what has no other argument to set: the implicit adjoint of the stages of
@@ -219,7 +219,11 @@ def _product_batch(operands, dims, *, jaxpr, active, transposed):
     outputs = [aval for aval in jaxpr.out_avals if _is_inexact(aval)]
     needed = size_of(outputs) if transposed else size_of(inputs)
     is_fixed = all(d is None for d in at_point)
-    if not is_fixed or size < max(1, needed) or not _all_real(inputs, outputs):
+    system = None
+    if is_fixed and size >= max(1, needed) and _all_real(inputs, outputs):
+        system = of_function(fun, inputs)
+    # A sparse Jacobian is of a function that takes no longer than products with it.
+    if system is None or system.plan is not None:
         params = dict(jaxpr=jaxpr, active=active, transposed=transposed)
         plain = jax.vmap(lambda *xs: _plain_product(*xs, **params), tuple(dims))
         found = plain(*operands)
@@ -228,7 +232,7 @@ def _product_batch(operands, dims, *, jaxpr, active, transposed):
         jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
         for x, d in zip(vectors, own)
     ]
-    found = _products(fun, inputs, vectors, outputs, transposed)
+    found = _products(system.matrix(), inputs, vectors, outputs, transposed)
     return found, [0] * len(found)
 
 
@@ -236,11 +240,8 @@ def _all_real(*structs) -> bool:
     return all(jnp.issubdtype(x.dtype, jnp.floating) for x in jtu.tree_leaves(structs))
 
 
-def _products(fun, inputs, vectors, outputs, transposed: bool) -> list[jax.Array]:
-    """The products of the accumulated Jacobian with a batch of vectors."""
-    matrix = of_function(fun, inputs).matrix()
-    if isinstance(matrix, Matrix):  # As many vectors as it has rows are dense too.
-        matrix = matrix.dense()
+def _products(matrix, inputs, vectors, outputs, transposed: bool) -> list[jax.Array]:
+    """The products of a dense Jacobian with a batch of vectors."""
     size = vectors[0].shape[0]
     dtype = jnp.result_type(*inputs, *outputs)
     rows = [x.reshape(size, -1).astype(dtype) for x in vectors]
