@@ -353,6 +353,29 @@ def test_gradients_of_steps_that_failed():
     assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.parametrize("size", [2, 12, 70])
+def test_gradients_through_iterations(size):
+    """By differentiating every iteration: the factors are held fixed."""
+
+    def run(a):
+        fun = lambda y, a: y**3 + 0.1 * jnp.mean(y) - a  # noqa: E731
+        start = jnp.full(size, 1.95)
+        found = optx.root_find(
+            fun,
+            CCChord(1e-12, 1e-12),
+            start,
+            a,
+            adjoint=optx.RecursiveCheckpointAdjoint(),
+        )
+        return jnp.sum(found.value)
+
+    root = optx.root_find(
+        lambda y, a: y**3 + 0.1 * y - a, CCChord(1e-12, 1e-12), jnp.array(1.95), 8.0
+    ).value
+    found = jax.jit(jax.grad(run))(8.0)
+    np.testing.assert_allclose(found, size / (3 * root**2 + 0.1), rtol=1e-6)
+
+
 #
 # What diffrax can do with a solve
 #

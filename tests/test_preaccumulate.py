@@ -39,7 +39,7 @@ def _primitives(jaxpr) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("argnums", [0, 1, (0, 1)])
+@pytest.mark.parametrize("argnums", [1, (0, 1)])
 @pytest.mark.parametrize("transform", BOTH)
 def test_jacobians(transform, argnums):
     ours, theirs = (transform(f, argnums) for f in (preaccumulate(_fun), _fun))
@@ -54,8 +54,7 @@ def test_jacobians(transform, argnums):
     _assert_close(ours(Y, A), theirs(Y, A))
 
 
-@pytest.mark.parametrize("outer", BOTH)
-@pytest.mark.parametrize("inner", BOTH)
+@pytest.mark.parametrize("outer, inner", [BOTH, BOTH[::-1]])
 def test_second_derivatives(outer, inner):
     run = jax.jit(
         lambda y: [outer(inner(f))(y, A) for f in (preaccumulate(_fun), _fun)]

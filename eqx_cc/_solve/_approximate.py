@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
 import lineax as lx
+from jax import lax
 from jaxtyping import Array, Int, Num, PyTree
 
 from ._base import AbstractFactors, AbstractPlan
@@ -68,8 +70,9 @@ class Prepared:
         return (InversePlan if self._size <= _INVERTED else LUPlan)(self._size)
 
     def factored(self) -> Factored:
-        """The factors of the Jacobian."""
-        matrix, plan = self._system.matrix(), self._plan
+        """The factors of the Jacobian. Nobody differentiates them."""
+        plan, matrix = self._plan, self._system.matrix()
+        matrix = jax.tree.map(lax.stop_gradient, matrix)
         if plan is None:
             return self._solver.of_dense(matrix, self._flat, {}, ())
         if isinstance(plan, InversePlan):
