@@ -156,16 +156,6 @@ def _product_abstract(*avals, jaxpr, active, transposed):
     return [aval for aval in jaxpr.out_avals if _is_inexact(aval)]
 
 
-@function_p.def_impl
-def _function_impl(*operands, jaxpr):
-    return jax.jit(lambda *xs: function_p.bind(*xs, jaxpr=jaxpr))(*operands)
-
-
-@product_p.def_impl
-def _product_impl(*operands, **params):
-    return jax.jit(lambda *xs: product_p.bind(*xs, **params))(*operands)
-
-
 def _function_jvp(primals, tangents, *, jaxpr):
     found = function_p.bind(*primals, jaxpr=jaxpr)
     active = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
@@ -259,6 +249,9 @@ def _lower(fun: Callable) -> Callable:
     return mlir.lower_fun(fun, multiple_results=True)
 
 
+# What is not compiled runs operation by operation, as the function itself would.
+function_p.def_impl(_plain)
+product_p.def_impl(_plain_product)
 ad.primitive_jvps[function_p] = _function_jvp
 ad.primitive_jvps[product_p] = _product_jvp
 ad.primitive_transposes[product_p] = _product_transpose
