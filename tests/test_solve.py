@@ -322,20 +322,46 @@ def test_singular_systems_are_reported(name):
         jax.block_until_ready(lx.linear_solve(operator, B, SOLVER).value)
 
 
-def test_residuals_show_a_core_that_is_nearly_singular():
-    """The sparse part has a pivot of 1e-30; the whole is as good as any."""
+def _weighted(y, entry):
+    """A diagonal with one entry that is next to nothing, and rank one."""
+    weights = jnp.ones(N).at[4].set(entry)
+    return weights * y + jnp.mean(y) * jnp.sin(jnp.arange(1.0, N + 1))
 
-    def fun(y):
-        weights = jnp.ones(N).at[4].set(1e-30)
-        return weights * y + jnp.mean(y) * jnp.sin(jnp.arange(1.0, N + 1))
 
+@pytest.mark.parametrize("entry", [0.0, 1e-30, 1e-14])
+def test_parts_that_are_singular(entry):
+    """The whole is as good as any: it is solved as dense."""
+    fun = lambda y: _weighted(y, entry)  # noqa: E731
     operator = lx.JacobianLinearOperator(lambda y, _: fun(y), X)
-    found = lx.linear_solve(operator, B, SOLVER, throw=False)
     assert _names(SOLVER.init(operator, {}).factors) == "LowRank Diagonal"
-    if found.result == lx.RESULTS.successful:
-        np.testing.assert_allclose(operator.mv(found.value), B, atol=1e-8)
-    else:
-        assert found.result == lx.RESULTS.singular
+    matrix = jax.jacfwd(fun)(X)
+    found = lx.linear_solve(operator, B, SOLVER)
+    np.testing.assert_allclose(found.value, jnp.linalg.solve(matrix, B), rtol=1e-8)
+    found = lx.linear_solve(operator.T, B, SOLVER)
+    np.testing.assert_allclose(found.value, jnp.linalg.solve(matrix.T, B), rtol=1e-8)
+
+
+def test_batches_in_which_some_parts_are_singular():
+    entries = jnp.asarray([1.0, 0.0, 0.5])
+
+    def solve(entry, solver):
+        operator = lx.JacobianLinearOperator(lambda y, _: _weighted(y, entry), X)
+        return jnp.sum(lx.linear_solve(operator, B, solver).value ** 2)
+
+    for transform in (lambda f: f, jax.grad):
+        ours, theirs = (
+            jax.vmap(transform(lambda e, own=own: solve(e, own)))(entries)
+            for own in (SOLVER, lx.LU())
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+
+
+def test_newton_from_where_a_part_is_singular():
+    fun = lambda y, a: y**2 + jnp.sum(y) - a  # noqa: E731
+    a, start = jnp.linspace(1.0, 3.0, N), jnp.linspace(0.0, 1.0, N)
+    newton = optx.Newton(1e-8, 1e-8, linear_solver=SOLVER)
+    found = optx.root_find(fun, newton, start, a)
+    np.testing.assert_allclose(fun(found.value, a), 0.0, atol=1e-7)
 
 
 def test_input_that_is_not_finite():

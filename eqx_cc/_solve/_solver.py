@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import lineax as lx
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Num, PyTree
 
 from ._base import AbstractFactors
@@ -18,8 +18,9 @@ from ._system import is_real, of_operator, size_of, structure_of, System
 
 
 # How large a residual may be, relative to the matrix, the solution and the right-hand
-# side, in units of rounding.
+# side, in units of rounding; and the rows up to which what fails is solved as dense.
 _RESIDUAL = 1e4
+_DENSE = 2048
 
 _TAGS = (
     (lx.is_symmetric, lx.symmetric_tag),
@@ -71,14 +72,15 @@ class Flat(eqx.Module):
 
 
 class Factored(eqx.Module):
-    """A state: factors, or the state of the inner solver; and the matrix, where
-    residuals are to be looked at."""
+    """A state: factors, or the state of the inner solver; and the matrix, with its
+    tags, where residuals are to be looked at."""
 
     factors: AbstractFactors | None
     inner: Any
     matrix: Matrix | None
     flat: Flat
     transposed: bool = eqx.field(static=True)
+    tags: frozenset[object] = eqx.field(static=True, default=frozenset())
 
 
 class EliminationSolver(lx.AbstractLinearSolver[Factored]):
@@ -108,9 +110,9 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
     - `inner`: the linear solver for matrices without structure. By default that which
         lineax selects: by tags, $LU$ if square, and $QR$ if not.
 
-    What is singular is reported by lineax's result codes. Where pivots are not sought
-    in all of the matrix, the solution is refined once and its residual is looked at: a
-    large one is reported in the same way.
+    Where pivots are not sought in all of the matrix, the solution is refined once and
+    its residual is looked at. If that is large then `inner` solves the system (of up to
+    2,048 rows). What is singular is reported by lineax's result codes.
 
     !!! Example
 
@@ -140,12 +142,12 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
             system = System(None, operator.as_matrix)
         else:
             system = of_operator(operator)
-        if system.plan is None:
-            tags = [tag for has, tag in _TAGS if has(operator)]
-            return self.of_dense(system.matrix(), flat, options, tags)
-        matrix = system.matrix()
-        kept = None if system.plan.is_stable else matrix
-        return Factored(system.plan.factor(matrix), None, kept, flat, False)
+        tags = frozenset(tag for has, tag in _TAGS if has(operator))
+        matrix, plan = system.matrix(), system.plan
+        if plan is None:
+            return self.of_dense(matrix, flat, options, tags)
+        kept = None if plan.is_stable else matrix
+        return Factored(plan.factor(matrix), None, kept, flat, False, tags)
 
     def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
         """The state of the inner solver, for a matrix without structure."""
@@ -167,9 +169,32 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         else:
             found = state.factors.solve(known, state.transposed)
             if state.matrix is not None:
-                found, is_good = _refined(state, known, found)
+                found = _refined(state, known, found)
+                is_good = _is_solution(state, known, found)
+                if state.matrix.size <= _DENSE:
+                    found, is_good = self._densely(state, known, found, is_good)
                 result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         return flat.unravel(found), result, stats
+
+    def _densely(
+        self, state: Factored, known: Array, found: Array, is_good: Bool[Array, ""]
+    ) -> tuple[Array, Bool[Array, ""]]:
+        """What the inner solver finds where the structure was of no use: where a part
+        that is eliminated first is singular, though the whole is not."""
+        matrix = state.matrix
+        assert matrix is not None
+
+        def solve(_):
+            inner = self.of_dense(matrix.dense(), state.flat, {}, state.tags).inner
+            if state.transposed:
+                inner, _ = self.inner.transpose(inner, {})
+            new, result, _ = self.inner.compute(inner, known, {})
+            is_good = _is_solution(state, known, new)
+            return jnp.array(True), new, is_good & (result == lx.RESULTS.successful)
+
+        # A loop of at most one iteration: in a batch, a branch would always be taken.
+        start = is_good, found, is_good
+        return lax.while_loop(lambda carry: ~carry[0], solve, start)[1:]
 
     def transpose(self, state: Factored, options: dict) -> tuple[Factored, dict]:
         """The state of the transposed operator."""
@@ -178,7 +203,10 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
             inner, options = self.inner.transpose(inner, options)
         transposed = not state.transposed
         flat = state.flat.transpose
-        return Factored(state.factors, inner, state.matrix, flat, transposed), options
+        state = Factored(
+            state.factors, inner, state.matrix, flat, transposed, state.tags
+        )
+        return state, options
 
     def conj(self, state: Factored, options: dict) -> tuple[Factored, dict]:
         """The state of the conjugate operator: what is factored here is real."""
@@ -192,14 +220,24 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         return self.inner.assume_full_rank()
 
 
-def _refined(state: Factored, known, found) -> tuple[jax.Array, Bool[Array, ""]]:
-    """The solution after one step of refinement, and whether it is one: whether its
-    residual is small, and it is not so large that rounding alone may have made it."""
-    assert state.factors is not None and state.matrix is not None
-    matrix = state.matrix.transpose if state.transposed else state.matrix
-    found = found + state.factors.solve(known - matrix @ found, state.transposed)
+def _oriented(state: Factored) -> Matrix:
+    assert state.matrix is not None
+    return state.matrix.transpose if state.transposed else state.matrix
+
+
+def _refined(state: Factored, known: Array, found: Array) -> Array:
+    """The solution after one step of refinement."""
+    assert state.factors is not None
+    residual = known - _oriented(state) @ found
+    return found + state.factors.solve(residual, state.transposed)
+
+
+def _is_solution(state: Factored, known: Array, found: Array) -> Bool[Array, ""]:
+    """Whether the residual is small, and the solution not so large that rounding alone
+    may have made it. What is not a number is no solution."""
+    matrix = _oriented(state)
     residual = jnp.max(jnp.abs(known - matrix @ found))
     size = jnp.max(jnp.abs(known))
     reach = matrix.norm() * jnp.max(jnp.abs(found))
     eps = jnp.finfo(found.dtype).eps
-    return found, (residual <= _RESIDUAL * eps * (size + reach)) & (eps * reach <= size)
+    return (residual <= _RESIDUAL * eps * (size + reach)) & (eps * reach <= size)
