@@ -246,7 +246,7 @@ def _num_unknown(edges: dict[int, float]) -> int:
     return sum(x != x for x in edges.values())
 
 
-class _Table(dict):
+class Table(dict):
     """`(old, left, right) -> (cost, new)` of patterns by their numbers, of which 0 is
     no edge; entries are made when they are first asked for."""
 
@@ -255,17 +255,17 @@ class _Table(dict):
     def __init__(self, cost: AbstractCost):
         super().__init__()
         self._cost, self._effort = cost, Effort()
-        self._patterns: list[Pattern | None] = [None]
+        self.patterns: list[Pattern | None] = [None]
         self._numbers: dict[Pattern, int] = {}
 
     def number(self, pattern: Pattern) -> int:
         if pattern not in self._numbers:
-            self._numbers[pattern] = len(self._patterns)
-            self._patterns.append(pattern)
+            self._numbers[pattern] = len(self.patterns)
+            self.patterns.append(pattern)
         return self._numbers[pattern]
 
     def __missing__(self, key: tuple[int, int, int]) -> tuple[int, int]:
-        old, left, right = (self._patterns[i] for i in key)
+        old, left, right = (self.patterns[i] for i in key)
         assert left is not None and right is not None
         products = len(left.terms) * len(right.terms)
         self._effort.spend((products + (len(old.terms) if old else 0)) ** 2)
@@ -283,7 +283,7 @@ class Blocks(_Maps):
     sums are looked up."""
 
     def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
-        super().__init__(graph, _Table(cost))
+        super().__init__(graph, Table(cost))
         self.counts_sums = cost.counts_sums
 
     def cost(self, state: list[dict[int, int]], vertex: int) -> int:

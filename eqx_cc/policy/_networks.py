@@ -1,0 +1,237 @@
+"""Neural networks as policies, for graphs of any size."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from ._features import NUM_FEATURES, Observation, observe
+from ._game import EliminationGame, EliminationState
+from ._policy import AbstractPolicy
+
+
+class _Perceptron(eqx.Module):
+    """Two layers, for every vertex alike; in 32 bits, whatever JAX's default is."""
+
+    first: eqx.nn.Linear
+    second: eqx.nn.Linear
+
+    def __init__(self, inp: int, width: int, out: int, key: PRNGKeyArray):
+        keys = jr.split(key)
+        self.first = eqx.nn.Linear(inp, width, dtype=jnp.float32, key=keys[0])
+        self.second = eqx.nn.Linear(width, out, dtype=jnp.float32, key=keys[1])
+
+    def __call__(self, x: Float[Array, "n i"]) -> Float[Array, "n o"]:
+        hidden = jax.nn.silu(x @ self.first.weight.T + _bias(self.first)[None])
+        return hidden @ self.second.weight.T + _bias(self.second)[None]
+
+    def silent(self) -> _Perceptron:
+        """One that returns zero until it has been trained."""
+        last = self.second.weight, _bias(self.second)
+        zeros = jnp.zeros_like(last[0]), jnp.zeros_like(last[1])
+        return eqx.tree_at(
+            lambda net: (net.second.weight, net.second.bias), self, zeros
+        )
+
+
+def _bias(layer: eqx.nn.Linear) -> Float[Array, " o"]:
+    assert layer.bias is not None
+    return layer.bias
+
+
+def _normalised(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    mean = jnp.mean(x, 1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(jnp.var(x, 1, keepdims=True) + 1e-5)
+
+
+class _Heads(eqx.Module):
+    """From what is known of every vertex to logits and the value."""
+
+    logits: _Perceptron
+    value: _Perceptron
+
+    def __init__(self, width: int, key: PRNGKeyArray):
+        keys = jr.split(key)
+        self.logits = _Perceptron(width, width, 1, keys[0]).silent()
+        self.value = _Perceptron(width + 2, width, 1, keys[1]).silent()
+
+    def __call__(
+        self,
+        game: EliminationGame,
+        seen: Observation,
+        hidden: Float[Array, "n d"],
+        sharpness: float,
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        """Until they are trained: the Markowitz rule, and a value as if every vertex
+        that remains cost what it would cost now."""
+        logits = self.logits(hidden)[:, 0] - sharpness * seen.costs
+        left = jnp.sum(jnp.where(seen.remaining, jnp.expm1(seen.costs), 0.0))
+        share = left / game.baseline.astype(jnp.float32)
+        count = jnp.sum(seen.remaining, dtype=jnp.float32)
+        mean = _mean(hidden, seen.remaining)
+        known = jnp.concatenate([mean, jnp.log1p(count)[None], jnp.log1p(share)[None]])
+        value = -share * jnp.exp(self.value(known[None])[0, 0])
+        return jnp.where(seen.remaining, logits, -jnp.inf), value
+
+
+def _mean(x: Float[Array, "n d"], mask: Bool[Array, " n"]) -> Float[Array, " d"]:
+    weights = mask.astype(jnp.float32)
+    return weights @ x / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+class _Messages(eqx.Module):
+    """One round: every vertex hears from its predecessors, its successors, and all."""
+
+    update: _Perceptron
+
+    def __init__(self, width: int, key: PRNGKeyArray):
+        self.update = _Perceptron(4 * width, width, width, key)
+
+    def __call__(
+        self, seen: Observation, hidden: Float[Array, "n d"]
+    ) -> Float[Array, "n d"]:
+        x = jnp.where(seen.present[:, None], _normalised(hidden), 0.0)
+        count = jnp.sum(seen.edges, 0)[:, None], jnp.sum(seen.edges, 1)[:, None]
+        before = seen.edges.T @ x / jnp.maximum(count[0], 1.0)
+        after = seen.edges @ x / jnp.maximum(count[1], 1.0)
+        everywhere = jnp.broadcast_to(_mean(x, seen.remaining)[None], x.shape)
+        heard = jnp.concatenate([x, before, after, everywhere], 1)
+        return hidden + self.update(heard)
+
+
+class GraphPolicy(AbstractPolicy):
+    """A graph network: messages go along the edges, forward and backward, and from all
+    vertices that remain to each.
+
+    Logits are those of the Markowitz rule plus a correction, which is zero until it has
+    been trained.
+
+    **Arguments:**
+
+    - `width`, `rounds`: numbers that every vertex has, and rounds of messages.
+    - `sharpness`: see [`eqx_cc.policy.Markowitz`][].
+    - `key`: of the random weights.
+
+    ??? cite "Reference"
+
+        P. W. Battaglia et al., *Relational inductive biases, deep learning, and graph
+        networks*, arXiv:1806.01261, 2018.
+    """
+
+    encode: _Perceptron
+    messages: tuple[_Messages, ...]
+    heads: _Heads
+    sharpness: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        width: int = 32,
+        rounds: int = 3,
+        sharpness: float = 8.0,
+        *,
+        key: PRNGKeyArray,
+    ):
+        first, last, *keys = jr.split(key, rounds + 2)
+        self.encode = _Perceptron(NUM_FEATURES, width, width, first)
+        self.messages = tuple(_Messages(width, key) for key in keys)
+        self.heads, self.sharpness = _Heads(width, last), sharpness
+
+    def __call__(
+        self, game: EliminationGame, state: EliminationState
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        seen = observe(game, state)
+        hidden = self.encode(seen.vertices)
+        for messages in self.messages:
+            hidden = messages(seen, hidden)
+        return self.heads(game, seen, _normalised(hidden), self.sharpness)
+
+
+class _Attention(eqx.Module):
+    """Every vertex attends to every other; an edge between them, either way, has a
+    learned say in how much, head by head."""
+
+    project: eqx.nn.Linear
+    along: Float[Array, "2 heads"]
+    out: _Perceptron
+    heads: int = eqx.field(static=True)
+
+    def __init__(self, width: int, heads: int, key: PRNGKeyArray):
+        keys = jr.split(key, 3)
+        self.project = eqx.nn.Linear(
+            width, 3 * width, use_bias=False, dtype=jnp.float32, key=keys[0]
+        )
+        self.along = jr.normal(keys[1], (2, heads), jnp.float32)
+        self.out = _Perceptron(2 * width, 2 * width, width, keys[2])
+        self.heads = heads
+
+    def __call__(
+        self, seen: Observation, hidden: Float[Array, "n d"]
+    ) -> Float[Array, "n d"]:
+        x = _normalised(hidden)
+        split = (x @ self.project.weight.T).reshape(len(x), 3, self.heads, -1)
+        query, key, value = jnp.moveaxis(split, 1, 0)
+        scores = jnp.einsum("uhd,vhd->huv", query, key) / value.shape[-1] ** 0.5
+        edges = jnp.stack([seen.edges, seen.edges.T])
+        scores = scores + jnp.einsum("euv,eh->huv", edges, self.along)
+        scores = jnp.where(seen.present[None, None], scores, -1e9)
+        weights = jax.nn.softmax(scores, axis=-1)
+        heard = jnp.einsum("huv,vhd->uhd", weights, value).reshape(x.shape)
+        return hidden + self.out(jnp.concatenate([x, heard], 1))
+
+
+class EdgeTransformer(AbstractPolicy):
+    """A transformer over the edge tensor: vertices are tokens, and edges bias their
+    attention, so that the number of vertices is not built in.
+
+    (The published network has a token for each row of the tensor, of a fixed size.)
+
+    **Arguments:**
+
+    - `width`, `layers`, `heads`: numbers of a token, layers and heads of attention.
+    - `sharpness`: see [`eqx_cc.policy.Markowitz`][].
+    - `key`: of the random weights.
+
+    ??? cite "References"
+
+        A. Vaswani et al., *Attention Is All You Need*, Advances in Neural Information
+        Processing Systems 30, 2017.
+
+        J. Lohoff and E. Neftci, *Optimizing Automatic Differentiation with Deep
+        Reinforcement Learning*, Advances in Neural Information Processing Systems 37,
+        2024.
+    """
+
+    encode: _Perceptron
+    layers: tuple[_Attention, ...]
+    heads: _Heads
+    sharpness: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        width: int = 32,
+        layers: int = 3,
+        heads: int = 4,
+        sharpness: float = 8.0,
+        *,
+        key: PRNGKeyArray,
+    ):
+        if width % heads:
+            raise ValueError(
+                f"`width` must be a multiple of `heads`; got {width} and {heads}."
+            )
+        first, last, *keys = jr.split(key, layers + 2)
+        self.encode = _Perceptron(NUM_FEATURES, width, width, first)
+        self.layers = tuple(_Attention(width, heads, key) for key in keys)
+        self.heads, self.sharpness = _Heads(width, last), sharpness
+
+    def __call__(
+        self, game: EliminationGame, state: EliminationState
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        seen = observe(game, state)
+        hidden = self.encode(seen.vertices)
+        for layer in self.layers:
+            hidden = layer(seen, hidden)
+        return self.heads(game, seen, _normalised(hidden), self.sharpness)

@@ -1,0 +1,168 @@
+"""Policies: whatever vertices are called, and however many there are."""
+
+import equinox as eqx
+import eqx_cc
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from benchmarks.orders import published_graph
+from eqx_cc import ComputationalGraph, Flops, MinimalMarkowitz, Published
+from eqx_cc._search import order_cost
+from eqx_cc.policy import (
+    EdgeTransformer,
+    GraphPolicy,
+    Markowitz,
+    new_game,
+    new_games,
+    numbering,
+    rollout,
+    step,
+)
+
+
+def _trained(policy):
+    """With other weights than those it begins with, some of which are zero."""
+    weights, rest = eqx.partition(policy, eqx.is_array)
+    leaves, tree = jax.tree.flatten(weights)
+    noise = [
+        leaf + 0.2 * jr.normal(jr.key(i), leaf.shape, leaf.dtype)
+        for i, leaf in enumerate(leaves)
+    ]
+    return eqx.combine(jax.tree.unflatten(tree, noise), rest)
+
+
+UNTRAINED = {
+    "markowitz": Markowitz(),
+    "graph": GraphPolicy(8, 2, key=jr.key(0)),
+    "transformer": EdgeTransformer(8, 2, 2, key=jr.key(0)),
+}
+POLICIES = {name: _trained(policy) for name, policy in UNTRAINED.items()}
+_policies = pytest.mark.parametrize("name", POLICIES)
+_untrained = pytest.mark.parametrize("name", UNTRAINED)
+
+
+def _structured():
+    fun = lambda x: (jnp.sum(jnp.sin(x[1:]) * x[:-1]) * x, jnp.exp(x)[::2])  # noqa: E731
+    return eqx_cc.trace(fun, jnp.ones(5)).graph
+
+
+def _states(size=None):
+    """Before the first move, and after two, of two graphs under two cost models."""
+    for graph, cost in (
+        (helpers.random_graph(5), Published()),
+        (_structured(), Flops()),
+    ):
+        game, state = new_game(graph, cost, size=size)
+        yield game, state
+        for name in graph.intermediates[::3][:2]:
+            state, _ = step(game, state, jnp.asarray(numbering(graph).index(name)))
+        yield game, state
+
+
+def _permuted(tree, order, n):
+    """The arrays that have an axis of vertices with it in another order. None of the
+    others is as long."""
+
+    def permute(leaf):
+        for axis in range(leaf.ndim):
+            if leaf.shape[axis] == n:
+                leaf = jnp.take(leaf, order, axis)
+        return leaf
+
+    return jax.tree.map(permute, tree)
+
+
+@_policies
+def test_equivariant_to_renumbering(name):
+    policy, rng = eqx.filter_jit(POLICIES[name]), np.random.default_rng(0)
+    for game, state in _states(size=29):
+        n = state.remaining.size
+        order = jnp.asarray(rng.permutation(n))
+        logits, value = policy(game, state)
+        others = policy(_permuted(game, order, n), _permuted(state, order, n))
+        assert np.ptp(np.asarray(logits[state.remaining])) > 0
+        np.testing.assert_allclose(others[0], logits[order], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(others[1], value, rtol=1e-4)
+
+
+@_policies
+def test_invariant_to_padding(name):
+    policy = eqx.filter_jit(POLICIES[name])
+    for small, large in zip(_states(), _states(size=40)):
+        n = small[1].remaining.size
+        (logits, value), padded = policy(*small), policy(*large)
+        np.testing.assert_allclose(padded[0][:n], logits, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(padded[1], value, rtol=1e-4)
+        assert (padded[0][n:] == -jnp.inf).all()
+
+
+@_policies
+def test_only_what_remains(name):
+    policy = eqx.filter_jit(POLICIES[name])
+    for game, state in _states():
+        logits, value = policy(game, state)
+        assert (jnp.isfinite(logits) == state.remaining).all()
+        assert jnp.isfinite(value) and value <= 0
+        assert logits.dtype == value.dtype == jnp.float32
+
+
+@_policies
+@pytest.mark.parametrize("edges", [[], [(0, 2)], [(0, 1), (1, 2)]], ids=str)
+def test_next_to_nothing(name, edges):
+    graph = ComputationalGraph.from_edges(3, [0], [2], edges)
+    for size in (3, 8):
+        game, state = new_game(graph, Published(), size=size)
+        logits, value = POLICIES[name](game, state)
+        assert (jnp.isfinite(logits) == state.remaining).all()
+        assert jnp.isfinite(value) and (state.finished <= (value == 0))
+    game, state = new_game(ComputationalGraph.from_edges(0, [], [], []))
+    assert jnp.isfinite(POLICIES[name](game, state)[1])
+
+
+@pytest.mark.parametrize("name", ["graph", "transformer"])
+def test_gradients_are_finite(name):
+    for game, state in _states(size=40):
+
+        @eqx.filter_grad
+        def gradient(policy):
+            logits, value = policy(game, state)
+            return jax.nn.logsumexp(logits) + value
+
+        leaves = jax.tree.leaves(gradient(POLICIES[name]))
+        assert all(jnp.isfinite(leaf).all() for leaf in leaves)
+        assert sum(jnp.any(leaf != 0) for leaf in leaves) > len(leaves) / 2
+
+
+@_untrained
+def test_untrained_it_is_the_markowitz_rule(name):
+    """Exactly, ties included."""
+    graphs = [published_graph("HumanHeartDipole"), *map(helpers.random_graph, range(9))]
+    games, states = new_games(graphs, Published())
+    play = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
+    states, orders = play(UNTRAINED[name], games, states)
+    for i, graph in enumerate(graphs):
+        expected = MinimalMarkowitz()(graph)
+        assert states.total[i] == order_cost(graph, expected, Published())
+        assert tuple(numbering(graph)[v] for v in orders[i] if v >= 0) == expected
+
+
+def test_random_play_is_drawn_by_the_key():
+    graph = helpers.random_graph(7)
+    game, start = new_game(graph, Published())
+    play = eqx.filter_jit(rollout)
+    one, two, other = (
+        play(Markowitz(1.0), game, start, jr.key(seed)) for seed in (0, 0, 1)
+    )
+    assert (one[1] == two[1]).all() and not (one[1] == other[1]).all()
+    for state, order in (one, other):
+        moves = [numbering(graph)[v] for v in order if v >= 0]
+        assert sorted(moves) == list(graph.intermediates)
+        assert state.total == order_cost(graph, moves, Published())
+
+
+def test_bad_widths():
+    with pytest.raises(ValueError, match="`width` must be a multiple of `heads`"):
+        EdgeTransformer(10, heads=4, key=jr.key(0))
