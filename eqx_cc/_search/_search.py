@@ -89,6 +89,8 @@ class AbstractSearch(AbstractOrdering):
         with interruptible() as interrupted:
             run = _Run(graph, self.cost, self.seed, report, interrupted)
             try:
+                for order in self._proposals(graph):
+                    run.propose(order)
                 run.improve(self._improve, started + self.seconds)
                 stopped = interrupted()
             except KeyboardInterrupt:
@@ -97,6 +99,10 @@ class AbstractSearch(AbstractOrdering):
         order.found_by += ", interrupted" if stopped else ""
         order.seconds = time.monotonic() - started
         return order
+
+    def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
+        """Orders of the whole graph to begin with, besides the simple ones."""
+        return ()
 
     def _check(self, graph: ComputationalGraph) -> None:
         """Raises a `ValueError` if the search is not one for this graph."""
@@ -153,6 +159,13 @@ class _Run:
         cost = self._reduced.cost + sum(part.cost for part in self._parts)
         bound = self._reduced.cost + sum(part.lower_bound for part in self._parts)
         return Progress(cost, bound)
+
+    def propose(self, order: tuple[int, ...]) -> None:
+        """Offers every part what an order of the graph has of it."""
+        place = {name: i for i, name in enumerate(order)}
+        names = self._reduced.space.names
+        for part in self._parts:
+            part.offer(sorted(part.vertices, key=lambda v: place[names(v)[0]]))
 
     def improve(self, improve: Callable[[Part], None], end: float) -> None:
         """Gives every part its share of the time, the smallest first."""

@@ -8,6 +8,11 @@ from ._game import (
     numbering as numbering,
     step as step,
 )
+from ._generate import held_out as held_out, random_graph as random_graph
 from ._networks import EdgeTransformer as EdgeTransformer, GraphPolicy as GraphPolicy
+from ._ordering import (
+    PolicyAnnealing as PolicyAnnealing,
+    PolicyOrdering as PolicyOrdering,
+)
 from ._play import rollout as rollout
 from ._policy import AbstractPolicy as AbstractPolicy, Markowitz as Markowitz

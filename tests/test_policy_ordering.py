@@ -1,0 +1,137 @@
+"""Policies as orderings: of scalars, of structured blocks, and while tracing."""
+
+import equinox as eqx
+import eqx_cc
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+from benchmarks.tasks import TASKS
+from eqx_cc import Flops, Forward, MinimalMarkowitz, Multiplications, Published
+from eqx_cc._ordering import check_order
+from eqx_cc._search import order_cost
+from eqx_cc.policy import (
+    AbstractPolicy,
+    GraphPolicy,
+    held_out,
+    Markowitz,
+    PolicyAnnealing,
+    PolicyOrdering,
+)
+
+
+POLICY = GraphPolicy(8, 1, key=jr.key(0))
+
+
+def _cost(graph, ordering, cost=Published()):
+    order = ordering(graph)
+    check_order(graph, order)
+    return order_cost(graph, order, cost)
+
+
+def test_untrained_it_is_markowitz():
+    for name in ("RoeFlux_1d", "PropaneCombustion"):
+        graph = TASKS[name].graph
+        assert PolicyOrdering(POLICY)(graph) == MinimalMarkowitz()(graph)
+
+
+def test_more_games_are_no_worse():
+    one, many = 0, 0
+    for graph in held_out(4, 30, 40):
+        costs = [
+            _cost(graph, PolicyOrdering(Markowitz(), beam=beam, cost="published"))
+            for beam in (1, 16)
+        ]
+        assert costs[1] <= costs[0]
+        one, many = one + costs[0], many + costs[1]
+    assert many < one
+
+
+def test_simulations():
+    """On average they are better than the Markowitz rule alone."""
+    pytest.importorskip("mctx")
+    graphs = [helpers.random_graph(seed, inner=12) for seed in range(40)]
+    graphs = [graph for graph in graphs if len(graph.intermediates) >= 6]
+    ordering = PolicyOrdering(Markowitz(), num_simulations=16, cost="published")
+    searched = sum(_cost(graph, ordering) for graph in graphs)
+    assert searched < sum(_cost(graph, MinimalMarkowitz()) for graph in graphs)
+
+
+@pytest.mark.parametrize("edges", [[], [(0, 1)], [(0, 1), (1, 2)]], ids=str)
+def test_next_to_nothing(edges):
+    graph = eqx_cc.ComputationalGraph.from_edges(3, [0], [2], edges)
+    ordering = PolicyOrdering(POLICY, beam=3)
+    assert ordering(graph) == graph.intermediates
+
+
+def test_too_many_patterns():
+    """Coefficients are forgotten; and if that is not enough, so is the policy."""
+    for name in ("KerrSenMetric", "SteadyStateCombustion"):
+        _cost(TASKS[name].graph, PolicyOrdering(POLICY))
+    x = jnp.ones(())
+
+    def fun(x):
+        for i in range(12):
+            x = jnp.sin(x) * (i + 2.5) + x * 0.3
+        return x
+
+    graph = eqx_cc.trace(fun, x).graph
+    _cost(graph, PolicyOrdering(POLICY, cost="flops"), Flops())
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_jacobians(jit):
+    """As an order, while JAX traces and while it does not."""
+    ordering = PolicyOrdering(POLICY, beam=2)
+    fun = lambda x: jnp.cumsum(jnp.sin(x) * x)[:-1] / jnp.sum(x)  # noqa: E731
+    jacobian = eqx_cc.filter_jacobian(fun, order=ordering)
+    x = jnp.arange(1.0, 5.0)
+    ours = (eqx.filter_jit(jacobian) if jit else jacobian)(x)
+    assert jnp.allclose(ours, jax.jacfwd(fun)(x), rtol=1e-12)
+
+
+def test_optimise(tmp_path):
+    """What is found is kept, and polished by annealing if one likes."""
+    cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
+    kwargs = dict(cache=cache, cost="published", progress=False)
+    plain = eqx_cc.optimise(graph, ordering=PolicyOrdering(POLICY), **kwargs)
+    assert cache.get(graph, Published()) == plain == MinimalMarkowitz()(graph)
+    search = PolicyAnnealing(POLICY, seconds=1.0)
+    polished = eqx_cc.optimise(graph, ordering=search, **kwargs)
+    assert polished.cost < plain.cost
+    assert polished.found_by.startswith("PolicyAnnealing, seed 0")
+
+
+class _Backwards(AbstractPolicy):
+    """A policy of its own mind: the last vertex first."""
+
+    def __call__(self, game, state):
+        logits = jnp.arange(state.remaining.size, dtype=jnp.float32)
+        return jnp.where(state.remaining, logits, -jnp.inf), jnp.zeros((), jnp.float32)
+
+
+def test_annealing_begins_with_what_is_proposed():
+    better = 0
+    for seed in range(20):
+        graph = helpers.random_graph(seed)
+        assert PolicyOrdering(_Backwards())(graph) == graph.intermediates[::-1]
+        found = PolicyAnnealing(POLICY, seconds=0.0, cost="published").search(graph)
+        assert found.cost <= _cost(graph, PolicyOrdering(POLICY))
+        better += found.cost < _cost(graph, Forward())
+    assert better > 0
+
+
+def test_equal_where_the_policy_is_the_same():
+    other = GraphPolicy(8, 1, key=jr.key(0))
+    for kind in (PolicyOrdering, PolicyAnnealing):
+        assert kind(POLICY) == kind(POLICY) and kind(POLICY) != kind(other)
+        assert hash(kind(POLICY)) == hash(kind(POLICY))
+        assert kind(POLICY) != kind(POLICY, beam=2)
+    assert PolicyOrdering(POLICY).cost == Multiplications()
+
+
+def test_bad_settings():
+    for kwargs in ({"num_simulations": -1}, {"beam": 0}):
+        with pytest.raises(ValueError, match="`num_simulations` must not be negative"):
+            PolicyOrdering(POLICY, **kwargs)
