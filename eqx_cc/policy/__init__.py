@@ -1,5 +1,7 @@
 """Learned elimination orders: the elimination game, and policies that play it."""
 
+from ._agent import AbstractAgent as AbstractAgent
+from ._alphazero import AlphaZero as AlphaZero
 from ._game import (
     EliminationGame as EliminationGame,
     EliminationState as EliminationState,
@@ -16,3 +18,13 @@ from ._ordering import (
 )
 from ._play import rollout as rollout
 from ._policy import AbstractPolicy as AbstractPolicy, Markowitz as Markowitz
+from ._ppo import PPO as PPO
+from ._train import (
+    evaluate as evaluate,
+    load as load,
+    save as save,
+    Settings as Settings,
+    start as start,
+    train as train,
+    Training as Training,
+)

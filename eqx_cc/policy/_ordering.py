@@ -39,6 +39,10 @@ class _Held:
         return type(self.policy).__name__
 
 
+def _held(policy: AbstractPolicy | _Held) -> _Held:
+    return policy if isinstance(policy, _Held) else _Held(policy)
+
+
 class PolicyOrdering(AbstractOrdering):
     """Eliminates as a policy says.
 
@@ -57,7 +61,7 @@ class PolicyOrdering(AbstractOrdering):
     - `seed`: of the random choices.
     """
 
-    policy: Any = eqx.field(converter=_Held, static=True)
+    policy: _Held = eqx.field(converter=_held, static=True)
     num_simulations: int = eqx.field(static=True, default=0)
     beam: int = eqx.field(static=True, default=1)
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
@@ -93,7 +97,7 @@ class PolicyAnnealing(AbstractSearch):
 
     def __init__(
         self,
-        policy: AbstractPolicy,
+        policy: AbstractPolicy | _Held,
         seconds: float = 10.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",
@@ -101,7 +105,7 @@ class PolicyAnnealing(AbstractSearch):
         beam: int = 1,
     ):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
-        self.policy = _Held(policy)
+        self.policy = _held(policy)
         self.num_simulations, self.beam = num_simulations, beam
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
@@ -113,7 +117,7 @@ class PolicyAnnealing(AbstractSearch):
     @property
     def _ordering(self) -> PolicyOrdering:
         settings = self.num_simulations, self.beam, self.cost, self.seed
-        return PolicyOrdering(self.policy.policy, *settings)
+        return PolicyOrdering(self.policy, *settings)
 
 
 @lru_cache(maxsize=256)

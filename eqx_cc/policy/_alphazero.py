@@ -1,0 +1,85 @@
+"""Gumbel AlphaZero: a policy learns what a tree search with it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ._agent import AbstractAgent, Losses, returns_to_go
+from ._game import EliminationGame, EliminationState, step
+from ._policy import AbstractPolicy
+from ._tree import look_ahead
+
+
+class AlphaZero(AbstractAgent):
+    """Gumbel AlphaZero, with the true game for its dynamics: games are played by tree
+    search, whose improved weights the policy is trained to have without the search.
+    Needs mctx.
+
+    **Arguments:**
+
+    - `num_simulations`: eliminations that are tried before each move.
+    - `value`: the weight of the loss of the value.
+    - `epochs`, `parts`: as for [`eqx_cc.policy.PPO`][].
+
+    ??? cite "References"
+
+        D. Silver et al., *A general reinforcement learning algorithm that masters
+        chess, shogi, and Go through self-play*, Science 362, 2018.
+
+        I. Danihelka, A. Guez, J. Schrittwieser and D. Silver, *Policy improvement by
+        planning with Gumbel*, International Conference on Learning Representations,
+        2022.
+    """
+
+    num_simulations: int = 16
+    value: float = 0.5
+    epochs: int = 1
+    parts: int = 4
+
+    def play(
+        self,
+        policy: AbstractPolicy,
+        games: EliminationGame,
+        states: EliminationState,
+        key: PRNGKeyArray,
+        length: int,
+    ) -> tuple[EliminationState, Any]:
+        def move(states, key):
+            vertices, weights = look_ahead(
+                policy, games, states, key, self.num_simulations
+            )
+            playing = ~jax.vmap(lambda state: state.finished)(states)
+            after, reward = jax.vmap(step)(games, states, vertices)
+            return after, (states, weights, reward, playing)
+
+        states, seen = jax.lax.scan(move, states, jr.split(key, length))
+        before, weights, rewards, playing = seen
+        return states, (before, weights, returns_to_go(rewards), playing)
+
+    def loss(
+        self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
+    ) -> tuple[Float[Array, ""], Losses]:
+        states, weights, target, playing = lesson
+        over_games = jax.vmap(policy)
+        logits, value = jax.vmap(over_games, (None, 0))(games, states)
+        logs = jax.nn.log_softmax(jnp.maximum(logits, -1e9))
+        mean = _mean_where(playing)
+        policy_loss = mean(-jnp.sum(jnp.where(weights > 0, weights * logs, 0.0), -1))
+        value_loss = mean((value - target) ** 2)
+        entropy = mean(-jnp.sum(jnp.exp(logs) * logs, -1))
+        losses = Losses(policy_loss, value_loss, entropy)
+        return policy_loss + self.value * value_loss, losses
+
+
+def _mean_where(mask):
+    weights = mask.astype(jnp.float32)
+
+    def mean(x: Float[Array, "t b"]) -> Float[Array, ""]:
+        return jnp.sum(x * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+
+    return mean

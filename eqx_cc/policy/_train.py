@@ -1,0 +1,199 @@
+"""Training: playing, learning, and being judged, again and again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .._cost import AbstractCost, Published
+from .._graph import ComputationalGraph
+from ._agent import AbstractAgent, parts_of
+from ._game import EliminationGame, EliminationState, new_games, numbering
+from ._generate import HELD_OUT_SEED, random_graph
+from ._play import rollout
+from ._policy import AbstractPolicy
+
+
+class Settings(NamedTuple):
+    """How to train.
+
+    **Attributes:**
+
+    - `batch`: games that are played at once.
+    - `smallest`, `largest`: see `random_graph`.
+    - `rate`: the learning rate of Adam.
+    - `seed`: of graphs and of play.
+    - `cost`: the cost model.
+    """
+
+    batch: int = 16
+    smallest: int = 10
+    largest: int = 40
+    rate: float = 3e-4
+    seed: int = 0
+    cost: AbstractCost = Published()
+
+
+class Training(eqx.Module):
+    """All that changes while a policy is trained; what a checkpoint holds."""
+
+    policy: AbstractPolicy
+    optimiser: Any
+    iteration: Int[Array, ""]
+
+
+class Metrics(NamedTuple):
+    """What is known after an iteration: `ratio` is the mean of the costs of the games
+    that were played over those of the Markowitz rule."""
+
+    iteration: int
+    seconds: float
+    ratio: float
+    policy_loss: float
+    value_loss: float
+    entropy: float
+
+
+def start(policy: AbstractPolicy, settings: Settings) -> Training:
+    """Training before the first iteration."""
+    weights = eqx.filter(policy, eqx.is_array)
+    zero = jnp.zeros((), jnp.int32)
+    return Training(policy, _optimiser(settings).init(weights), zero)
+
+
+def train(
+    agent: AbstractAgent, training: Training, settings: Settings
+) -> Iterator[tuple[Training, Metrics]]:
+    """Trains for ever. Graphs and chances are determined by the seed and the iteration,
+    so that training that was interrupted goes on as if it had not been."""
+    size = _size(settings)
+    while True:
+        started, iteration = time.monotonic(), int(training.iteration)
+        graphs = _graphs(settings, iteration)
+        batch = new_games(graphs, settings.cost, size=size)
+        key = jr.fold_in(jr.key(settings.seed), iteration)
+        training, numbers = _iterate(agent, training, _sharded(batch), key, settings)
+        ratio, losses = float(numbers[0]), [float(x) for x in numbers[1]]
+        seconds = time.monotonic() - started
+        yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+
+
+def _graphs(settings: Settings, iteration: int) -> list[ComputationalGraph]:
+    """Those of an iteration: of a training run there are never two the same."""
+    first = settings.seed * 10**7 + iteration * settings.batch
+    seeds = range(first, first + settings.batch)
+    assert seeds.stop <= HELD_OUT_SEED
+    return [random_graph(s, settings.smallest, settings.largest) for s in seeds]
+
+
+def _size(settings: Settings) -> int:
+    """As many vertices as a graph may have: inputs, intermediates, and outputs, which
+    are copies where they are used again."""
+    return round(1.8 * settings.largest) + 4
+
+
+def _sharded(batch: Any) -> Any:
+    """Over all devices, if they share the batch evenly."""
+    devices = jax.devices()
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if len(devices) == 1 or count % len(devices):
+        return batch
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("batch",))
+    axis = jax.sharding.PartitionSpec("batch")
+    return jax.device_put(batch, jax.sharding.NamedSharding(mesh, axis))
+
+
+def _optimiser(settings: Settings) -> Any:
+    import optax
+
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
+
+
+@eqx.filter_jit
+def _iterate(
+    agent: AbstractAgent,
+    training: Training,
+    batch: tuple[EliminationGame, EliminationState],
+    key: PRNGKeyArray,
+    settings: Settings,
+) -> tuple[Training, Any]:
+    """Plays a batch of games, and learns from them."""
+    games, states = batch
+    play_key, *keys = jr.split(key, agent.epochs + 1)
+    length = states.remaining.shape[-1]
+    ends, lesson = agent.play(training.policy, games, states, play_key, length)
+    lesson = jax.lax.stop_gradient(lesson)
+    weights, rest = eqx.partition(training.policy, eqx.is_array)
+    update = _optimiser(settings).update
+
+    def learn(carry, part):
+        weights, optimiser = carry
+        gradient = jax.grad(
+            lambda w: agent.loss(eqx.combine(w, rest), games, part), has_aux=True
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            changes, losses = gradient(weights)
+            changes, optimiser = update(changes, optimiser, weights)
+        return (eqx.apply_updates(weights, changes), optimiser), losses
+
+    carry, losses = (weights, training.optimiser), None
+    for key in keys:
+        carry, losses = jax.lax.scan(learn, carry, parts_of(lesson, agent.parts, key))
+    ratio = jnp.mean(ends.total / games.baseline)
+    new = Training(eqx.combine(carry[0], rest), carry[1], training.iteration + 1)
+    return new, (ratio, jax.tree.map(jnp.mean, losses))
+
+
+def evaluate(
+    policy: AbstractPolicy,
+    graphs: Sequence[ComputationalGraph],
+    cost: AbstractCost = Published(),
+) -> Float[np.ndarray, " graphs"]:
+    """What a policy's games cost, over what the Markowitz rule costs; by graph. (Where
+    both are nothing, it is 0.)"""
+    size = max(len(numbering(graph)) for graph in graphs)
+    games, states = new_games(graphs, cost, size=size)
+    ends, _ = _rollouts(policy, games, states)
+    return np.asarray(ends.total / games.baseline, float)
+
+
+_rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
+
+
+def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
+    """Writes a checkpoint, and in words how it came about."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "checkpoint.new"
+    eqx.tree_serialise_leaves(new, training)
+    new.replace(folder / "checkpoint.eqx")
+    (folder / "settings.json").write_text(json.dumps(told, indent=2))
+
+
+def load(folder: pathlib.Path, like: Training) -> Training:
+    """The checkpoint of a folder, of the same kind as `like`."""
+    return eqx.tree_deserialise_leaves(folder / "checkpoint.eqx", like)
+
+
+def table(path: pathlib.Path) -> Callable[[dict[str, Any]], None]:
+    """Appends rows to a CSV file, which gets a line of names if it is new."""
+
+    def write(row):
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    return write

@@ -1,0 +1,110 @@
+"""Training: the return improves, whoever learns; and what is resumed is the same."""
+
+import csv
+import itertools as it
+
+import equinox as eqx
+import helpers
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from eqx_cc.policy import (
+    AlphaZero,
+    evaluate,
+    GraphPolicy,
+    held_out,
+    load,
+    Markowitz,
+    PPO,
+    random_graph,
+    save,
+    Settings,
+    start,
+    train,
+)
+from eqx_cc.policy.__main__ import main
+from eqx_cc.policy._agent import parts_of, returns_to_go
+
+
+AGENTS = {"ppo": PPO(), "alphazero": AlphaZero(num_simulations=4)}
+SETTINGS = Settings(batch=16, smallest=6, largest=10, rate=3e-3)
+
+
+def _policy(sharpness=0.0):
+    """By default it plays at random until it is trained."""
+    return GraphPolicy(8, 1, sharpness, key=jr.key(0))
+
+
+def _trained(agent, training, count, settings=SETTINGS):
+    seen = list(it.islice(train(agent, training, settings), count))
+    return seen[-1][0], [metrics for _, metrics in seen]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_it_learns(name):
+    """From random play: of what that costs more than the Markowitz rule does, at least
+    half is gone."""
+    if name == "alphazero":
+        pytest.importorskip("mctx")
+    graphs, policy = held_out(32, 6, 10), _policy()
+    before = evaluate(policy, graphs).mean()
+    training, metrics = _trained(AGENTS[name], start(policy, SETTINGS), 30)
+    after = evaluate(training.policy, graphs).mean()
+    assert before > 1.1
+    assert after - 1 < 0.5 * (before - 1)
+    assert all(np.isfinite(np.asarray(row[2:])).all() for row in metrics)
+
+
+def test_what_is_resumed_is_the_same(tmp_path):
+    policy, agent = _policy(8.0), PPO()
+    whole, _ = _trained(agent, start(policy, SETTINGS), 3)
+    half, _ = _trained(agent, start(policy, SETTINGS), 2)
+    save(tmp_path, half, {})
+    again = load(tmp_path, start(_policy(8.0), SETTINGS))
+    assert int(again.iteration) == 2
+    resumed, _ = _trained(agent, again, 1)
+    assert bool(eqx.tree_equal(whole, resumed))
+
+
+def test_the_command(tmp_path, capsys):
+    """Trains, writes what it did, and goes on where it was stopped."""
+    arguments = f"train --folder {tmp_path} --batch 4 --largest 12 --width 8 --rounds 1"
+    arguments = [*arguments.split(), "--every", "1", "--graphs", "4", "--iterations"]
+    main([*arguments, "2"])
+    main([*arguments, "3"])
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["iteration"] for row in rows] == ["1", "2", "3"]
+    assert all(float(row["held_out_ratio"]) > 0 for row in rows)
+    assert capsys.readouterr().err.count("graphs never trained on") == 3
+
+
+def test_evaluation():
+    graphs = [helpers.random_graph(seed) for seed in range(8)]
+    ratios = evaluate(Markowitz(), graphs)
+    assert set(ratios.tolist()) <= {0.0, 1.0} and ratios.mean() > 0.5
+
+
+def test_returns():
+    rewards = jnp.asarray([[-1.0, -2.0], [0.0, -3.0], [-4.0, 0.0]])
+    assert returns_to_go(rewards).tolist() == [[-5, -5], [-4, -3], [-4, 0]]
+
+
+def test_parts_of_a_lesson():
+    lesson = jnp.arange(7), jnp.arange(14).reshape(7, 2)
+    first, second = parts_of(lesson, 3, jr.key(0))
+    assert first.shape == (3, 2) and second.shape == (3, 2, 2)
+    assert len(set(first.ravel().tolist())) == 6
+    assert (second[..., 0] == 2 * first).all()
+
+
+def test_graphs():
+    """The same for the same seed, different for others, and of many sizes."""
+    one = [random_graph(seed) for seed in range(100)]
+    assert one == [random_graph(seed) for seed in range(100)]
+    assert len({graph.fingerprint for graph in [*one, *held_out(50)]}) == 150
+    sizes = [len(graph.intermediates) for graph in one]
+    assert min(sizes) < 15 and max(sizes) > 150
+    small = [random_graph(seed, 5, 8) for seed in range(50)]
+    assert all(len(graph.intermediates) <= 8 for graph in small)
