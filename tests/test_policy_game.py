@@ -124,24 +124,27 @@ def test_known_coefficients_in_one_batch():
 def test_the_cost_of_every_vertex():
     """Before any move is made, and after some."""
     move = jax.jit(step)
-    for cost in COSTS:
-        for graph in (_graph("stencil"), _graph("constants"), helpers.random_graph(2)):
-            game, state = new_game(graph, cost)
-            for name in graph.intermediates:
-                costs = game.rules.costs(state.edges)
-                for vertex in np.flatnonzero(state.remaining):
-                    after, _ = move(game, state, jnp.asarray(vertex))
-                    assert after.total - state.total == costs[vertex]
-                vertex = numbering(graph).index(name)
-                state, _ = move(game, state, jnp.asarray(vertex))
+    chosen = zip(
+        (_graph("stencil"), _graph("constants"), helpers.random_graph(2)), COSTS
+    )
+    for graph, cost in chosen:
+        game, state = new_game(graph, cost)
+        costs_of = jax.jit(game.rules.costs)
+        for name in graph.intermediates:
+            costs = costs_of(state.edges)
+            for vertex in np.flatnonzero(state.remaining):
+                after, _ = move(game, state, jnp.asarray(vertex))
+                assert after.total - state.total == costs[vertex]
+            vertex = numbering(graph).index(name)
+            state, _ = move(game, state, jnp.asarray(vertex))
 
 
 def test_illegal_moves_are_refused():
     graph = ComputationalGraph.from_edges(4, [0], [3], [(0, 1), (1, 2), (2, 3)])
-    game, start = new_game(graph, size=6)
+    move, (game, start) = jax.jit(step), new_game(graph, size=6)
     state, _ = step(game, start, jnp.asarray(1))
     for vertex in (0, 1, 3, 5, 6, -1, 1000):  # Inputs, outputs, gone, padding, outside.
-        new, reward = jax.jit(step)(game, state, jnp.asarray(vertex))
+        new, reward = move(game, state, jnp.asarray(vertex))
         assert new.illegal and not state.illegal and reward == 0
         for name in ("edges", "remaining", "total"):
             assert (getattr(new, name) == getattr(state, name)).all()

@@ -1,4 +1,4 @@
-"""`python -m eqx_cc.policy train`: trains a policy, and goes on where it was stopped."""
+"""`python -m eqx_cc.policy train`: trains a policy, or goes on where it stopped."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _iterate(
     """Plays a batch of games, and learns from them."""
     games, states = batch
     play_key, *keys = jr.split(key, agent.epochs + 1)
-    length = states.remaining.shape[-1]
+    length = settings.largest  # No graph has more vertices to eliminate.
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
     weights, rest = eqx.partition(training.policy, eqx.is_array)
