@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import pytest
 from benchmarks.tasks import TASKS
-from eqx_cc import Flops, Forward, MinimalMarkowitz, Multiplications, Published
+from eqx_cc import (
+    AbstractCost,
+    Annealing,
+    Flops,
+    MinimalMarkowitz,
+    Multiplications,
+    Published,
+)
 from eqx_cc._ordering import check_order
 from eqx_cc._search import order_cost
 from eqx_cc.policy import (
@@ -16,15 +23,17 @@ from eqx_cc.policy import (
     GraphPolicy,
     held_out,
     Markowitz,
+    numbering,
     PolicyAnnealing,
     PolicyOrdering,
 )
+from jaxtyping import Array, Float
 
 
 POLICY = GraphPolicy(8, 1, key=jr.key(0))
 
 
-def _cost(graph, ordering, cost=Published()):
+def _cost(graph, ordering, cost: AbstractCost = Published()):
     order = ordering(graph)
     check_order(graph, order)
     return order_cost(graph, order, cost)
@@ -94,32 +103,43 @@ def test_jacobians(jit):
 def test_optimise(tmp_path):
     """What is found is kept, and polished by annealing if one likes."""
     cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
-    kwargs = dict(cache=cache, cost="published", progress=False)
-    plain = eqx_cc.optimise(graph, ordering=PolicyOrdering(POLICY), **kwargs)
+
+    def found(ordering):
+        return eqx_cc.optimise(
+            graph, ordering=ordering, cost="published", cache=cache, progress=False
+        )
+
+    plain = found(PolicyOrdering(POLICY))
     assert cache.get(graph, Published()) == plain == MinimalMarkowitz()(graph)
-    search = PolicyAnnealing(POLICY, seconds=1.0)
-    polished = eqx_cc.optimise(graph, ordering=search, **kwargs)
+    polished = found(PolicyAnnealing(POLICY, seconds=1.0))
     assert polished.cost < plain.cost
     assert polished.found_by.startswith("PolicyAnnealing, seed 0")
 
 
-class _Backwards(AbstractPolicy):
-    """A policy of its own mind: the last vertex first."""
+class _Ranked(AbstractPolicy):
+    """Plays an order that it was given."""
+
+    ranks: Float[Array, " m"]
+
+    def __init__(self, vertices, order):
+        places = [order.index(v) if v in order else 0 for v in vertices]
+        self.ranks = jnp.asarray(places, float)
 
     def __call__(self, game, state):
-        logits = jnp.arange(state.remaining.size, dtype=jnp.float32)
+        padded = jnp.zeros(state.remaining.size).at[: self.ranks.size].set(self.ranks)
+        logits = -padded.astype(jnp.float32)
         return jnp.where(state.remaining, logits, -jnp.inf), jnp.zeros((), jnp.float32)
 
 
 def test_annealing_begins_with_what_is_proposed():
-    better = 0
-    for seed in range(20):
-        graph = helpers.random_graph(seed)
-        assert PolicyOrdering(_Backwards())(graph) == graph.intermediates[::-1]
-        found = PolicyAnnealing(POLICY, seconds=0.0, cost="published").search(graph)
-        assert found.cost <= _cost(graph, PolicyOrdering(POLICY))
-        better += found.cost < _cost(graph, Forward())
-    assert better > 0
+    """With no time to search, what it finds is what was proposed, if that is good."""
+    graph = held_out(1, 60, 61)[0]
+    order = Annealing(seconds=0.5, cost="published").search(graph)
+    policy = _Ranked(numbering(graph), order)
+    assert PolicyOrdering(policy)(graph) == order
+    found = PolicyAnnealing(policy, seconds=0.0, cost="published").search(graph)
+    alone = Annealing(seconds=0.0, cost="published").search(graph)
+    assert found.cost <= order.cost < alone.cost
 
 
 def test_equal_where_the_policy_is_the_same():
@@ -132,6 +152,6 @@ def test_equal_where_the_policy_is_the_same():
 
 
 def test_bad_settings():
-    for kwargs in ({"num_simulations": -1}, {"beam": 0}):
+    for simulations, beam in ((-1, 1), (0, 0)):
         with pytest.raises(ValueError, match="`num_simulations` must not be negative"):
-            PolicyOrdering(POLICY, **kwargs)
+            PolicyOrdering(POLICY, simulations, beam)

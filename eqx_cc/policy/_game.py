@@ -166,8 +166,9 @@ def _edges_and_rules(
                 f"{size}."
             )
     spaces = [space(graph, cost) for graph in graphs]
-    if all(isinstance(own, Bits) for own in spaces):
-        return [_scalars(graph, own, size) for graph, own in zip(graphs, spaces)]
+    bits = [own for own in spaces if isinstance(own, Bits)]
+    if len(bits) == len(graphs):
+        return [_scalars(graph, own, size) for graph, own in zip(graphs, bits)]
     unknown = type(cost) is Multiplications
     if unknown and all(isinstance(own, Bits | NumberSpace) for own in spaces):
         return [_numbers(graph, size) for graph in graphs]
