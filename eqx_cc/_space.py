@@ -170,7 +170,7 @@ class _Maps(_Numbered):
 
     def __init__(self, graph: ComputationalGraph, table: Any):
         super().__init__(graph)
-        self.unit, self._table, self._none = None, table, table.none
+        self.unit, self.table, self._none = None, table, table.none
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
             u, v = self._number[source], self._number[target]
@@ -179,7 +179,7 @@ class _Maps(_Numbered):
     def eliminate(
         self, state: list[dict[int, Any]], vertex: int
     ) -> tuple[int, list[dict[int, Any]]]:
-        n, table, cost = self._n, self._table, 0
+        n, table, cost = self._n, self.table, 0
         before, after = state[vertex], state[n + vertex]
         state = state[:]
         state[vertex] = state[n + vertex] = {}
@@ -287,7 +287,7 @@ class Blocks(_Maps):
         self.counts_sums = cost.counts_sums
 
     def cost(self, state: list[dict[int, int]], vertex: int) -> int:
-        table, before, cost = self._table, state[vertex], 0
+        table, before, cost = self.table, state[vertex], 0
         for w, left in state[self._n + vertex].items():
             old = state[w]
             for u, right in before.items():

@@ -226,6 +226,18 @@ def _game(
     edges: np.ndarray,
     rules: AbstractRules,
 ) -> tuple[EliminationGame, EliminationState]:
+    game = frame(graph, cost, edges != 0, rules)
+    no, nothing = jnp.asarray(False), jnp.zeros((), float)
+    return game, EliminationState(jnp.asarray(edges), game.vertices, nothing, no)
+
+
+def frame(
+    graph: ComputationalGraph,
+    cost: AbstractCost,
+    edges: Bool[np.ndarray, "n n"],
+    rules: AbstractRules,
+) -> EliminationGame:
+    """What stays the same in a game of a graph that has these edges at first."""
     number = {name: i for i, name in enumerate(numbering(graph))}
 
     def mask(names):
@@ -235,17 +247,15 @@ def _game(
 
     own = space(graph, cost)
     baseline = total(own, own.start, greedy(own, own.start, own.inner))
-    game = EliminationGame(
+    return EliminationGame(
         rules,
         mask(graph.independents),
         mask(graph.dependents),
         mask(graph.intermediates),
-        jnp.asarray(_longest(edges != 0), jnp.float32),
-        jnp.asarray(_longest((edges != 0)[::-1, ::-1].T)[::-1], jnp.float32),
+        jnp.asarray(_longest(edges), jnp.float32),
+        jnp.asarray(_longest(edges[::-1, ::-1].T)[::-1], jnp.float32),
         jnp.asarray(max(baseline, 1), float),
     )
-    no, nothing = jnp.asarray(False), jnp.zeros((), float)
-    return game, EliminationState(jnp.asarray(edges), game.vertices, nothing, no)
 
 
 def _longest(edges: np.ndarray) -> np.ndarray:

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from .._cost import AbstractCost, as_cost, Multiplications, Published
+from .._cost import AbstractCost, as_cost
 from .._graph import ComputationalGraph
-from .._ordering import AbstractOrdering, MinimalMarkowitz
+from .._ordering import AbstractOrdering
 from .._search import AbstractSearch, Annealing
 from ._game import EliminationGame, EliminationState, new_game, numbering
+from ._host import hosted_rollout
 from ._play import rollout
 from ._policy import AbstractPolicy
 from ._tree import searched_rollout
@@ -46,9 +47,8 @@ def _held(policy: AbstractPolicy | _Held) -> _Held:
 class PolicyOrdering(AbstractOrdering):
     """Eliminates as a policy says.
 
-    Where a graph has too many patterns for the game, the policy plays a game in which
-    no coefficient is known; where there are too many still, the order is that of
-    [`eqx_cc.MinimalMarkowitz`][].
+    A graph that has too many patterns for the game is played move by move, outside of
+    JAX, once and without simulations.
 
     **Arguments:**
 
@@ -124,25 +124,18 @@ class PolicyAnnealing(AbstractSearch):
 def _played(ordering: PolicyOrdering, graph: ComputationalGraph) -> tuple[int, ...]:
     # A trace may be under way, of which this is no part.
     with jax.ensure_compile_time_eval():
-        made = _new_game(graph, ordering.cost)
-        if made is None:
-            return MinimalMarkowitz()(graph)
-        moves = _play(ordering, *made)
+        moves = _moves(ordering, graph)
     names = numbering(graph)
     return tuple(names[vertex] for vertex in moves)
 
 
-def _new_game(
-    graph: ComputationalGraph, cost: AbstractCost
-) -> tuple[EliminationGame, EliminationState] | None:
+def _moves(ordering: PolicyOrdering, graph: ComputationalGraph) -> list[int]:
     size = _padded(len(numbering(graph)))
-    forgotten = Published().view(graph)
-    for own, model in ((graph, cost), (forgotten, Multiplications())):
-        try:
-            return new_game(own, model, size=size)
-        except ValueError:  # There are too many patterns.
-            pass
-    return None
+    try:
+        made = new_game(graph, ordering.cost, size=size)
+    except ValueError:  # There are too many patterns.
+        return hosted_rollout(ordering.policy.policy, graph, ordering.cost, size)
+    return _play(ordering, *made)
 
 
 def _padded(size: int) -> int:

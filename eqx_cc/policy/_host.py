@@ -1,0 +1,111 @@
+"""Playing move by move outside of JAX, where a graph has too many patterns for tables.
+
+The graph is eliminated as searches do it, and the policy is told what it has to know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._cost import AbstractCost
+from .._graph import ComputationalGraph
+from .._space import AbstractSpace, Bits, Blocks, space, State
+from ._game import EliminationState, frame
+from ._play import best_vertex
+from ._policy import AbstractPolicy
+from ._rules import AbstractRules
+
+
+class Told(AbstractRules):
+    """Costs and sizes that are known from elsewhere; nothing can be eliminated."""
+
+    known: Float[Array, " n"]
+    stored: Float[Array, "n n"]
+
+    def eliminate(self, edges: Bool[Array, "n n"], vertex: Int[Array, ""]) -> Any:
+        raise NotImplementedError("`Told` is for looking at, not for playing.")
+
+    def costs(self, edges: Bool[Array, "n n"]) -> Float[Array, " n"]:
+        return self.known
+
+    def sizes(self, edges: Bool[Array, "n n"]) -> Float[Array, "n n"]:
+        return self.stored
+
+
+def hosted_rollout(
+    policy: AbstractPolicy, graph: ComputationalGraph, cost: AbstractCost, size: int
+) -> list[int]:
+    """The vertices, by their numbers in the game, in the order in which the policy
+    eliminates them: that of the largest logit next. They are padded to `size`."""
+    own = space(graph, cost)
+    seen, state, order = _Seen(own, size), own.start, []
+    game = frame(graph, cost, seen.edges, Told(jnp.zeros(0), jnp.zeros((0, 0))))
+    remaining = np.asarray(game.vertices).copy()
+    seen.look(state, own.inner, own.inner)
+    while remaining.any():
+        told = Told(jnp.asarray(seen.costs), jnp.asarray(seen.sizes))
+        shown = EliminationState(
+            jnp.asarray(seen.edges != 0),
+            jnp.asarray(remaining),
+            jnp.zeros((), float),
+            jnp.asarray(False),
+        )
+        playing = eqx.tree_at(lambda game: game.rules, game, told)
+        vertex = int(_choose(policy, playing, shown))
+        after = list(own.successors(state, vertex))
+        touched = [*own.predecessors(state, vertex), *after]
+        state = own.eliminate(state, vertex)[1]
+        order.append(vertex)
+        remaining[vertex] = False
+        near = own.inner if own.counts_sums else touched
+        seen.forget(vertex)
+        seen.look(state, after, [v for v in near if remaining[v]])
+    return order
+
+
+@eqx.filter_jit
+def _choose(policy, game, state):
+    return best_vertex(policy(game, state)[0])
+
+
+class _Seen:
+    """Edges, sizes and costs of a state of a space, as arrays that keep up with it."""
+
+    def __init__(self, own: AbstractSpace, size: int):
+        self._own = own
+        self.edges = np.zeros((size, size), bool)
+        self.sizes = np.zeros((size, size))
+        self.costs = np.zeros(size)
+        everything = {w for v in own.inner for w in own.successors(own.start, v)}
+        self._read(own.start, {*everything, *own.inner})
+
+    def look(self, state: State, into: Any, near: Any) -> None:
+        """Reads the edges into some vertices, and what some cost."""
+        self._read(state, into)
+        for vertex in near:
+            self.costs[vertex] = self._own.cost(state, vertex)
+
+    def _read(self, state: State, into: Any) -> None:
+        for w in into:
+            self.edges[:, w] = self.sizes[:, w] = 0
+            for u in self._own.predecessors(state, w):
+                self.edges[u, w] = True
+                self.sizes[u, w] = _size(self._own, state, u, w)
+
+    def forget(self, vertex: int) -> None:
+        """What was eliminated."""
+        self.costs[vertex] = 0
+        for array in (self.edges, self.sizes):
+            array[vertex] = array[:, vertex] = 0
+
+
+def _size(own: AbstractSpace, state: State, u: int, w: int) -> int:
+    """How many numbers an edge stores."""
+    if isinstance(own, Blocks):
+        return own.table.patterns[state[w][u]].num_values
+    return 1 if isinstance(own, Bits) else state[w][u] != state[w][u]
