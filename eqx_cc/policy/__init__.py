@@ -19,6 +19,7 @@ from ._ordering import (
 from ._play import rollout as rollout
 from ._policy import AbstractPolicy as AbstractPolicy, Markowitz as Markowitz
 from ._ppo import PPO as PPO
+from ._pretrained import pretrained as pretrained
 from ._train import (
     evaluate as evaluate,
     load as load,
