@@ -44,15 +44,15 @@ def _trained(agent, training, count, settings=SETTINGS):
 @pytest.mark.parametrize("name", AGENTS)
 def test_it_learns(name):
     """From random play: of what that costs more than the Markowitz rule does, at least
-    half is gone."""
+    three quarters are gone."""
     if name == "alphazero":
         pytest.importorskip("mctx")
     graphs, policy = held_out(32, 6, 10), _policy()
     before = evaluate(policy, graphs).mean()
-    training, metrics = _trained(AGENTS[name], start(policy, SETTINGS), 30)
+    training, metrics = _trained(AGENTS[name], start(policy, SETTINGS), 15)
     after = evaluate(training.policy, graphs).mean()
     assert before > 1.1
-    assert after - 1 < 0.5 * (before - 1)
+    assert after - 1 < 0.25 * (before - 1)
     assert all(np.isfinite(np.asarray(row[2:])).all() for row in metrics)
 
 
