@@ -87,9 +87,10 @@ def _timed(
     jacobians: Mapping[str, Jacobian], arrays: Arrays, num_leaves: int
 ) -> dict[str, float]:
     runs, expected = {}, None
+    in_loop = _is_small(jacobians, arrays)
     for name, jacobian in _hopeful(jacobians).items():
         with contextlib.suppress(Exception):  # Whatever the compiler says of it.
-            run = _Run(jacobian, arrays, num_leaves, _is_small(jacobians, arrays))
+            run = _Run(jacobian, arrays, num_leaves, in_loop)
             found = run(1)
             if expected is None:
                 expected = found

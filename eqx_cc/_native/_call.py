@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools as ft
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +12,14 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import batching
 
 from .._varying import varies
 from ._apart import is_apart
 from ._batch import in_blocks, LARGEST
 from ._emit import staged
 from ._layout import assembled, Layout
-from ._probe import is_native
+from ._primitive import native_primitive
 from ._sharding import aval_like, is_split
 from ._simplify import simplified
 from ._stages import Stages, stages
@@ -106,8 +105,7 @@ class NativeCall:
         return lax.map(one, [a for a, mapped in zip(arrays, self.mapped) if mapped])
 
 
-native_p = jex.Primitive("native_call")
-native_p.multiple_results = True
+native_p = native_primitive("native_call")
 
 
 def native(
@@ -146,16 +144,6 @@ def _abstract(*avals, call: NativeCall):
     return [aval_like(avals, (*call.batch, *x.shape), x.dtype) for x in call.layouts]
 
 
-@native_p.def_impl
-def _impl(*arrays, call: NativeCall):
-    return _jitted(call)(*arrays)
-
-
-@ft.lru_cache(maxsize=256)
-def _jitted(call: NativeCall) -> Callable:
-    return jax.jit(lambda *arrays: native_p.bind(*arrays, call=call))
-
-
 def _batch(arrays, dims, *, call: NativeCall):
     """A batch gets its axis in front; what is mapped at all has the axes of all
     batches."""
@@ -186,22 +174,4 @@ def _in_front(array, dim: int | None, batch: tuple[Any, ...], mapped: bool):
     return jnp.broadcast_to(array, (*batch, *rest))
 
 
-def _jvp(primals, tangents, *, call: NativeCall):
-    tangents = tuple(ad.instantiate_zeros(t) for t in tangents)
-    return jax.jvp(call.plain, tuple(primals), tangents)
-
-
-def _lower_plain(ctx, *arrays, call: NativeCall):
-    return mlir.lower_fun(call.plain, multiple_results=True)(ctx, *arrays)
-
-
-def _lower_native(ctx, *arrays, call: NativeCall):
-    if not call.is_native or not is_native(ctx.module_context):
-        return _lower_plain(ctx, *arrays, call=call)
-    return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
-
-
 batching.primitive_batchers[native_p] = _batch
-ad.primitive_jvps[native_p] = _jvp
-mlir.register_lowering(native_p, _lower_plain)
-mlir.register_lowering(native_p, _lower_native, platform="cpu")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools as ft
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import batching
 
 from .._varying import varies
-from ._probe import is_native
+from ._primitive import native_primitive
 from ._sharding import aval_like, is_split
 
 
@@ -116,8 +114,7 @@ def _one_by_one(fun: Callable, mapped: Sequence[bool]) -> Callable:
     return run
 
 
-function_p = jex.Primitive("native_function")
-function_p.multiple_results = True
+function_p = native_primitive("native_function")
 
 
 @function_p.def_abstract_eval
@@ -125,16 +122,6 @@ def _abstract(*avals, call: _Call):
     batch = tuple(reversed(call.sizes))
     outs = call.function.plain.out_avals
     return [aval_like(avals, (*batch, *out.shape), out.dtype) for out in outs]
-
-
-@function_p.def_impl
-def _impl(*arrays, call: _Call):
-    return _jitted(call)(*arrays)
-
-
-@ft.lru_cache(maxsize=256)
-def _jitted(call: _Call) -> Callable:
-    return jax.jit(lambda *arrays: function_p.bind(*arrays, call=call))
 
 
 def _batch(arrays, dims, *, call: _Call):
@@ -151,22 +138,4 @@ def _batch(arrays, dims, *, call: _Call):
     return results, [0] * len(results)
 
 
-def _jvp(primals, tangents, *, call: _Call):
-    tangents = tuple(ad.instantiate_zeros(t) for t in tangents)
-    return jax.jvp(call.plain, tuple(primals), tangents)
-
-
-def _lower_plain(ctx, *arrays, call: _Call):
-    return mlir.lower_fun(call.plain, multiple_results=True)(ctx, *arrays)
-
-
-def _lower_native(ctx, *arrays: Any, call: _Call):
-    if not call.is_native or not is_native(ctx.module_context):
-        return _lower_plain(ctx, *arrays, call=call)
-    return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
-
-
 batching.primitive_batchers[function_p] = _batch
-ad.primitive_jvps[function_p] = _jvp
-mlir.register_lowering(function_p, _lower_plain)
-mlir.register_lowering(function_p, _lower_native, platform="cpu")
