@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ._game import EliminationGame, EliminationState
 from ._policy import AbstractPolicy
@@ -54,6 +54,23 @@ class AbstractAgent(eqx.Module):
 def returns_to_go(rewards: Float[Array, "t b"]) -> Float[Array, "t b"]:
     """The sums of all rewards from each move on."""
     return jnp.cumsum(rewards[::-1], 0)[::-1]
+
+
+def log_probabilities(logits: Float[Array, "*t n"]) -> Float[Array, "*t n"]:
+    """Of every vertex; not minus infinity, whose gradient is not a number."""
+    return jax.nn.log_softmax(jnp.maximum(logits, -1e9))
+
+
+def entropies(logits: Float[Array, "*t n"]) -> Float[Array, "*t"]:
+    """How undecided a policy is."""
+    logs = log_probabilities(logits)
+    return -jnp.sum(jnp.exp(logs) * logs, -1)
+
+
+def mean_where(x: Float[Array, "*t"], mask: Bool[Array, "*t"]) -> Float[Array, ""]:
+    """The mean where the mask is true; zero if it is nowhere."""
+    weights = mask.astype(x.dtype)
+    return jnp.sum(x * weights) / jnp.maximum(jnp.sum(weights), 1.0)
 
 
 def parts_of(lesson: Any, count: int, key: PRNGKeyArray) -> Any:

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._agent import AbstractAgent, Losses, returns_to_go
+from ._agent import (
+    AbstractAgent,
+    entropies,
+    log_probabilities,
+    Losses,
+    mean_where,
+    returns_to_go,
+)
 from ._game import EliminationGame, EliminationState, step
 from ._policy import AbstractPolicy
 from ._tree import look_ahead
@@ -67,19 +74,10 @@ class AlphaZero(AbstractAgent):
         states, weights, target, playing = lesson
         over_games = jax.vmap(policy)
         logits, value = jax.vmap(over_games, (None, 0))(games, states)
-        logs = jax.nn.log_softmax(jnp.maximum(logits, -1e9))
-        mean = _mean_where(playing)
-        policy_loss = mean(-jnp.sum(jnp.where(weights > 0, weights * logs, 0.0), -1))
-        value_loss = mean((value - target) ** 2)
-        entropy = mean(-jnp.sum(jnp.exp(logs) * logs, -1))
+        logs = log_probabilities(logits)
+        surprise = -jnp.sum(jnp.where(weights > 0, weights * logs, 0.0), -1)
+        policy_loss = mean_where(surprise, playing)
+        value_loss = mean_where((value - target) ** 2, playing)
+        entropy = mean_where(entropies(logits), playing)
         losses = Losses(policy_loss, value_loss, entropy)
         return policy_loss + self.value * value_loss, losses
-
-
-def _mean_where(mask):
-    weights = mask.astype(jnp.float32)
-
-    def mean(x: Float[Array, "t b"]) -> Float[Array, ""]:
-        return jnp.sum(x * weights) / jnp.maximum(jnp.sum(weights), 1.0)
-
-    return mean

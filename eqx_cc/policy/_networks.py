@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -142,11 +144,7 @@ class GraphPolicy(AbstractPolicy):
     def __call__(
         self, game: EliminationGame, state: EliminationState
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        seen = observe(game, state)
-        hidden = self.encode(seen.vertices)
-        for messages in self.messages:
-            hidden = messages(seen, hidden)
-        return self.heads(game, seen, _normalised(hidden), self.sharpness)
+        return _answer(self, self.messages, game, state)
 
 
 class _Attention(eqx.Module):
@@ -230,8 +228,18 @@ class EdgeTransformer(AbstractPolicy):
     def __call__(
         self, game: EliminationGame, state: EliminationState
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        seen = observe(game, state)
-        hidden = self.encode(seen.vertices)
-        for layer in self.layers:
-            hidden = layer(seen, hidden)
-        return self.heads(game, seen, _normalised(hidden), self.sharpness)
+        return _answer(self, self.layers, game, state)
+
+
+def _answer(
+    policy: GraphPolicy | EdgeTransformer,
+    layers: Iterable[Callable[..., Float[Array, "n d"]]],
+    game: EliminationGame,
+    state: EliminationState,
+) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+    """Logits and value: what is known of every vertex goes through the layers."""
+    seen = observe(game, state)
+    hidden = policy.encode(seen.vertices)
+    for layer in layers:
+        hidden = layer(seen, hidden)
+    return policy.heads(game, seen, _normalised(hidden), policy.sharpness)

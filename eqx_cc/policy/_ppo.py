@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from ._agent import AbstractAgent, Losses, returns_to_go
+from ._agent import (
+    AbstractAgent,
+    entropies,
+    log_probabilities,
+    Losses,
+    mean_where,
+    returns_to_go,
+)
 from ._game import EliminationGame, EliminationState, step
 from ._policy import AbstractPolicy
 
@@ -76,7 +83,7 @@ class PPO(AbstractAgent):
 
         states, seen = jax.lax.scan(move, states, jr.split(key, length))
         advantage = self._advantages(seen)
-        scale = _mean(advantage**2, seen.playing) ** 0.5 + 1e-6
+        scale = mean_where(advantage**2, seen.playing) ** 0.5 + 1e-6
         return states, (seen, advantage / scale, returns_to_go(seen.reward))
 
     def _advantages(self, seen: Trajectory) -> Float[Array, "t b"]:
@@ -100,9 +107,9 @@ class PPO(AbstractAgent):
         ratio = jnp.exp(_log_probability(logits, seen.vertex) - seen.log_probability)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         gain = jnp.minimum(ratio * advantage, clipped * advantage)
-        policy_loss = -_mean(gain, seen.playing)
-        value_loss = _mean((value - target) ** 2, seen.playing)
-        entropy = _mean(_entropy(logits), seen.playing)
+        policy_loss = -mean_where(gain, seen.playing)
+        value_loss = mean_where((value - target) ** 2, seen.playing)
+        entropy = mean_where(entropies(logits), seen.playing)
         total = policy_loss + self.value * value_loss - self.entropy * entropy
         return total, Losses(policy_loss, value_loss, entropy)
 
@@ -110,16 +117,5 @@ class PPO(AbstractAgent):
 def _log_probability(
     logits: Float[Array, "*t n"], vertex: Int[Array, "*t"]
 ) -> Float[Array, "*t"]:
-    # Not minus infinity, whose gradient is not a number.
-    logs = jax.nn.log_softmax(jnp.maximum(logits, -1e9))
+    logs = log_probabilities(logits)
     return jnp.take_along_axis(logs, vertex[..., None], -1)[..., 0]
-
-
-def _entropy(logits: Float[Array, "*t n"]) -> Float[Array, "*t"]:
-    logs = jax.nn.log_softmax(jnp.maximum(logits, -1e9))
-    return -jnp.sum(jnp.exp(logs) * logs, -1)
-
-
-def _mean(x: Float[Array, "*t"], mask: Bool[Array, "*t"]) -> Float[Array, ""]:
-    weights = mask.astype(x.dtype)
-    return jnp.sum(x * weights) / jnp.maximum(jnp.sum(weights), 1.0)
