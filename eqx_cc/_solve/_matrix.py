@@ -40,24 +40,6 @@ class Matrix(eqx.Module):
     def transpose(self) -> Matrix:
         return Matrix(self.entries, self.right.T, self.left.T, self.positions.transpose)
 
-    def __add__(self, other: Matrix) -> Matrix:
-        here, there = self.positions, other.positions
-        positions, inverse = merge(
-            np.concatenate([here.rows, there.rows]),
-            np.concatenate([here.columns, there.columns]),
-            (here.num_rows, here.num_columns),
-        )
-        entries = jnp.concatenate([self.entries, other.entries])
-        return Matrix(
-            merged(entries, inverse, len(positions)),
-            jnp.concatenate([self.left, other.left], 1),
-            jnp.concatenate([self.right, other.right], 0),
-            positions,
-        )
-
-    def scaled(self, by: Num[Array, ""]) -> Matrix:
-        return Matrix(self.entries * by, self.left * by, self.right, self.positions)
-
     def at(self, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
         """The sparse entries at static positions."""
         return taken_at(self.entries, self.positions.where(rows, columns))
@@ -100,11 +82,8 @@ class Matrix(eqx.Module):
 
 
 def _row_sums(values: jax.Array, positions: Positions) -> jax.Array:
-    return merged_rows(values, positions.rows, positions.num_rows)
-
-
-def merged_rows(values: jax.Array, rows: np.ndarray, size: int) -> jax.Array:
     """The sums of the values of each row: by gathers where rows are short."""
+    rows, size = positions.rows, positions.num_rows
     counts = np.bincount(rows, minlength=size)
     width = int(counts.max(initial=0))
     if width * size > 4 * max(1, len(rows)):
