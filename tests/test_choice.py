@@ -104,6 +104,7 @@ def test_of_captured_tracers(swept):
     assert swept == ["forward"]
 
 
+@pytest.mark.slow
 def test_an_order_that_takes_too_long(swept, monkeypatch):
     def fun(x):
         return lax.associative_scan(jnp.multiply, jnp.cos(x))

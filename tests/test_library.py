@@ -98,8 +98,10 @@ def test_certificates(name, bound):
     assert made.cost + part.lower_bound == bound
 
 
+@pytest.mark.slow
 def test_exact_search_with_a_certificate():
-    exact = eqx_cc.Exact(cost="published", blocks=certificate("RoeFlux_1d"))
+    blocks = certificate("RoeFlux_1d")
+    exact = eqx_cc.Exact(seconds=600.0, cost="published", blocks=blocks)
     order = exact.search(published_graph("RoeFlux_1d"))
     assert order.optimal and order.cost == 295
 

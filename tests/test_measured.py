@@ -263,6 +263,7 @@ def test_inside_loops_and_gradients(clock):
     assert clock.timed
 
 
+@pytest.mark.slow
 def test_hessian(folder):
     def fun(x):
         return jnp.sum(mixing(x) ** 2)

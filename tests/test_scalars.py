@@ -504,6 +504,7 @@ def test_blocks_of_large_results(monkeypatch):
     close(lowered.compile()(xs), jax.vmap(jax.jacfwd(lambda x: blocks_of(x, p)))(xs))
 
 
+@pytest.mark.slow
 def test_hessian():
     fun = lambda q: jnp.sum(arm(q))  # noqa: E731
     ours = jax.jit(eqx_cc.filter_hessian(fun, granularity="scalar"))(jnp.asarray(Q))

@@ -38,12 +38,37 @@ def test_size():
 HEAVY = ("published-Encoder", "published-RoeFlux_3d")
 
 
-@pytest.mark.parametrize("name", ZOO)
+# Several seconds of tracing or compiling each.
+LONG = frozenset(
+    """
+    control_flow-associative_scan indexing-histogram indexing-interpolate
+    indexing-put_along_axis layers-gru_cell_by_inputs layers-lstm_cell_by_inputs
+    layers-mlp_by_inputs layers-multihead_attention_by_inputs linalg-expm
+    linalg-kalman_update linalg-svd published-BlackScholes_Jacobian published-Encoder
+    published-HumanHeartDipole published-PropaneCombustion published-RobotArm_6DOF
+    published-RoeFlux_1d published-RoeFlux_3d published-random_arrays
+    reductions-corrcoef rules-hessian_vector solvers-diffeqsolve_adaptive
+    solvers-diffeqsolve_implicit solvers-diffeqsolve_tsit5 special-attention_causal
+    special-betaln special-random_gamma special-zeta
+    """.split()
+)
+
+
+def _marked(names):
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=slow) if n in LONG else n for n in names]
+
+
+def test_names():
+    assert ZOO.keys() >= LONG | NOT_SCALAR
+
+
+@pytest.mark.parametrize("name", _marked(ZOO))
 def test_markowitz(name):
     _check(name, ("markowitz",))
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(ZOO)[::9] if n not in HEAVY])
+@pytest.mark.parametrize("name", sorted(ZOO.keys() - LONG)[::9])
 def test_random(name):
     _check(name, (Shuffled(f"{name} 0"),))
 
@@ -85,7 +110,7 @@ def _check_scalars(name):
         _check(name, ["markowitz"], "scalar")
 
 
-@pytest.mark.parametrize("name", sorted(ZOO)[::16])
+@pytest.mark.parametrize("name", _marked(sorted(ZOO)[::16]))
 def test_scalars(name):
     _check_scalars(name)
 
@@ -121,7 +146,7 @@ def test_sequence_of_vertices(name):
     assert_jacobian_close(fun, x, [order])
 
 
-@pytest.mark.parametrize("name", [n for n in ZOO if n.startswith("layers")])
+@pytest.mark.parametrize("name", _marked(n for n in ZOO if n.startswith("layers")))
 def test_structure_is_that_of_equinox(name):
     """The PyTrees, shapes and dtypes, without a compilation."""
     fun, x = ZOO[name].build()
