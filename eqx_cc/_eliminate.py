@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array
 
+from ._arrays import DoesNotFit
 from ._automatic import Automatic, Cheapest, Measured
 from ._cache import default_cache, OrderCache
 from ._choice import by_default
@@ -95,6 +97,19 @@ def _dense(
         lambda leaves: by_arrays(problem, leaves, order),
         lambda leaves, direction: by_sweep(problem, leaves, direction),
     )
+
+
+def way_taken(
+    program: Program, count: int, leaves: Sequence[Array], order: AbstractOrdering
+) -> str:
+    """How the dense Jacobian of a program is found when it is compiled, as which it is
+    being traced; nothing is measured for that."""
+    problem = Problem(program, count, with_value=False)
+    order = Automatic() if isinstance(order, Measured) else order
+    with contextlib.suppress(DoesNotFit):
+        _dense(problem, leaves, order, "auto")
+        return problem.tried[-1]
+    return "nothing, as the dense Jacobian does not fit into memory"
 
 
 def measure(

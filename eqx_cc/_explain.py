@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 
 from ._automatic import as_ordering, Automatic
-from ._eliminate import trace_function
+from ._eliminate import trace_function, way_taken
 from ._granularity import Granularity, scalars_of
 from ._graph import ComputationalGraph
 from ._linearise import linearise
@@ -17,6 +17,7 @@ from ._order import Order
 from ._ordering import AbstractOrdering, check_order
 from ._plan import Plan, plan
 from ._plot import plot
+from ._program import Program
 from ._scalars import entries
 from ._transforms import check_callable, filter_inputs, flat_function, Inputs
 
@@ -74,22 +75,40 @@ def graph_of(
     Nothing is evaluated. `granularity="auto"`: of scalars, if a function that is
     compiled is expanded into them by default, or else None.
     """
+
+    def look(program, count, leaves):
+        return _graph(program, count, leaves, order, granularity)
+
+    return _traced(fun, args, kwargs, look)
+
+
+def _traced(fun: Any, args: tuple, kwargs: dict[str, Any], look: Callable) -> Any:
+    """What `look` makes of a program, its number of proper outputs, and its inputs."""
     flat, inputs = flat_of(fun, args, kwargs)
-    graphs: list[ComputationalGraph | None] = []
+    seen = []
 
     def run(leaves):
         program, count, _ = trace_function(flat, leaves)
-        made = scalars_of(program, leaves, count, order, granularity)
-        if made is not None:
-            program, leaves = made.program, entries(leaves)
-            count = len(program.outputs)
-        elif granularity != "array":
-            return graphs.append(None)
-        linearised = linearise(program, leaves, range(len(leaves)), order, count)
-        graphs.append(linearised.graph)
+        seen.append(look(program, count, leaves))
 
     jax.eval_shape(run, inputs.leaves)
-    return graphs[0]
+    return seen[0]
+
+
+def _graph(
+    program: Program,
+    count: int,
+    leaves: Sequence[Any],
+    order: AbstractOrdering,
+    granularity: Granularity,
+) -> ComputationalGraph | None:
+    made = scalars_of(program, leaves, count, order, granularity)
+    if made is not None:
+        program, leaves = made.program, entries(leaves)
+        count = len(program.outputs)
+    elif granularity != "array":
+        return None
+    return linearise(program, leaves, range(len(leaves)), order, count).graph
 
 
 class Explanation(eqx.Module):
@@ -104,11 +123,17 @@ class Explanation(eqx.Module):
     - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
         its `num_multiplications`, `num_additions`, `num_scalings` and `fill_in`.
     - `found_by`: where the chosen order came from.
+    - `way`: how [`eqx_cc.filter_jacobian`][] with this `order` goes about it when it is
+        compiled: by `"elimination of arrays"` (of this graph), by `"elimination of
+        scalars"` (of the graph that `granularity="scalar"` shows), or, by default where
+        elimination is said to take longer, by `"forward mode of JAX"` or
+        `"reverse mode of JAX"`.
     """
 
     graph: ComputationalGraph = eqx.field(static=True)
     plans: Mapping[str, Plan] = eqx.field(static=True)
     found_by: str = eqx.field(static=True)
+    way: str = eqx.field(static=True)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -159,15 +184,19 @@ def explain(
         raise ValueError(
             f'`granularity` must be "array" or "scalar" here; got {granularity!r}.'
         )
-    graph = graph_of(fun, (x, *args), kwargs, chosen, granularity)
-    assert graph is not None
+
+    def look(program, count, leaves):
+        graph = _graph(program, count, leaves, chosen, granularity)
+        return graph, way_taken(program, count, leaves, chosen)
+
+    graph, way = _traced(fun, (x, *args), kwargs, look)
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
     orders["chosen"] = found = chosen(graph)
     for own in orders.values():
         check_order(graph, own)
     plans = {name: plan(graph, tuple(own)) for name, own in orders.items()}
     source = found.found_by if isinstance(found, Order) else type(chosen).__name__
-    return Explanation(graph, plans, source)
+    return Explanation(graph, plans, source, way)
 
 
 def _summary(graph: ComputationalGraph) -> str:
@@ -192,7 +221,8 @@ def _table(plans: Mapping[str, Plan]) -> str:
 
 def _order(explained: Explanation) -> str:
     listed = " ".join(map(str, explained.order)) or "(nothing to eliminate)"
-    return f"chosen order: {listed}\nfound by: {explained.found_by}"
+    found = f"chosen order: {listed}\nfound by: {explained.found_by}"
+    return f"{found}\nwhen compiled: {explained.way}"
 
 
 def _vertices(graph: ComputationalGraph) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from jax import lax
@@ -24,11 +24,13 @@ from ._sweep import Direction, sweep
 @dataclass(frozen=True)
 class Problem:
     """A program of which the first `count` outputs are to be differentiated; the others
-    are auxiliary. `with_value`: whether these outputs themselves are wanted."""
+    are auxiliary. `with_value`: whether these outputs themselves are wanted. `tried`
+    are the ways that were gone, of which the last one is taken."""
 
     program: Program
     count: int
     with_value: bool
+    tried: list[str] = field(default_factory=list)
 
     @property
     def avals(self) -> tuple[Any, ...]:
@@ -56,6 +58,7 @@ def by_arrays(
     structured: bool = False,
 ) -> Found:
     """Vertex elimination of arrays; `structured` keeps factors of low rank."""
+    problem.tried.append("elimination of arrays")
     count = problem.count
     made = linearise(problem.program, leaves, range(len(leaves)), order, count)
     if structured:
@@ -77,6 +80,7 @@ def by_scalars(
     order: AbstractOrdering,
 ) -> Found:
     """Vertex elimination of the single entries of arrays."""
+    problem.tried.append("elimination of scalars")
     avals, wanted = problem.avals, problem.with_value
     is_same = made.is_strict and not problem.has_auxiliary
     outputs, rows = scalar_jacobian(made, leaves, avals, order, wanted and is_same)
@@ -89,6 +93,7 @@ def by_scalars(
 
 def by_sweep(problem: Problem, leaves: Sequence[Array], direction: Direction) -> Found:
     """One pass of forward or reverse mode for all directions."""
+    problem.tried.append(f"{direction} mode of JAX")
     count = problem.count
     outputs, blocks = sweep(problem.program, leaves, count, direction)
     rows = [[blocks.get((i, j)) for j in range(len(leaves))] for i in range(count)]

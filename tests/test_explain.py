@@ -366,3 +366,23 @@ def test_plot_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"`plot` needs matplotlib.*`eqx_cc\[plot\]`"):
         explain(_fun, X).plot()
+
+
+def test_the_way_that_is_taken():
+    """As `filter_jacobian` does it when it is compiled; nothing is measured."""
+    wide = jnp.ones((300, 200))
+
+    def dense(x):
+        return jnp.ones((3, 300)) @ jnp.tanh(wide @ x)
+
+    small, vector = jnp.ones(3), jnp.ones(200)
+    ways = {
+        "elimination of scalars": (jnp.sin, small, "auto"),
+        "elimination of arrays": (dense, vector, "markowitz"),
+        "reverse mode of JAX": (dense, vector, "auto"),
+    }
+    for way, (fun, x, order) in ways.items():
+        report = eqx_cc.explain(fun, x, order=order)
+        assert report.way == way
+        assert f"when compiled: {way}" in str(report)
+    assert eqx_cc.explain(jnp.sin, small, order="measured").way
