@@ -54,16 +54,21 @@ LONG = frozenset(
 )
 
 
-def _marked(names):
+# A third of the rest.
+SHORT = frozenset(sorted(ZOO.keys() - LONG)[::3])
+
+
+def _marked(names, is_slow):
+    """Names as parameters, some of them marked."""
     slow = pytest.mark.slow
-    return [pytest.param(n, marks=slow) if n in LONG else n for n in names]
+    return [pytest.param(n, marks=slow) if is_slow(n) else n for n in names]
 
 
 def test_names():
     assert ZOO.keys() >= LONG | NOT_SCALAR
 
 
-@pytest.mark.parametrize("name", _marked(ZOO))
+@pytest.mark.parametrize("name", _marked(ZOO, lambda name: name not in SHORT))
 def test_markowitz(name):
     _check(name, ("markowitz",))
 
@@ -110,7 +115,7 @@ def _check_scalars(name):
         _check(name, ["markowitz"], "scalar")
 
 
-@pytest.mark.parametrize("name", _marked(sorted(ZOO)[::16]))
+@pytest.mark.parametrize("name", _marked(sorted(ZOO)[::16], LONG.__contains__))
 def test_scalars(name):
     _check_scalars(name)
 
@@ -146,7 +151,10 @@ def test_sequence_of_vertices(name):
     assert_jacobian_close(fun, x, [order])
 
 
-@pytest.mark.parametrize("name", _marked(n for n in ZOO if n.startswith("layers")))
+LAYERS = [name for name in ZOO if name.startswith("layers")]
+
+
+@pytest.mark.parametrize("name", _marked(LAYERS, LONG.__contains__))
 def test_structure_is_that_of_equinox(name):
     """The PyTrees, shapes and dtypes, without a compilation."""
     fun, x = ZOO[name].build()
