@@ -1,4 +1,4 @@
-"""Joining in: a rule for a primitive of one's own, an ordering, a policy, a cost model."""
+"""Joining in: a rule for one's own primitive, an ordering, a policy, a cost model."""
 
 # --8<-- [start:imports]
 import eqx_cc

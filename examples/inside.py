@@ -1,4 +1,4 @@
-"""What happens inside: the graph of a function, the order, and the count after each step.
+"""What happens inside: the graph, the order, and the count after each step.
 
 The first function is small enough to eliminate its vertices by hand. The second is the
 lighthouse of section 1.2 of A. Griewank and A. Walther, *Evaluating Derivatives*, SIAM
@@ -105,7 +105,8 @@ for name, plan in lighthouse.plans.items():
 # --8<-- [end:lighthouse]
 
 
-PLACES = {0: (0, 1), 1: (0, -1), 2: (1, 0), 3: (2, 0), 4: (3, 0), 5: (4, 1), 6: (4, -1)}
+PLACES = {0: (0, 1), 1: (0, -1), 2: (1.5, 0), 3: (3, 0), 4: (4.5, 0)}
+PLACES |= {5: (6, 1), 6: (6, -1)}
 NAMES = "x0 x1 v2 v3 v4 y0 y1".split()
 
 
@@ -114,23 +115,27 @@ def draw_graph(axes, edges: dict, values: bool = True):
     arrow = {"arrowstyle": "-|>", "color": _figures.GREY, "shrinkA": 13, "shrinkB": 13}
     for (u, w), value in edges.items():
         axes.annotate("", PLACES[w], PLACES[u], arrowprops=arrow)
-        # Nearer to the start, where the edges of the last graph do not cross.
-        at = [a + (b - a) * (0.5 if w - u < 4 else 0.3) for a, b in zip(*ends(u, w))]
-        text = f"{value:.2f}" if values else ""
-        axes.text(*at, text, ha="center", va="center", color=_figures.ORANGE)
+        if values:
+            draw_value(axes, value, PLACES[u], PLACES[w])
     for vertex in {v for edge in edges for v in edge}:
         axes.plot(*PLACES[vertex], "o", ms=22, mfc="none", color=_figures.BLUE)
         axes.text(*PLACES[vertex], NAMES[vertex], ha="center", va="center")
-    axes.set(xlim=(-0.5, 4.5), ylim=(-1.5, 1.5))
+    axes.set(xlim=(-0.5, 6.5), ylim=(-1.5, 1.5))
     axes.set_axis_off()
 
 
-def ends(u: int, w: int):
-    return PLACES[u], PLACES[w]
+def draw_value(axes, value, start, end):
+    """Beside the edge; and not where the edges of the last graph cross."""
+    (x0, y0), (x1, y1) = start, end
+    part = 0.5 if abs(x1 - x0) < 6 else 0.25
+    up = 0.3 if y1 == y0 else 0.1
+    side = {0: "center", 1: "right", -1: "left"}[(y1 > y0) - (y1 < y0)]
+    at = x0 + part * (x1 - x0), y0 + part * (y1 - y0) + up
+    axes.text(*at, f"{value:.2f}", ha=side, va="center", color=_figures.ORANGE)
 
 
 def draw_steps(order):
-    figure, panels = _figures.new(7, 4.6, columns=2, rows=2)
+    figure, panels = _figures.new(7.5, 5, columns=2, rows=2)
     states = accumulate(partials, order)
     titles = ["the local partials", *(f"after eliminating v{v}" for v in order)]
     for axes, title, (count, edges) in zip(panels.flat, titles, states):

@@ -8,6 +8,8 @@ See section IV.1 of E. Hairer and G. Wanner, *Solving Ordinary Differential Equa
 II*, Springer 1996.
 """
 
+import _figures
+
 # --8<-- [start:imports]
 import diffrax
 import eqx_cc
@@ -18,8 +20,6 @@ from jaxtyping import Array, Float
 
 jax.config.update("jax_enable_x64", True)
 # --8<-- [end:imports]
-
-import _figures
 
 
 # --8<-- [start:field]

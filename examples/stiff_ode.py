@@ -1,5 +1,5 @@
-"""Robertson's stiff kinetics: by the implicit Euler method with Newton's iteration, which
-is written out here, and by an implicit Runge-Kutta method of diffrax.
+"""Robertson's stiff kinetics: by the implicit Euler method with Newton's iteration,
+which is written out here, and by an implicit Runge-Kutta method of diffrax.
 
 ??? cite "Reference"
 

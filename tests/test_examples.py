@@ -1,65 +1,16 @@
-"""Every example, and every block of Python in the README and on the pages of the
-documentation, in processes of their own: with JAX as a user has it, not as
-`conftest.py` sets it."""
+"""Every example, and every block of Python in the README, in a process of its own: with
+JAX as a user has it, not as `conftest.py` sets it."""
 
-import math
-import pathlib
 import re
-import sys
 
 import pytest
-
-
-ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
-from _make import EXAMPLES, FIGURES, OUTPUT, run  # noqa: E402
+from tests.printed import agree, BLOCK, EXAMPLES, FIGURES, OUTPUT, PAGES, ROOT, run
 
 
 README = (ROOT / "README.md").read_text()
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
-# A block of code, and the block of what it prints if one follows.
-_BLOCK = re.compile(
-    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?",
-    re.MULTILINE | re.DOTALL,
-)
-_SHOWN = re.compile(r'^--8<-- "(\S+?)(?::(\w+))?"$', re.MULTILINE)
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d*)?(?:e[-+]?\d+)?")
-
-# What a page takes for granted.
-_FUNCTION = """
-import eqx_cc
-import jax
-import jax.numpy as jnp
-
-fun, x = lambda x: jnp.sin(x) * jnp.sum(x), jnp.arange(3.0)
-"""
-_SYSTEM = """
-import diffrax
-import eqx_cc
-import jax.numpy as jnp
-import lineax as lx
-import optimistix as optx
-
-fn, y, args, h = lambda y, args: y + jnp.sin(y), jnp.ones(3), None, 0.1
-vector_field = lambda t, y, args: -y
-operator, vector = lx.JacobianLinearOperator(fn, y), jnp.ones(3)
-"""
-_BEFORE = {"orders.md": _FUNCTION, "solvers.md": _SYSTEM}
-
-
-def agree(printed: str, expected: str) -> bool:
-    """Whether two outputs are the same but for rounding."""
-    if _NUMBER.sub("", printed).split() != _NUMBER.sub("", expected).split():
-        return False
-    pairs = zip(_NUMBER.findall(printed), _NUMBER.findall(expected), strict=True)
-    return all(
-        math.isclose(_float(a), _float(b), rel_tol=1e-2, abs_tol=1e-9) for a, b in pairs
-    )
-
-
-def _float(number: str) -> float:
-    return float(number.replace(",", ""))
+# A file, and a section or the first and the last line.
+_SHOWN = re.compile(r'^--8<-- "([^\s:"]+)(?::([a-z]\w*)|(?::\d+){2})?"$', re.MULTILINE)
 
 
 def test_outputs_are_compared():
@@ -80,8 +31,9 @@ def test_example(path, tmp_path):
 
 def test_an_example_without_matplotlib():
     """Figures are for the documentation alone."""
-    hidden = "import sys, runpy; sys.modules['matplotlib'] = None; "
-    assert run("-c", hidden + "runpy.run_path('examples/_figures.py')") == ""
+    hidden = "import sys; sys.modules['matplotlib'] = None; "
+    found = "sys.path.insert(0, 'examples'); import kalman_filter"
+    assert run("-c", hidden + found) != ""
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -108,38 +60,9 @@ def test_every_example_is_shown():
     }
 
 
-def _own_blocks(page: pathlib.Path) -> list[tuple[str, str]]:
-    """Those that are not pulled in from an example."""
-    blocks = _BLOCK.findall(page.read_text())
-    return [(code, printed) for code, printed in blocks if "--8<--" not in code]
-
-
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if _own_blocks(p)], ids=lambda page: page.stem
-)
-def test_blocks_of_page(page, tmp_path):
-    """They run as one script, and print what the page says that they print."""
-    blocks = _own_blocks(page)
-    before = _BEFORE.get(page.name, "")
-    inside = f"import os; os.chdir({str(tmp_path)!r})\n"
-    script = inside + before + "\n".join(code for code, _ in blocks)
-    # Searches show their progress there.
-    printed = run("-c", "import sys; sys.stderr = sys.stdout\n" + script)
-    for _, expected in blocks:
-        assert not expected or agree_somewhere(printed, expected), printed
-
-
-def agree_somewhere(printed: str, expected: str) -> bool:
-    lines, count = printed.splitlines(), len(expected.splitlines())
-    return any(
-        agree("\n".join(lines[i : i + count]), expected)
-        for i in range(len(lines) - count + 1)
-    )
-
-
 def test_readme_blocks():
     """They run as one script, and print what the README says that they print."""
-    blocks = _BLOCK.findall(README)
+    blocks = BLOCK.findall(README)
     assert len(blocks) > 0
     script = "\n".join(code for code, _ in blocks)
     assert run("-c", script) == "".join(output for _, output in blocks)
