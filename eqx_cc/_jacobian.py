@@ -22,9 +22,14 @@ from ._transforms import (
 )
 
 
+class _Missing:
+    def __repr__(self) -> str:  # As signatures in the documentation show it.
+        return "sentinel"
+
+
 # `fun` is left out when a transform is used as a decorator with arguments. It has no
 # annotation below because it is checked, with an error that says what to do.
-_MISSING: Any = object()
+_MISSING: Any = _Missing()
 
 Order: TypeAlias = str | Sequence[int] | AbstractOrdering
 
