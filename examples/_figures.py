@@ -9,6 +9,7 @@ import io
 import os
 import pathlib
 import re
+from typing import Any
 
 
 BLUE, ORANGE, GREEN, GREY = "#5c6bc0", "#ef6c00", "#26a69a", "#8a8a8a"
@@ -25,7 +26,9 @@ def wanted() -> bool:
     return _FOLDER is not None
 
 
-def new(width: float, height: float, columns: int = 1, rows: int = 1, **kwargs):
+def new(
+    width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any
+) -> Any:
     """A figure, of so many inches, and its axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -51,8 +54,13 @@ def save(figure, name: str) -> None:
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
+    text = re.sub(r"<[^>]*>", _shortened, text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 sans-serif", text)
     text = text.replace(_INK, "currentColor").replace(">", ">" + _STYLE, 1)
     assert _FOLDER is not None
     pathlib.Path(_FOLDER, f"{name}.svg").write_text(re.sub(r" +\n", "\n", text))
+
+
+def _shortened(tag: re.Match) -> str:
+    """Two decimals are enough for the coordinates in a tag."""
+    return re.sub(r"(\d+\.\d\d)\d+", r"\1", tag[0])

@@ -19,6 +19,8 @@ from jaxtyping import Array, Float
 
 
 jax.config.update("jax_enable_x64", True)
+
+
 # --8<-- [end:imports]
 
 

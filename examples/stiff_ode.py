@@ -97,7 +97,7 @@ if _figures.wanted():
     figure, axes = _figures.new(6, 3)
     colours = _figures.BLUE, _figures.ORANGE, _figures.GREEN
     for i, (colour, scale) in enumerate(zip(colours, (1, 1e4, 1))):
-        label = f"$y_{i + 1}$" + (" times 10,000" if scale > 1 else "")
+        label = f"$y_{i}$" + (" times 10,000" if scale > 1 else "")
         axes.semilogx(saved, scale * solution.ys[:, i], color=colour, label=label)
     axes.set_xlabel("time")
     axes.set_ylabel("concentration")
