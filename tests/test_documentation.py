@@ -34,6 +34,7 @@ import jax.random as jr
 import lineax as lx
 import optimistix as optx
 
+jax.config.update("jax_enable_x64", True)
 fun = model = lambda x: jnp.sin(x) * jnp.sum(x)
 x = y = jnp.arange(1.0, 4.0)
 fn, args, h = lambda y, args: y + jnp.sin(y) / 2, None, 0.1
