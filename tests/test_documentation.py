@@ -111,7 +111,7 @@ def test_code_of_pages_and_docstrings(tmp_path):
     pages, examples = _own_blocks(), _examples()
     assert len(pages) > 0 and len(examples) > 0
     code = {name: code for name, (code, _) in pages.items()} | examples
-    text = re.sub(r"seconds=\d+", "seconds=0.3", json.dumps(code))  # Enough here.
+    text = re.sub(r"seconds=[\d.]+", "seconds=0.3", json.dumps(code))  # Enough here.
     (tmp_path / "code.json").write_text(text)
     printed = json.loads(run("-c", _RUN, str(tmp_path)))
     failed = [text for text in printed.values() if text.startswith("FAILED")]
