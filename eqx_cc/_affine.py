@@ -13,7 +13,21 @@ from typing import NamedTuple
 
 
 class Affine(NamedTuple):
-    """The form `offset + sum(stride * index for index, stride in strides)`."""
+    """The form `offset + sum(stride * index for index, stride in strides)`.
+
+    **Arguments:**
+
+    - `offset`: an integer.
+    - `strides`: pairs of an index and its stride, by ascending index.
+
+    !!! Example
+
+        ```python
+        i = eqx_cc.Affine(0, ((0, 1),))  # The index 0.
+        after = eqx_cc.Affine(1, ((0, 1),))  # One place after it.
+        flat = eqx_cc.Affine(0, ((0, 10), (1, 1)))  # Row 0, column 1, of ten columns.
+        ```
+    """
 
     offset: int
     strides: tuple[tuple[int, int], ...] = ()

@@ -20,6 +20,12 @@ class Automatic(AbstractOrdering):
     For a graph that nothing is known of, it is the best of Markowitz, minimal fill,
     reverse and forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where
     orders are kept.
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.Automatic())(x)
+        ```
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:

@@ -14,7 +14,20 @@ from ._term import Term
 
 class AbstractCost(eqx.Module):
     """Says what it costs to eliminate a vertex: a sum over its pairs of edges, one into
-    and one out of it."""
+    and one out of it.
+
+    It must be static: two that are equal must cost the same.
+
+    !!! Example
+
+        ```python
+        class Stored(eqx_cc.AbstractCost):
+            def __call__(self, old, left, right):
+                return left.num_values + right.num_values
+
+        eqx_cc.Annealing(seconds=0.1, cost=Stored())(graph).cost
+        ```
+    """
 
     @abc.abstractmethod
     def __call__(self, old: Pattern | None, left: Pattern, right: Pattern) -> int:
@@ -60,6 +73,12 @@ class Published(AbstractCost):
     diagonal axis counts once, and an axis that a value is constant along (a Kronecker
     delta) is free. Additions are free.
 
+    !!! Example
+
+        ```python
+        eqx_cc.optimise(graph, cost="published", seconds=1, progress=False).cost
+        ```
+
     ??? cite "Reference"
 
         J. Lohoff and E. Neftci, *Optimizing Automatic Differentiation with Deep
@@ -90,6 +109,12 @@ class Multiplications(AbstractCost):
     multiplied with each other when tracing. It is the Markowitz cost of Griewank and
     Walther, without the multiplications that need not be done.
 
+    !!! Example
+
+        ```python
+        eqx_cc.optimise(graph, cost="multiplications", seconds=1, progress=False).cost
+        ```
+
     ??? cite "Reference"
 
         A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd edition, SIAM, 2008,
@@ -111,6 +136,12 @@ class Multiplications(AbstractCost):
 class Flops(AbstractCost):
     """Floating-point operations that are carried out: multiplications, by constants
     other than 1 and -1 too, and additions.
+
+    !!! Example
+
+        ```python
+        eqx_cc.optimise(graph, cost="flops", seconds=1, progress=False).cost
+        ```
 
     ??? cite "Reference"
 
@@ -136,7 +167,14 @@ class Traffic(AbstractCost):
 
     **Arguments:**
 
-    - `itemsize`: bytes of one number.
+    - `itemsize`: bytes of one number. Raises a `ValueError` if it is less than 1.
+
+    !!! Example
+
+        ```python
+        cost = eqx_cc.Traffic(itemsize=4)  # Of float32.
+        eqx_cc.optimise(graph, cost=cost, seconds=1, progress=False).cost
+        ```
 
     ??? cite "Reference"
 

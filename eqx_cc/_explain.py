@@ -29,6 +29,12 @@ class Trace(eqx.Module):
 
     - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact
         array leaves of the first argument.
+
+    !!! Example
+
+        ```python
+        eqx_cc.trace(fun, x).graph.intermediates
+        ```
     """
 
     graph: ComputationalGraph = eqx.field(static=True)
@@ -46,6 +52,15 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
     **Returns:** a `Trace`, whose `graph` numbers the vertices for
     `order=[...]` of [`eqx_cc.filter_jacobian`][] and
     [`eqx_cc.cc_jacobian`][] at such arguments.
+
+    It raises what [`eqx_cc.filter_jacobian`][] raises at such arguments.
+
+    !!! Example
+
+        ```python
+        graph = eqx_cc.trace(fun, x).graph
+        eqx_cc.filter_jacobian(fun, order=graph.intermediates[::-1])(x)
+        ```
     """
     graph = graph_of(fun, (x, *args), kwargs, Automatic())
     assert graph is not None
@@ -121,13 +136,22 @@ class Explanation(eqx.Module):
     - `graph`: the [`eqx_cc.ComputationalGraph`][].
     - `order`: the chosen order, a tuple of vertex numbers.
     - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
-        its `num_multiplications`, `num_additions`, `num_scalings` and `fill_in`.
+        its `order`, `num_multiplications`, `num_additions`, `num_scalings`, `fill_in`
+        and `steps`, each of which has a `vertex` and its `num_multiplications`.
     - `found_by`: where the chosen order came from.
     - `way`: how [`eqx_cc.filter_jacobian`][] with this `order` goes about it when it is
         compiled: by `"elimination of arrays"` (of this graph), by `"elimination of
         scalars"` (of the graph that `granularity="scalar"` shows), or, by default where
         elimination is said to take longer, by `"forward mode of JAX"` or
         `"reverse mode of JAX"`.
+
+    !!! Example
+
+        ```python
+        report = eqx_cc.explain(fun, x)
+        report.plans["reverse"].num_multiplications
+        [step.num_multiplications for step in report.plans["chosen"].steps]
+        ```
     """
 
     graph: ComputationalGraph = eqx.field(static=True)

@@ -24,6 +24,15 @@ class ComputationalGraph(Keyed):
     is an *intermediate*, to be eliminated. No edge leaves a dependent: an output that
     is used again is a vertex of its own, a copy.
 
+    !!! Example
+
+        ```python
+        edges = [(0, 2), (1, 2), (2, 3), (3, 4), (3, 5)]
+        graph = eqx_cc.ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
+        graph.intermediates  # (2, 3)
+        eqx_cc.Exact()(graph).cost  # 6
+        ```
+
     ??? cite "Reference"
 
         Griewank and Walther, *Evaluating Derivatives*, 2nd edition, chapters 9 and 10.

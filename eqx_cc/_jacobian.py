@@ -22,9 +22,14 @@ from ._transforms import (
 )
 
 
+class _Missing:
+    def __repr__(self) -> str:  # As signatures in the documentation show it.
+        return "sentinel"
+
+
 # `fun` is left out when a transform is used as a decorator with arguments. It has no
 # annotation below because it is checked, with an error that says what to do.
-_MISSING: Any = object()
+_MISSING: Any = _Missing()
 
 Order: TypeAlias = str | Sequence[int] | AbstractOrdering
 
@@ -282,6 +287,11 @@ def filter_hessian(
         ```python
         eqx_cc.filter_hessian(lambda x: x[0] * x[1])(jnp.ones(2))  # [[0, 1], [1, 0]]
         ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapter 5. SIAM, 2nd edition, 2008.
     """
     if fun is _MISSING:
         return ft.partial(
@@ -348,6 +358,11 @@ def cc_jacobian(
         block = eqx_cc.cc_jacobian(jnp.sin, structured=True)(jnp.zeros(100_000))
         block.to_bcoo()  # Of 100,000 entries, not 10,000,000,000.
         ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapters 7, 9 and 10. SIAM, 2nd edition, 2008.
     """
     check_callable(fun)
     argnums, order = check_argnums(argnums), as_ordering(order)

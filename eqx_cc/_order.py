@@ -19,6 +19,14 @@ class Order(tuple[int, ...]):
     - `optimal`: whether it is proved that no order costs less.
     - `seconds`: how long it took to find.
     - `found_by`: how it was found.
+
+    !!! Example
+
+        ```python
+        order = eqx_cc.optimise(fun, x, seconds=1, progress=False)
+        order.cost, order.lower_bound, order.optimal
+        eqx_cc.filter_jacobian(fun, order=order)(x)
+        ```
     """
 
     cost: int

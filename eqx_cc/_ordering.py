@@ -19,6 +19,17 @@ class AbstractOrdering(eqx.Module):
     """Chooses the order in which the intermediates of a graph are eliminated.
 
     Every order gives the same Jacobian (up to rounding); they differ in cost.
+
+    !!! Example
+
+        ```python
+        class Odd(eqx_cc.AbstractOrdering):
+            def __call__(self, graph):
+                inner = graph.intermediates
+                return inner[1::2] + inner[::2]
+
+        eqx_cc.filter_jacobian(fun, order=Odd())(x)
+        ```
     """
 
     @abc.abstractmethod
@@ -32,14 +43,38 @@ class AbstractOrdering(eqx.Module):
 
 
 class Forward(AbstractOrdering):
-    """Eliminates from the inputs to the outputs: forward accumulation."""
+    """Eliminates from the inputs to the outputs: forward accumulation.
+
+    !!! Example
+
+        ```python
+        eqx_cc.Forward()(graph)  # Or `order="forward"`.
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapters 3 and 9. SIAM, 2nd edition, 2008.
+    """
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
         return graph.intermediates
 
 
 class Reverse(AbstractOrdering):
-    """Eliminates from the outputs to the inputs: reverse accumulation."""
+    """Eliminates from the outputs to the inputs: reverse accumulation.
+
+    !!! Example
+
+        ```python
+        eqx_cc.Reverse()(graph)  # Or `order="reverse"`.
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapters 3 and 9. SIAM, 2nd edition, 2008.
+    """
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
         return graph.intermediates[::-1]
@@ -50,6 +85,12 @@ class MinimalMarkowitz(AbstractOrdering):
 
     For scalars with unknown partials that number is the Markowitz degree, the number
     of predecessors times the number of successors. Ties go to the last vertex.
+
+    !!! Example
+
+        ```python
+        eqx_cc.MinimalMarkowitz()(graph)  # Or `order="markowitz"`.
+        ```
 
     ??? cite "Reference"
 
@@ -75,6 +116,12 @@ class MinimalFill(AbstractOrdering):
     eliminated first, while `MinimalMarkowitz` takes the narrowest. For scalars the two
     are the same. Ties go to the last vertex.
 
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.MinimalFill())(x)
+        ```
+
     ??? cite "Reference"
 
         F. Y. Chin, *An O(n) algorithm for determining a near-optimal computation order
@@ -99,6 +146,15 @@ class Given(AbstractOrdering):
 
     - `order`: a permutation of the graph's intermediates, by their numbers (as
         [`eqx_cc.explain`][] shows them).
+
+    It raises a `ValueError` for a graph of which this is no permutation.
+
+    !!! Example
+
+        ```python
+        order = eqx_cc.explain(fun, x).order
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.Given(order))(x)  # Or `order=order`.
+        ```
     """
 
     order: tuple[int, ...] = eqx.field(converter=tuple, static=True)

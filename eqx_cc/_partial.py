@@ -49,6 +49,16 @@ class Partial(eqx.Module):
     - `dtype`: the type of the entries.
     - `factors`: the pairs $(L_k, R_k)$; products are contracted along all axes of the
         intermediate. Their sum is not in `pattern` and `values`.
+
+    !!! Example
+
+        ```python
+        block = eqx_cc.cc_jacobian(fun, structured=True)(x)
+        block.structure  # "diagonal + rank 1"
+        left, right = block.low_rank()
+        values, rows, columns = block.to_coo()
+        block.materialise().shape  # (3, 3)
+        ```
     """
 
     pattern: Pattern = eqx.field(static=True)

@@ -27,6 +27,13 @@ class Pattern(Keyed):
     in which every position is an affine form of the indices $k$. Identity, diagonal,
     band, broadcast, reduction, permutation, outer product and dense block are all
     patterns; composing them is unify-then-einsum. Patterns are static and hashable.
+
+    !!! Example
+
+        ```python
+        block = eqx_cc.cc_jacobian(jnp.sin, structured=True)(jnp.ones(3))
+        block.pattern.name, block.pattern.num_values  # "diagonal", 3
+        ```
     """
 
     out_shape: tuple[int, ...]

@@ -72,6 +72,14 @@ class JacobianReport:
     `worst` is the worst entry of the comparisons on which `ok` rests. `disputed` is the
     number of entries at which JAX's own modes disagree with each other, as they may
     where partial derivatives are infinite: there no Jacobian can be that of both.
+
+    !!! Example
+
+        ```python
+        report = eqx_cc.check_jacobian(fun, x)
+        print(report)
+        report.ok, report.forward.error  # The error relative to the largest entry.
+        ```
     """
 
     ok: bool

@@ -1,4 +1,5 @@
-"""A reaction-diffusion equation, solved by an implicit method of diffrax.
+"""A reaction-diffusion equation of 10,000 states, solved by an implicit method of
+diffrax.
 
 The state holds two species one after the other, so that the Jacobian has bands far from
 its diagonal. Interleaved they are five bands, and that is how the linear systems are
@@ -6,6 +7,8 @@ solved.
 See section IV.1 of E. Hairer and G. Wanner, *Solving Ordinary Differential Equations
 II*, Springer 1996.
 """
+
+import _figures
 
 # --8<-- [start:imports]
 import diffrax
@@ -16,6 +19,8 @@ from jaxtyping import Array, Float
 
 
 jax.config.update("jax_enable_x64", True)
+
+
 # --8<-- [end:imports]
 
 
@@ -50,19 +55,51 @@ def solve(y0):
         t1=10.0,
         dt0=None,
         y0=y0,
+        saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, 10.0, 6)),
         stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6),
     )
 
 
 # --8<-- [end:solve]
 
-cells = 200
+cells = 5000
 x = jnp.linspace(0.0, 1.0, cells + 2)[1:-1]
 y0 = jnp.concatenate([1 + jnp.sin(2 * jnp.pi * x), jnp.full(cells, 3.0)])
+
+# --8<-- [start:jacobian]
+block = jax.jit(eqx_cc.cc_jacobian(brusselator, argnums=1, structured=True))(
+    0.0, y0, None
+)
+print(f"Jacobian: {block.structure}")
+print(f"Stored entries: {block.to_bcoo().nse:,} of {block.shape[0] ** 2:,}")
+# --8<-- [end:jacobian]
+
 solution = solve(y0)
 assert solution.ys is not None
-middle = solution.ys[0, cells // 2]
-
-print(f"States: {2 * cells}")
 print(f"Steps: {solution.stats['num_steps']}")
-print(f"First species in the middle: {middle:.5f}")
+print(f"First species in the middle: {solution.ys[-1, cells // 2]:.5f}")
+
+
+def draw_species(axes):
+    for time, y in zip(solution.ts, solution.ys):
+        shade = 0.25 + 0.75 * float(time) / 10
+        axes.plot(x[::50], y[:cells:50], color=_figures.BLUE, alpha=shade)
+    axes.set_xlabel("position")
+    axes.set_ylabel("first species, t = 0 (light) to 10")
+
+
+def draw_pattern(axes, states: int = 24):
+    small = jnp.ones(states)
+    matrix = jax.jacfwd(brusselator, argnums=1)(0.0, small, None)
+    rows, columns = jnp.nonzero(matrix)
+    axes.scatter(columns, rows, s=9, marker="s", color=_figures.ORANGE)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_title(f"not zero, for {states} states", fontsize=11)
+
+
+if _figures.wanted():
+    figure, (left, right) = _figures.new(7, 3, columns=2, width_ratios=(3, 2))
+    draw_species(left)
+    draw_pattern(right)
+    _figures.save(figure, "reaction_diffusion")

@@ -1,4 +1,5 @@
-"""Robertson's stiff kinetics by the implicit Euler method, with Newton's iteration.
+"""Robertson's stiff kinetics: by the implicit Euler method with Newton's iteration,
+which is written out here, and by an implicit Runge-Kutta method of diffrax.
 
 ??? cite "Reference"
 
@@ -6,6 +7,8 @@
     Springer, 2nd edition, 1996.
 """
 
+import _figures
+import diffrax
 import equinox as eqx
 import eqx_cc
 import jax
@@ -16,6 +19,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
+# --8<-- [start:field]
 class Robertson(eqx.Module):
     """Three reactions whose rates lie nine orders of magnitude apart."""
 
@@ -27,6 +31,9 @@ class Robertson(eqx.Module):
         slow, fast = self.k1 * y[0], self.k2 * y[1] ** 2
         back = self.k3 * y[1] * y[2]
         return jnp.stack([back - slow, slow - back - fast, fast])
+
+
+# --8<-- [end:field]
 
 
 # --8<-- [start:step]
@@ -52,7 +59,47 @@ def solve(field, y0: Float[Array, "3"], times: Float[Array, " steps"]):
     return jax.lax.scan(step, y0, jnp.diff(times))[0]
 
 
+# --8<-- [start:diffrax]
+root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
+
+
+@eqx.filter_jit
+def adaptive(field, y0: Float[Array, "3"], times: Float[Array, " saved"]):
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: field(y)),
+        diffrax.Kvaerno5(root_finder=root_finder),
+        t0=0.0,
+        t1=times[-1],
+        dt0=1e-6,
+        y0=y0,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=1e-8, atol=1e-10),
+    )
+
+
+# --8<-- [end:diffrax]
+
+# --8<-- [start:run]
+field, y0 = Robertson(), jnp.array([1.0, 0.0, 0.0])
 times = jnp.concatenate([jnp.zeros(1), jnp.logspace(-6, 2, 4000)])
-y = solve(Robertson(), jnp.array([1.0, 0.0, 0.0]), times)
-print(f"Concentrations at t = 100: {y[0]:.4f}, {y[1]:.3e}, {y[2]:.4f}")
+y = solve(field, y0, times)
+print(f"Implicit Euler, 4000 steps:  {y[0]:.4f}, {y[1]:.3e}, {y[2]:.4f}")
+
+saved = jnp.logspace(-6, 2, 81)
+solution = adaptive(field, y0, saved)
+assert solution.ys is not None
+y, steps = solution.ys[-1], solution.stats["num_steps"]
+print(f"Kvaerno5, {steps} steps:  {y[0]:.4f}, {y[1]:.3e}, {y[2]:.4f}")
 print(f"Mass lost: {abs(float(jnp.sum(y)) - 1):.1e}")
+# --8<-- [end:run]
+
+if _figures.wanted():
+    figure, axes = _figures.new(6, 3)
+    colours = _figures.BLUE, _figures.ORANGE, _figures.GREEN
+    for i, (colour, scale) in enumerate(zip(colours, (1, 1e4, 1))):
+        label = f"$y_{i}$" + (" times 10,000" if scale > 1 else "")
+        axes.semilogx(saved, scale * solution.ys[:, i], color=colour, label=label)
+    axes.set_xlabel("time")
+    axes.set_ylabel("concentration")
+    axes.legend()
+    _figures.save(figure, "stiff_ode")

@@ -1,38 +1,39 @@
 """Every example, and every block of Python in the README, in a process of its own: with
 JAX as a user has it, not as `conftest.py` sets it."""
 
-import os
-import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
+from tests.printed import agree, BLOCK, EXAMPLES, FIGURES, OUTPUT, PAGES, ROOT, run
 
 
-ROOT = pathlib.Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 README = (ROOT / "README.md").read_text()
 
-# A block of code, and the block of what it prints if one follows.
-_BLOCK = re.compile(
-    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?",
-    re.MULTILINE | re.DOTALL,
-)
+# A file, and a section or the first and the last line.
+_SHOWN = re.compile(r'^--8<-- "([^\s:"]+)(?::([a-z]\w*)|(?::\d+){2})?"$', re.MULTILINE)
 
 
-def _run(*args: str) -> str:
-    env = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "error", *args]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+def test_outputs_are_compared():
+    assert agree("error 3e-16 of 1,000", "error 1e-15 of 1,000")
+    assert not agree("error 3e-05", "error 1e-15")
+    assert not agree("steps 12", "steps 13")
+    assert not agree("iterations: 12", "steps: 12")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example(path):
-    assert _run(str(path)) != ""
+def test_example(path, tmp_path):
+    """`python examples/_make.py` writes the outputs and the figures anew."""
+    printed = run(str(path), EQX_CC_FIGURES=str(tmp_path))
+    assert agree(printed, (OUTPUT / f"{path.stem}.txt").read_text()), printed
+    for figure in tmp_path.iterdir():
+        assert (FIGURES / figure.name).exists()
+
+
+def test_an_example_without_matplotlib():
+    """Figures are for the documentation alone."""
+    hidden = "import sys; sys.modules['matplotlib'] = None; "
+    found = "sys.path.insert(0, 'examples'); import kalman_filter"
+    assert run("-c", hidden + found) != ""
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -44,22 +45,38 @@ def test_sections_are_closed(path):
 
 
 def test_pages_show_sections_that_are_there():
-    text = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
-    shown = re.findall(r'^--8<-- "(\S+):(\w+)"$', text, re.M)
+    text = "".join(page.read_text() for page in PAGES)
+    shown = _SHOWN.findall(text)
     assert len(shown) > 0 and len(shown) == len(re.findall(r"8 ?< ?-", text))
     for path, section in shown:
-        assert f"# --8<-- [start:{section}]" in (ROOT / path).read_text()
+        assert (ROOT / path).exists()
+        assert f"# --8<-- [start:{section}]" in (ROOT / path).read_text() or not section
+
+
+def test_every_example_is_shown():
+    text = "".join(page.read_text() for page in PAGES)
+    assert {f"examples/{path.name}" for path in EXAMPLES} <= {
+        path for path, _ in _SHOWN.findall(text)
+    }
 
 
 def test_readme_blocks():
     """They run as one script, and print what the README says that they print."""
-    blocks = _BLOCK.findall(README)
+    blocks = BLOCK.findall(README)
     assert len(blocks) > 0
     script = "\n".join(code for code, _ in blocks)
-    assert _run("-c", script) == "".join(output for _, output in blocks)
+    assert run("-c", script) == "".join(output for _, output in blocks)
 
 
 @pytest.mark.parametrize("command", re.findall(r"^python .*$", README, re.M))
 def test_readme_commands_name_what_is_there(command):
     paths = re.findall(r"\S+\.(?:py|md|toml)\b", command)
     assert all((ROOT / path).exists() for path in paths)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_relative_links(page):
+    """They are read on the site that holds the repository."""
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    for link in links:
+        assert link.startswith("https://") or (ROOT / link).exists(), link

@@ -28,6 +28,18 @@ class Operand:
     `linear`: whether the equation is linear in it (it is a tangent). Otherwise it is a
     coefficient; `known` is its value if that is one number known while tracing, and
     `indices` if it is an integer array known while tracing.
+
+    !!! Example
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def rule(operands, results, params):
+            if not operands[0].linear or operands[0].is_complex:
+                return None  # A dense block.
+            i = [eqx_cc.Affine(0, ((0, 1),))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
+        ```
     """
 
     shape: tuple[int, ...]
@@ -53,6 +65,8 @@ class Block:
 
     `values` reads the pattern's values off the operands' arrays (`None` for linear
     ones). `fallback` says that no rule found a structure.
+
+    It is made by [`eqx_cc.BlockBuilder`][], whose documentation has an example.
     """
 
     operand: int
@@ -85,7 +99,18 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
 
     - `*primitives`: objects such as those in `jax.extend.core.primitives`.
 
-    **Returns:** a decorator.
+    **Returns:** a decorator, which returns the rule. A rule that is wrong makes
+    Jacobians wrong: test it with [`eqx_cc.check_jacobian`][].
+
+    !!! Example
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def rule(operands, results, params):
+            i = [eqx_cc.Affine(0, ((0, 1),))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
+        ```
     """
 
     def decorate(rule: Rule) -> Rule:

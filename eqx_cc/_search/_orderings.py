@@ -30,6 +30,12 @@ class RandomisedMarkowitz(AbstractSearch):
     - `cost`: a cost model, or its name.
     - `noise`: costs are multiplied by up to one plus this.
 
+    !!! Example
+
+        ```python
+        eqx_cc.RandomisedMarkowitz(seconds=0.1)(graph)
+        ```
+
     ??? cite "Reference"
 
         A. Griewank and S. Reese, *On the calculation of Jacobian matrices by the
@@ -93,6 +99,17 @@ class BeamSearch(AbstractSearch):
     - `cost`: a cost model, or its name.
     - `width`: how many beginnings are kept at first.
     - `branching`: how many vertices, the cheapest, each of them may be continued with.
+
+    !!! Example
+
+        ```python
+        eqx_cc.BeamSearch(seconds=1, width=16)(graph)
+        ```
+
+    ??? cite "Reference"
+
+        B. T. Lowerre. *The Harpy Speech Recognition System*. PhD thesis, Carnegie
+        Mellon University, 1976.
     """
 
     seconds: float = 10.0
@@ -134,6 +151,13 @@ class Exact(AbstractSearch):
     - `blocks`: disjoint tuples of vertices to take a lower bound from, which are its
         certificate. They are looked for if there are none. Raises a `ValueError` if a
         block has more than 20 vertices, or if they overlap.
+
+    !!! Example
+
+        ```python
+        order = eqx_cc.Exact(seconds=5)(graph)
+        order.optimal, order.lower_bound
+        ```
 
     ??? cite "References"
 

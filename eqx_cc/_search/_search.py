@@ -58,6 +58,13 @@ class AbstractSearch(AbstractOrdering):
     - `seed`: of its random choices. The order may still differ between two machines,
         which do not do as much in the same time.
     - `cost`: the cost model, an [`eqx_cc.AbstractCost`][].
+
+    !!! Example
+
+        ```python
+        order = eqx_cc.Annealing(seconds=1).search(graph)
+        order.cost
+        ```
     """
 
     seconds: eqx.AbstractVar[float]

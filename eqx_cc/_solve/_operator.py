@@ -27,6 +27,15 @@ class JacobianOperator(lx.AbstractLinearOperator):
     matrix is accumulated by vertex elimination.
 
     It is made by [`eqx_cc.jacobian_operator`][].
+
+    Its matrix has the shape `(size of the output, size of y)`.
+
+    !!! Example
+
+        ```python
+        operator = eqx_cc.jacobian_operator(fn, y)
+        operator.mv(vector).shape, operator.as_matrix().shape  # (3,), (3, 3)
+        ```
     """
 
     jacobian: lx.JacobianLinearOperator

@@ -1,0 +1,41 @@
+"""What mkdocs does not do by itself: mathematics becomes MathML when the site is built,
+so that no page runs a script for it or fetches one; and figures become part of the
+page, so that their text takes the colour of the text around them."""
+
+import html
+import pathlib
+import re
+
+from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
+
+
+_MATHS = re.compile(
+    r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL
+)
+_FIGURE = re.compile(r'<img alt="([^"]*)" src="([^"]*figures/(\w+)\.svg)"\s*/?>')
+
+
+def on_page_content(content, page, config, files):
+    figures = pathlib.Path(config.docs_dir, "figures")
+    content = _MATHS.sub(lambda match: _mathml(match, page), content)
+    return _FIGURE.sub(lambda match: _inline(match, figures), content)
+
+
+def _mathml(match, page) -> str:
+    latex = html.unescape(match[3]).strip()
+    display = "block" if match[2] == "[" else "inline"
+    result = convert(latex, display=display)
+    # What is not known stays as it is.
+    if "\\" in html.unescape(result) or "<mi>&</mi>" in result:
+        raise PluginError(f"{page.file.src_uri}: cannot render ${latex}$.")
+    return result
+
+
+def _inline(match, figures) -> str:
+    svg = (figures / f"{match[3]}.svg").read_text()
+    svg = svg[svg.index("<svg") :]
+    # Identifiers are of one page now, which may have several figures.
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\1{match[3]}-", svg)
+    label = f'role="img" aria-label="{match[1]}"'
+    return f'<div class="figure">{svg.replace("<svg", f"<svg {label}", 1)}</div>'

@@ -1,0 +1,49 @@
+"""What examples and blocks of code print, and how that is compared."""
+
+import importlib.util
+import math
+import pathlib
+import re
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+
+# A block of code, and the block of what it prints if one follows.
+BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d*)?(?:e[-+]?\d+)?")
+
+
+def _make():
+    """`examples/_make.py`, which is part of no package."""
+    spec = importlib.util.spec_from_file_location("_make", ROOT / "examples/_make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_MAKE = _make()
+EXAMPLES, FIGURES, OUTPUT, run = (
+    _MAKE.EXAMPLES,
+    _MAKE.FIGURES,
+    _MAKE.OUTPUT,
+    _MAKE.run,
+)
+
+
+def agree(printed: str, expected: str) -> bool:
+    """Whether two outputs are the same but for rounding."""
+    if _NUMBER.sub("", printed).split() != _NUMBER.sub("", expected).split():
+        return False
+    pairs = zip(_NUMBER.findall(printed), _NUMBER.findall(expected), strict=True)
+    return all(
+        math.isclose(_float(a), _float(b), rel_tol=1e-2, abs_tol=1e-9) for a, b in pairs
+    )
+
+
+def _float(number: str) -> float:
+    return float(number.replace(",", ""))

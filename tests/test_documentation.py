@@ -1,0 +1,120 @@
+"""Every public name is on a page of the API, and its documentation is whole; the code
+of the pages and of the docstrings runs, with JAX as a user has it."""
+
+import inspect
+import json
+import re
+import types
+
+import eqx_cc
+import eqx_cc.policy
+import pytest
+from tests.printed import agree, BLOCK, PAGES, ROOT, run
+
+
+API = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+PUBLIC = {
+    f"{module.__name__}.{name}": value
+    for module in (eqx_cc, eqx_cc.policy)
+    for name, value in vars(module).items()
+    if not name.startswith("_") and not isinstance(value, types.ModuleType)
+}
+_EXAMPLE = re.compile(r"^( *)```python\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+# What the code takes for granted: that of docstrings, and that of two of the pages.
+_BEFORE = """
+import diffrax
+import equinox as eqx
+import eqx_cc
+import eqx_cc.policy
+import jax
+import jax.extend as jex
+import jax.numpy as jnp
+import jax.random as jr
+import lineax as lx
+import optimistix as optx
+
+jax.config.update("jax_enable_x64", True)
+fun = model = lambda x: jnp.sin(x) * jnp.sum(x)
+x = y = jnp.arange(1.0, 4.0)
+fn, args, h = lambda y, args: y + y**3, None, 0.1
+vector_field = lambda t, y, args: -y
+operator, vector = lx.JacobianLinearOperator(fn, y), jnp.ones(3)
+graph = eqx_cc.trace(fun, x).graph
+double_p = jex.core.Primitive("double")
+"""
+_IN_NEED = {"orders.md", "solvers.md"}
+
+# Runs one piece of code after the other, and prints what each of them prints.
+_RUN = """
+import contextlib, io, json, os, pathlib, sys, traceback
+import jax
+
+os.chdir(sys.argv[1])
+printed = {}
+for name, code in json.loads(pathlib.Path("code.json").read_text()).items():
+    jax.config.update("jax_enable_x64", False)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            exec(code, {})
+        except Exception:
+            print("FAILED", name, traceback.format_exc())
+    printed[name] = out.getvalue()
+print(json.dumps(printed))
+"""
+
+
+def test_every_public_name_is_on_one_page():
+    shown = re.findall(r"^::: (\S+)$", API, re.MULTILINE)
+    assert sorted(shown) == sorted(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_documentation_is_whole(name):
+    """Functions say what they take and return; what can be made says of what."""
+    value = PUBLIC[name]
+    text = inspect.getdoc(value) or ""
+    assert len(text) > 0
+    if inspect.isfunction(value) and not name.startswith("eqx_cc.policy."):
+        asked = inspect.signature(value).parameters
+        assert "**Returns:**" in text
+        assert "**Arguments:**" in text or not asked
+
+
+def _examples() -> dict[str, str]:
+    found = {}
+    for name, value in PUBLIC.items():
+        for indent, code in _EXAMPLE.findall(inspect.getdoc(value) or ""):
+            lines = [line.removeprefix(indent) for line in code.splitlines()]
+            found[name] = _BEFORE + "\n".join(lines)
+    return found
+
+
+def _own_blocks() -> dict[str, tuple[str, str]]:
+    """The code of each page that is not pulled in from an example, and its output."""
+    found = {}
+    for page in PAGES:
+        blocks = [
+            own for own in BLOCK.findall(page.read_text()) if "--8<" not in own[0]
+        ]
+        if blocks:
+            before = _BEFORE if page.name in _IN_NEED else ""
+            code = before + "\n".join(code for code, _ in blocks)
+            printed = "".join(printed for _, printed in blocks)
+            found[str(page.relative_to(ROOT))] = code, printed
+    return found
+
+
+def test_code_of_pages_and_docstrings(tmp_path):
+    """In one process, as most of the time goes into starting one."""
+    pages, examples = _own_blocks(), _examples()
+    assert len(pages) > 0 and len(examples) > 0
+    code = {name: code for name, (code, _) in pages.items()} | examples
+    text = re.sub(r"seconds=[\d.]+", "seconds=0.3", json.dumps(code))  # Enough here.
+    (tmp_path / "code.json").write_text(text)
+    printed = json.loads(run("-c", _RUN, str(tmp_path)))
+    failed = [text for text in printed.values() if text.startswith("FAILED")]
+    assert not failed, "\n".join(failed)
+    for name, (_, expected) in pages.items():
+        assert not expected or agree(printed[name], expected), (name, printed[name])
