@@ -23,9 +23,6 @@ from ._traced import Result, Traced
 from ._work import jaxpr_work, program_work, sweep_work
 
 
-# How much longer elimination may take by the model, which is a crude one, in parts and
-# in nanoseconds.
-_MARGIN, _SLACK = 1.25, 5000.0
 # Symbolic work for an order, in pairs of terms; and from how many equations on it is
 # not begun where a sweep hardly takes longer than the function itself.
 MOST_EFFORT, _MANY_EQUATIONS = 25_000.0, 300
@@ -62,7 +59,7 @@ def by_default(
         with contextlib.suppress(DoesNotFit, TooDear):
             with limited(MOST_EFFORT if works else math.inf):
                 traced = Traced(eliminate, leaves)
-            most = _MARGIN * least + (_SLACK if is_compiled() else _EAGER)
+            most = least + (0.0 if is_compiled() else _EAGER)
             found = swept() if jaxpr_work(traced.closed.jaxpr) > most else None
             return traced(leaves) if found is None else found
         found = swept()
