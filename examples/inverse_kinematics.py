@@ -51,9 +51,7 @@ def angles(target, guess):
     solver = optx.LevenbergMarquardt(
         rtol=1e-10, atol=1e-10, linear_solver=eqx_cc.EliminationSolver()
     )
-    return optx.least_squares(
-        eqx_cc.preaccumulate(error), solver, guess, target, max_steps=100
-    )
+    return optx.least_squares(error, solver, guess, target, max_steps=100)
 
 
 # --8<-- [end:solve]
