@@ -107,7 +107,9 @@ def _kinematics(linearise: Callable) -> Callable:
     arm = Arm()
     fun: Any = lambda q, target: arm(q) - target  # noqa: E731
     ours = linearise is eqx_cc.filter_value_and_jacobian
-    kwargs = {"linear_solver": eqx_cc.EliminationSolver()} if ours else {}
+    kwargs: dict[str, Any] = (
+        {"linear_solver": eqx_cc.EliminationSolver()} if ours else {}
+    )
     solver = optx.LevenbergMarquardt(1e-9, 1e-9, **kwargs)
 
     def run(truth):

@@ -30,7 +30,7 @@ def write_tables(path: str, rows: Sequence[dict], tables: dict[str, Callable]) -
     for name, make in tables.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         made = make(rows)
-        text = pattern.sub(lambda m, made=made: m[1] + made + m[2], text)
+        text = pattern.sub(lambda m, made=made: f"{m[1]}\n{made}\n{m[2]}", text)
     file.write_text(text)
 
 
@@ -39,7 +39,8 @@ def _ratio(rows, problem: str, mode: str, contestant: str) -> str:
     if found is None or found["of"] == contestant:
         return ""
     value = found["ratio"]
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    text = f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    return text + "†" * found.get("earlier", False)
 
 
 def _row(rows, problem: str, mode: str, contestant: str) -> dict | None:
@@ -59,9 +60,10 @@ def _forward(rows) -> str:
     lines = []
     for problem in _problems(rows, "forward"):
         base = _row(rows, problem, "forward", "repaired")
-        start = [seconds(base["median"]), str(base["steps"])] if base else ["", ""]
-        ratios = [_ratio(rows, problem, "forward", name) for name in names]
-        lines.append([problem, *start, *ratios])
+        if base is not None:
+            ratios = [_ratio(rows, problem, "forward", name) for name in names]
+            start = seconds(base["median"]), str(base["steps"])
+            lines.append([problem, *start, *ratios])
     return table(heads, lines)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 from eqx_cc._solve._approximate import Prepared
+from eqx_cc._solve._system import of_operator
 from jax import lax
 
 from ._stiff import finder, Problem, solve
@@ -61,7 +62,7 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
             return Prepared(solver, relation, k)._system.matrix()
         if contestant == "repaired":
             return jax.jacfwd(relation)(k)
-        return eqx_cc._solve._system.of_operator(_operator(k)).matrix()
+        return of_operator(_operator(k)).matrix()
 
     def _operator(k):
         return lx.linearise(lx.JacobianLinearOperator(lambda k, _: relation(k), k))

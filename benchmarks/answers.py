@@ -81,7 +81,8 @@ def reference(name: str) -> np.ndarray:
     if name in PUBLISHED:
         return np.array(PUBLISHED[name])
     own = problem(name)
-    field, jacobian = jax.jit(own.field), jax.jit(jax.jacfwd(own.field))
+    field = jax.jit(lambda y: own.field(y))
+    jacobian = jax.jit(jax.jacfwd(lambda y: own.field(y)))
     found = scipy.integrate.solve_ivp(
         lambda t, y: np.asarray(field(y)),
         (0.0, own.end),

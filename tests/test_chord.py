@@ -269,7 +269,7 @@ def test_steps_in_which_a_part_is_singular():
 
     @jax.jit
     def run(y0):
-        options = dict(solver=diffrax.ImplicitEuler, tol=1e-3, dt0=0.1)
+        options: Any = dict(solver=diffrax.ImplicitEuler, tol=1e-3, dt0=0.1)
         theirs = _solve(field, y0, 0.2, root_finder=REPAIRED, **options)
         first = optx.root_find(stage, CCChord(1e-3, 1e-3), y0, y0, throw=False)
         return first.result, _solve(field, y0, 0.2, **options), theirs

@@ -5,6 +5,8 @@ unconstrained optimization software*, ACM Transactions on Mathematical Software 
 (1981), with a parameter `a` that is 1 there; and the equation of Bratu.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -165,7 +167,10 @@ def test_roots(name):
     fun, start, expected = ROOTS[name]
     kind = optx.Newton if name in NEWTON else optx.Dogleg
     tol = 1e-7 if name == "powell singular" else 1e-9
-    solvers = [kind(tol, tol), kind(tol, tol, linear_solver=EliminationSolver())]
+    solvers: list[Any] = [
+        kind(tol, tol),
+        kind(tol, tol, linear_solver=EliminationSolver()),
+    ]
     if name in CHORD:
         solvers.append(CCChord(tol, tol))
     found = _compare(name, fun, start, expected, optx.root_find, solvers)
@@ -174,7 +179,7 @@ def test_roots(name):
 
 @pytest.mark.parametrize("name", _names(LEAST_SQUARES))
 def test_least_squares(name):
-    tols = 1e-10, 1e-10
-    solvers = [optx.LevenbergMarquardt(*tols)]
-    solvers.append(optx.LevenbergMarquardt(*tols, linear_solver=EliminationSolver()))
-    _compare(name, *LEAST_SQUARES[name], optx.least_squares, solvers)
+    kind, tol = optx.LevenbergMarquardt, 1e-10
+    solvers = [kind(tol, tol), kind(tol, tol, linear_solver=EliminationSolver())]
+    fun, start, expected = LEAST_SQUARES[name]
+    _compare(name, fun, start, expected, optx.least_squares, solvers)

@@ -455,7 +455,8 @@ def _scattered(key, size):
     i = np.repeat(np.arange(size), 4)
     j = (i + np.tile([0, 7, 19, 40], size) * (1 + i % 3)) % size
     dense = np.asarray(jr.normal(key, (size, size))) + 3 * np.eye(size)
-    positions, _ = merge(*np.unique([i, j], axis=1), (size, size))
+    rows, columns = np.unique([i, j], axis=1)
+    positions, _ = merge(rows, columns, (size, size))
     none = jnp.zeros((size, 0))
     entries = dense[positions.rows, positions.columns]
     return Matrix(jnp.asarray(entries), none, none.T, positions)
@@ -492,7 +493,10 @@ def test_general_sparse_matrices(getkey):
     dense = np.asarray(matrix.dense())
     expected, turned = np.linalg.solve(dense, vector), np.linalg.solve(dense.T, vector)
     found = run(vector)
-    close = lambda a, b, tol=1e-9: np.testing.assert_allclose(a, b, tol, tol)  # noqa: E731
+
+    def close(a, b, tol=1e-9):
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
+
     close(found[0], expected)
     close(found[1], turned)
     close(found[2], np.stack([expected, expected / 2]))

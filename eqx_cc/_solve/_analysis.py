@@ -75,7 +75,7 @@ class _Graph(NamedTuple):
     @property
     def positions(self) -> Positions:
         found = self.matrix.tocoo()
-        return merge(found.row, found.col, found.shape)[0]
+        return merge(found.row, found.col, (self.size, self.size))[0]
 
     @property
     def is_singular(self) -> bool:
