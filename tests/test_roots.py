@@ -80,7 +80,7 @@ def _brown_badly_scaled(y, a):
 
 def _beale(y, a):
     u, v = y
-    power = jnp.arange(1, 4)
+    power = jnp.arange(1.0, 4.0)
     return jnp.array([1.5, 2.25, 2.625]) * a - u * (1 - v**power)
 
 
