@@ -19,6 +19,7 @@ import eqx_cc
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import lineax as lx
 import numpy as np
 import optimistix as optx
 
@@ -41,6 +42,7 @@ class Problem(NamedTuple):
     start: Any
     end: float
     tol: float = 1e-6
+    atol: float | None = None
 
 
 def van_der_pol(y, stiffness=1e3):
@@ -108,12 +110,22 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 
 class Repaired(diffrax.VeryChord):
     """The root finder of diffrax with its end as it is after release 0.7.2: what has
-    not converged after two iterations goes on, unless it diverges."""
+    not converged after two iterations goes on, unless it diverges.
+
+    `negligible` is what part of `kappa` is taken for rounding. In the methods of
+    Kennedy and Carpenter the explicit stages leave more than diffrax expects, and most
+    steps are rejected: 1e-4 repairs that too.
+    """
+
+    negligible: float | None = None
 
     def terminate(self, fn, y, args, options, state, tags):
         rate = state.diffsize / state.diffsize_prev
         error = state.diffsize * rate / (1 - rate)
-        small = state.diffsize < 10 ** (2 - jnp.finfo(state.diffsize.dtype).precision)
+        least = 10 ** (2 - jnp.finfo(state.diffsize.dtype).precision)
+        if self.negligible is not None:
+            least = self.negligible * self.kappa
+        small = state.diffsize < least
         diverged = ~jnp.isfinite(rate) | (rate > 2)
         converged = (error > 0) & (error < self.kappa)
         enough = state.step >= 2
@@ -127,22 +139,33 @@ class Repaired(diffrax.VeryChord):
         return failed | (enough & (small | diverged | converged)), result
 
 
-FINDERS: dict[str, Callable] = {
-    "diffrax": lambda: diffrax.with_stepsize_controller_tols(diffrax.VeryChord)(),
-    "repaired": lambda: diffrax.with_stepsize_controller_tols(Repaired)(),
-    "EliminationSolver": lambda: diffrax.with_stepsize_controller_tols(Repaired)(
-        linear_solver=eqx_cc.EliminationSolver()
-    ),
-    "CCChord": lambda: diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)(),
+FINDERS = [
+    *("diffrax", "repaired", "EliminationSolver", "CCChord"),
     # The gradient's own linear systems too, which no root finder reaches.
-    "CCChord, preaccumulated": lambda: diffrax.with_stepsize_controller_tols(
-        eqx_cc.CCChord
-    )(),
-}
+    "CCChord, preaccumulated",
+]
 
 
-def solve(problem: Problem, method: str, contestant: str, start: jax.Array):
-    """The solution of `diffrax.diffeqsolve`."""
+def finder(contestant: str, method: str, **tols: Any) -> Any:
+    """The root finder, which takes the tolerances of the steps if it has none."""
+    linear, kwargs = lx.AutoLinearSolver(well_posed=None), {}
+    if contestant == "diffrax":
+        kind = diffrax.VeryChord
+    elif contestant.startswith("CCChord"):
+        kind, linear = eqx_cc.CCChord, eqx_cc.EliminationSolver()
+    else:
+        kind = Repaired
+        kwargs["negligible"] = 1e-4 if method.startswith("KenCarp") else None
+        if contestant == "EliminationSolver":
+            linear = eqx_cc.EliminationSolver()
+    made = kind if tols else diffrax.with_stepsize_controller_tols(kind)
+    return made(**tols, linear_solver=linear, **kwargs)
+
+
+def solve(
+    problem: Problem, method: str, contestant: str, start: jax.Array, own: Any = None
+):
+    """The solution of `diffrax.diffeqsolve`, with the root finder `own` if given."""
     field = problem.field
     if contestant.endswith("preaccumulated"):
         field = eqx_cc.preaccumulate(field)
@@ -152,12 +175,14 @@ def solve(problem: Problem, method: str, contestant: str, start: jax.Array):
         term = diffrax.MultiTerm(nothing, term)
     return diffrax.diffeqsolve(
         term,
-        getattr(diffrax, method)(root_finder=FINDERS[contestant]()),
+        getattr(diffrax, method)(root_finder=own or finder(contestant, method)),
         0.0,
         problem.end,
         None,
         start,
-        stepsize_controller=diffrax.PIDController(rtol=problem.tol, atol=problem.tol),
-        max_steps=50_000,
+        stepsize_controller=diffrax.PIDController(
+            rtol=problem.tol, atol=problem.tol if problem.atol is None else problem.atol
+        ),
+        max_steps=200_000,
         throw=False,
     )

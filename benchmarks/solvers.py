@@ -1,38 +1,42 @@
 """How long stiff solves take with our root finder and linear solver.
 
     python -m benchmarks.solvers [--problem TEXT ...] [--contestant NAME ...]
-        [--method Kvaerno5] [--mode forward|gradient|batch] [--repeats 15]
+        [--mode forward gradient batch linearised] [--repeats 15]
+        [--json FILE] [--tables FILE]
 
-a row for every problem and contestant: those of one problem are run in turn, and
+a row for every problem, mode and contestant: those of one problem are run in turn, and
 medians are compared with that of diffrax with its root finder repaired. `error` is the
-largest difference from that solution, relative to its largest entry. `--mode gradient`
-is of the sum of squares at the end; `--mode batch` is of 128 starts under `jax.vmap`.
+largest difference from that solution, relative to its largest entry. The mode
+"gradient" is of the sum of squares at the end; "batch" is of 128 starts under
+`jax.vmap`; "linearised" are filters, flows and least squares, next to `jax.jacfwd`.
 
-    python -m benchmarks.solvers --parts
-
-the parts of a step by themselves, in a compiled loop: Jacobian, factorisation, solve.
+With `--json`, rows are added to those that the file has; with `--tables`, the tables of
+a page are written anew from all of them. `--shares` adds what Jacobian, factorisation
+and solves take of each forward solve.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import diffrax
 import eqx_cc
 import jax
 import jax.numpy as jnp
-import jax.scipy as jsp
-from eqx_cc._solve._approximate import Prepared
-from jax import lax
 
+from ._linearised import LINEARISED, with_jax
 from ._report import seconds
+from ._rows import add, read, TABLES, write_tables
+from ._shares import shares
 from ._stiff import FINDERS, Problem, PROBLEMS, solve
 
 
 BASELINE = "repaired"
 BATCH = 128
+MODES = "forward", "gradient", "batch", "linearised"
+METHOD = "Kvaerno5"
 
 
 def _options() -> argparse.Namespace:
@@ -40,154 +44,159 @@ def _options() -> argparse.Namespace:
     several: dict[str, Any] = {"action": "extend", "nargs": "+"}
     parser.add_argument("--problem", default=[], **several)
     parser.add_argument("--contestant", default=[], choices=list(FINDERS), **several)
-    parser.add_argument("--method", default="Kvaerno5")
-    modes = "forward", "gradient", "batch"
-    parser.add_argument("--mode", default="forward", choices=modes)
+    parser.add_argument("--mode", default=[], choices=MODES, **several)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--parts", action="store_true")
+    parser.add_argument("--shares", action="store_true")
+    for name in ("--json", "--tables"):
+        parser.add_argument(name, metavar="FILE")
     return parser.parse_args()
 
 
-def _function(problem: Problem, method: str, contestant: str, mode: str) -> Callable:
+def _function(problem: Problem, contestant: str, mode: str) -> Callable:
     def forward(start):
-        found = solve(problem, method, contestant, start)
+        found = solve(problem, METHOD, contestant, start)
         steps = found.stats["num_steps"], found.stats["num_rejected_steps"]
         assert found.ys is not None
         return found.ys[0], steps, found.result == diffrax.RESULTS.successful
 
     def loss(start):
-        return jnp.sum(forward(start)[0] ** 2)
+        found, *rest = forward(start)
+        return jnp.sum(found**2), rest
 
     def gradient(start):
-        return jax.grad(loss)(start), (jnp.nan, jnp.nan), True
+        found, rest = jax.grad(loss, has_aux=True)(start)
+        return found, *rest
 
     def batch(starts):
         found, steps, good = jax.vmap(forward)(starts)
         return found, [jnp.max(x) for x in steps], jnp.all(good)
 
-    return jax.jit({"forward": forward, "gradient": gradient, "batch": batch}[mode])
+    return {"forward": forward, "gradient": gradient, "batch": batch}[mode]
 
 
-def _compare(name: str, options: argparse.Namespace) -> None:
-    problem = PROBLEMS[name]()
-    start = jnp.asarray(problem.start)
-    if options.mode == "batch":
-        start = start * (1 + 0.01 * jnp.linspace(0.0, 1.0, BATCH)[:, None])
-    programs, first, compiling = {}, {}, {}
-    for contestant in options.contestant or _default(name, options.mode):
+def _linearised(name: str, contestant: str) -> Callable:
+    make, _ = LINEARISED[name]
+    ours = contestant == "eqx_cc"
+    run = make(eqx_cc.filter_value_and_jacobian if ours else with_jax)
+    nothing = jnp.nan, jnp.nan
+    return lambda x: (run(x), nothing, jnp.array(True))
+
+
+def compiled(name: str, mode: str, contestants: list[str]) -> dict[str, tuple]:
+    """The programs, how long each took to trace and compile, and their argument."""
+    programs = {}
+    if mode == "linearised":
+        start = LINEARISED[name][1]()
+    else:
+        problem = PROBLEMS[name]()
+        start = jnp.asarray(problem.start)
+        if mode == "batch":
+            start = start * (1 + 0.01 * jnp.linspace(0.0, 1.0, BATCH)[:, None])
+    for contestant in contestants:
         begun = time.perf_counter()
-        function = _function(problem, options.method, contestant, options.mode)
-        program = function.lower(start).compile()
-        compiling[contestant] = time.perf_counter() - begun
-        try:
-            first[contestant] = jax.block_until_ready(program(start))
-        except Exception:  # A linear system of the gradient, say.
-            print(f"{name:20} {contestant:24} raises an error", flush=True)
-            continue
-        programs[contestant] = program
-    times = {contestant: [] for contestant in programs}
-    for _ in range(options.repeats):
-        for contestant, program in programs.items():
+        if mode == "linearised":
+            function = _linearised(name, contestant)
+        else:
+            function = _function(problem, contestant, mode)
+        program = jax.jit(function).lower(start).compile()
+        programs[contestant] = program, time.perf_counter() - begun, start
+    return programs
+
+
+def timed(name: str, mode: str, programs: dict, repeats: int) -> list[dict]:
+    """A row for every contestant."""
+    first, times = {}, {contestant: [] for contestant in programs}
+    for contestant, (program, _, start) in programs.items():
+        first[contestant] = jax.block_until_ready(program(start))
+    for _ in range(repeats):
+        for contestant, (program, _, start) in programs.items():
             begun = time.perf_counter()
             jax.block_until_ready(program(start))
             times[contestant].append(time.perf_counter() - begun)
     medians = {c: statistics.median(own) for c, own in times.items()}
-    if not first:
-        return
-    reference = first.get(BASELINE, first[next(iter(first))])[0]
-    for contestant, median in medians.items():
-        found, (steps, rejected), good = first[contestant]
-        error = jnp.max(jnp.abs(found - reference)) / jnp.max(jnp.abs(reference))
-        ratio = medians[BASELINE] / median if BASELINE in medians else float("nan")
-        status = "" if good else "  FAILED"
-        print(
-            f"{name:20} {contestant:24} {seconds(median):>8} {ratio:6.2f}x  steps "
-            f"{float(steps):5.0f} ({float(rejected):4.0f} rejected)  compile "
-            f"{compiling[contestant]:5.1f} s  error {float(error):.0e}{status}",
-            flush=True,
-        )
+    base = _baseline(mode)
+    base = base if base in first else next(iter(first))
+    reference = first[base][0]
+    return [
+        {
+            "problem": name,
+            "mode": mode,
+            "contestant": contestant,
+            "median": median,
+            "ratio": medians[base] / median,
+            "of": base,
+            "steps": _count(first[contestant][1][0]),
+            "rejected": _count(first[contestant][1][1]),
+            "compile": programs[contestant][1],
+            "error": _error(first[contestant][0], reference),
+            "successful": bool(first[contestant][2]),
+        }
+        for contestant, median in medians.items()
+    ]
 
 
-def _default(name: str, mode: str) -> list[str]:
+def _baseline(mode: str) -> str:
+    return "jax.jacfwd" if mode == "linearised" else BASELINE
+
+
+def _error(found: jax.Array, reference: jax.Array) -> float:
+    return float(jnp.max(jnp.abs(found - reference)) / jnp.max(jnp.abs(reference)))
+
+
+def _count(x: Any) -> int | None:
+    return None if jnp.isnan(x) else int(x)
+
+
+def line(row: dict) -> str:
+    """A row as it is printed."""
+    steps = "" if row["steps"] is None else f"{row['steps']} steps"
+    status = "" if row["successful"] else "  FAILED"
+    return (
+        f"{row['problem']:28} {row['mode']:10} {row['contestant']:24} "
+        f"{seconds(row['median']):>8} {row['ratio']:7.2f}x  {steps:>10}  compile "
+        f"{row['compile']:5.1f} s  error {row['error']:.0e}{status}"
+    )
+
+
+def contestants(name: str, mode: str) -> list[str]:
     """All but those that would take minutes."""
+    if mode == "linearised":
+        return ["jax.jacfwd", "eqx_cc"]
     size = PROBLEMS[name]().start.size
     listed = [c for c in FINDERS if mode == "gradient" or "preacc" not in c]
-    if mode != "forward":
+    if mode != "forward" or size > 500:
         listed.remove("diffrax")
-    if size > 500:
-        listed = [c for c in listed if c != "diffrax"]
-    if size > 2000:
-        listed = ["CCChord"]
-    return listed
+    return ["CCChord"] if size > 2000 else listed
 
 
-#
-# Parts
-#
-
-
-def _parts(name: str) -> None:
-    problem = PROBLEMS[name]()
-    start = jnp.asarray(problem.start)
-    relation = lambda k: k - 1e-3 * problem.field(start + 0.25 * k)  # noqa: E731
-    size = start.size
-    matrix = jax.jit(jax.jacfwd(relation))(start)
-    solver = eqx_cc.EliminationSolver()
-
-    def ours(k):
-        return Prepared(solver, relation, k)
-
-    factors = jax.jit(lambda k: ours(k).factored().factors)(start)
-    lu = jax.jit(jsp.linalg.lu_factor)(matrix)
-    rows = {
-        "jax.jacfwd": _each(jax.jacfwd(relation), start),
-        "LAPACK factors": _each(lambda m: jsp.linalg.lu_factor(m)[0], matrix),
-        "LAPACK solves": _each(lambda b: jsp.linalg.lu_solve(lu, b), start),
-        "Jacobian": _each(lambda k: ours(k)._system.matrix(), start),
-        "with factors": _each(lambda k: ours(k).factored().factors, start),
-        "solves": _each(lambda b: factors.solve(b, False), start),
-    }
-    times = "  ".join(f"{key} {seconds(value)}" for key, value in rows.items())
-    print(f"{name:20} {size:6} {type(factors).__name__:16} {times}", flush=True)
-
-
-def _each(fun: Callable, x: jax.Array, most: float = 0.3) -> float:
-    """Seconds of one call in a compiled loop that consumes all results."""
-
-    @jax.jit
-    def run(count, x):
-        def step(_, carry):
-            leaves = jax.tree.leaves(fun(x + 1e-30 * carry))
-            return carry + sum(jnp.sum(leaf).astype(float) for leaf in leaves)
-
-        return lax.fori_loop(0, count, step, jnp.zeros(()))
-
-    count, elapsed = 1, 0.0
-    while elapsed < most / 8:
-        count *= 4
-        jax.block_until_ready(run(count, x))
-        begun = time.perf_counter()
-        jax.block_until_ready(run(count, x))
-        elapsed = time.perf_counter() - begun
-    found = [elapsed]
-    for _ in range(6):
-        begun = time.perf_counter()
-        jax.block_until_ready(run(count, x))
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found) / count
+def jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, list[str]]]:
+    """Problems, modes and who takes part."""
+    for mode in options.mode or MODES:
+        for name in LINEARISED if mode == "linearised" else PROBLEMS:
+            large = mode != "linearised" and PROBLEMS[name]().start.size > 128
+            if large and mode != "forward":
+                continue
+            if any(text in name for text in options.problem or [""]):
+                listed = contestants(name, mode)
+                wanted = options.contestant or listed
+                yield name, mode, [c for c in listed if c in wanted]
 
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     options = _options()
-    for name in PROBLEMS:
-        if options.problem and not any(text in name for text in options.problem):
-            continue
-        if options.parts:
-            if PROBLEMS[name]().start.size <= 2000:
-                _parts(name)
-        else:
-            _compare(name, options)
+    for name, mode, listed in jobs(options):
+        rows = timed(name, mode, compiled(name, mode, listed), options.repeats)
+        for row in rows:
+            print(line(row), flush=True)
+            if options.shares and mode == "forward" and row["contestant"] != "diffrax":
+                own = PROBLEMS[name](), METHOD, row["contestant"]
+                row["shares"] = shares(*own, row["steps"], row["median"])
+                print("    ", {k: f"{x:.3g}" for k, x in row["shares"].items()})
+        if options.json:
+            add(options.json, rows, ("problem", "mode", "contestant"))
+    if options.tables:
+        write_tables(options.tables, read(options.json), TABLES)
 
 
 if __name__ == "__main__":

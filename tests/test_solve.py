@@ -10,11 +10,13 @@ import numpy as np
 import optimistix as optx
 import pytest
 from eqx_cc import EliminationSolver
+from eqx_cc._solve import _analysis
 from eqx_cc._solve._analysis import plan_for
 from eqx_cc._solve._banded import BandedPlan
 from eqx_cc._solve._inverse import inverse
 from eqx_cc._solve._matrix import Matrix
 from eqx_cc._solve._positions import merge
+from eqx_cc._solve._superlu import SuperLUPlan
 
 
 N = 36
@@ -166,18 +168,25 @@ def test_derivatives(name):
     def theirs(y):
         return jnp.sum(jnp.linalg.solve(jax.jacfwd(fun)(y), B * y) ** 2)
 
-    for transform in (jax.grad, jax.jacfwd):
-        np.testing.assert_allclose(
-            jax.jit(transform(ours))(X), jax.jit(transform(theirs))(X), rtol=1e-9
-        )
+    @jax.jit
+    def run(y):
+        both = ours, theirs
+        gradients = [jax.grad(f)(y) for f in both]
+        return gradients, [jax.jvp(f, (y,), (jnp.cos(y),))[1] for f in both]
+
+    for found, expected in run(X):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_single_precision():
-    y = X.astype(jnp.float32)
-    operator = lx.JacobianLinearOperator(lambda y, _: _hub(y), y)
-    found = lx.linear_solve(operator, B.astype(jnp.float32), SOLVER).value
+    @jax.jit
+    def run(y, vector):
+        operator = lx.JacobianLinearOperator(lambda y, _: _hub(y), y)
+        found = lx.linear_solve(operator, vector, SOLVER).value
+        return found, jnp.linalg.solve(jax.jacfwd(_hub)(y), vector)
+
+    found, expected = run(X.astype(jnp.float32), B.astype(jnp.float32))
     assert found.dtype == jnp.float32
-    expected = jnp.linalg.solve(jax.jacfwd(_hub)(y), B.astype(jnp.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -207,19 +216,21 @@ def test_pytrees_and_mixed_shapes():
         return {"u": u * jnp.sum(v) + 3 * u, "v": (v**2 + jnp.mean(u)).reshape(4)}
 
     y = {"u": jnp.arange(1.0, 31.0).reshape(5, 6), "v": jnp.arange(1.0, 5.0)}
-    operator = lx.JacobianLinearOperator(fun, y)
+
+    @jax.jit
+    def run(y, vector):
+        operator = lx.JacobianLinearOperator(fun, y)
+        both = operator, operator.T
+        found = [lx.linear_solve(own, vector, SOLVER).value for own in both]
+        return found[0], [own.mv(x) for own, x in zip(both, found)]
+
     vector = jax.tree.map(jnp.cos, y)
-    found = lx.linear_solve(operator, vector, SOLVER).value
+    found, products = run(y, vector)
     assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, y)
-    back = operator.mv(found)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), back, vector
-    )
-    transposed = lx.linear_solve(operator.T, vector, SOLVER).value
-    back = operator.T.mv(transposed)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), back, vector
-    )
+    for back in products:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), back, vector
+        )
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 23, 24])
@@ -233,6 +244,27 @@ def test_sizes(size, full):
     assert found.shape == (size,)
     assert result == lx.RESULTS.successful
     np.testing.assert_allclose(operator.mv(found), B[:size], atol=1e-12)
+
+
+def test_small_systems_are_as_good_as_with_pivots(getkey):
+    """Where an inverse is not as good, the inner solver is asked."""
+
+    @jax.jit
+    def run(matrix, vector):
+        operator = lx.MatrixLinearOperator(matrix)
+        found = [lx.linear_solve(o, vector, SOLVER) for o in (operator, operator.T)]
+        return [x.value for x in found]
+
+    for reach in (0, 4, 8, 15):
+        keys = jr.split(getkey(), 4)
+        u, v = (jnp.linalg.qr(jr.normal(k, (5, 5)))[0] for k in keys[:2])
+        matrix = u @ jnp.diag(jnp.logspace(0, -reach, 5)) @ v
+        matrix = jnp.diag(10.0 ** jr.uniform(keys[2], (5,), maxval=reach / 2)) @ matrix
+        vector = jr.normal(keys[3], (5,))
+        for own, found in zip((matrix, matrix.T), run(matrix, vector)):
+            residual = np.abs(own @ found - vector).max()
+            size = np.abs(own).sum(1).max() * np.abs(found).max() + np.abs(vector).max()
+            assert residual <= 5e-15 * size
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2, 1)])
@@ -314,12 +346,16 @@ SINGULAR = {
 
 @pytest.mark.parametrize("name", SINGULAR)
 def test_singular_systems_are_reported(name):
+    def solve(y, throw):
+        operator = lx.JacobianLinearOperator(lambda y, _: SINGULAR[name](y), y)
+        return lx.linear_solve(operator, B, SOLVER, throw=throw)
+
     y = jnp.ones(N).at[3].set(0.0)
-    operator = lx.JacobianLinearOperator(lambda y, _: SINGULAR[name](y), y)
-    found = lx.linear_solve(operator, B, SOLVER, throw=False)
+    found = eqx.filter_jit(lambda y: solve(y, False))(y)
     assert found.result == lx.RESULTS.singular
-    with pytest.raises(Exception, match="singular"):
-        jax.block_until_ready(lx.linear_solve(operator, B, SOLVER).value)
+    if name == "diagonal":
+        with pytest.raises(Exception, match="singular"):
+            jax.block_until_ready(eqx.filter_jit(lambda y: solve(y, True))(y).value)
 
 
 def _weighted(y, entry):
@@ -333,12 +369,16 @@ def test_parts_that_are_singular(entry):
     """The whole is as good as any: it is solved as dense."""
     fun = lambda y: _weighted(y, entry)  # noqa: E731
     operator = lx.JacobianLinearOperator(lambda y, _: fun(y), X)
-    assert _names(SOLVER.init(operator, {}).factors) == "LowRank Diagonal"
     matrix = jax.jacfwd(fun)(X)
-    found = lx.linear_solve(operator, B, SOLVER)
-    np.testing.assert_allclose(found.value, jnp.linalg.solve(matrix, B), rtol=1e-8)
-    found = lx.linear_solve(operator.T, B, SOLVER)
-    np.testing.assert_allclose(found.value, jnp.linalg.solve(matrix.T, B), rtol=1e-8)
+
+    @jax.jit
+    def run(vector):
+        assert _names(SOLVER.init(operator, {}).factors) == "LowRank Diagonal"
+        both = operator, operator.T
+        return [lx.linear_solve(own, vector, SOLVER).value for own in both]
+
+    for found, own in zip(run(B), (matrix, matrix.T)):
+        np.testing.assert_allclose(found, np.linalg.solve(own, B), rtol=1e-8)
 
 
 def test_batches_in_which_some_parts_are_singular():
@@ -348,11 +388,14 @@ def test_batches_in_which_some_parts_are_singular():
         operator = lx.JacobianLinearOperator(lambda y, _: _weighted(y, entry), X)
         return jnp.sum(lx.linear_solve(operator, B, solver).value ** 2)
 
-    for transform in (lambda f: f, jax.grad):
-        ours, theirs = (
-            jax.vmap(transform(lambda e, own=own: solve(e, own)))(entries)
+    @jax.jit
+    def run(entries):
+        return [
+            jax.vmap(jax.value_and_grad(lambda e, own=own: solve(e, own)))(entries)
             for own in (SOLVER, lx.LU())
-        )
+        ]
+
+    for ours, theirs in zip(*run(entries)):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7)
 
 
@@ -360,8 +403,8 @@ def test_newton_from_where_a_part_is_singular():
     fun = lambda y, a: y**2 + jnp.sum(y) - a  # noqa: E731
     a, start = jnp.linspace(1.0, 3.0, N), jnp.linspace(0.0, 1.0, N)
     newton = optx.Newton(1e-8, 1e-8, linear_solver=SOLVER)
-    found = optx.root_find(fun, newton, start, a)
-    np.testing.assert_allclose(fun(found.value, a), 0.0, atol=1e-7)
+    found = jax.jit(lambda a: optx.root_find(fun, newton, start, a).value)(a)
+    np.testing.assert_allclose(fun(found, a), 0.0, atol=1e-7)
 
 
 def test_input_that_is_not_finite():
@@ -405,6 +448,87 @@ def test_bands_with_pivots(size, lower, upper, getkey):
     np.testing.assert_allclose(found, expected, rtol=1e-14 * condition, atol=1e-12)
     expected = np.linalg.solve(dense.T, vector)
     np.testing.assert_allclose(transposed, expected, rtol=1e-14 * condition, atol=1e-12)
+
+
+def _scattered(key, size):
+    """A diagonal, and three entries in every row, anywhere."""
+    i = np.repeat(np.arange(size), 4)
+    j = (i + np.tile([0, 7, 19, 40], size) * (1 + i % 3)) % size
+    dense = np.asarray(jr.normal(key, (size, size))) + 3 * np.eye(size)
+    rows, columns = np.unique([i, j], axis=1)
+    positions, _ = merge(rows, columns, (size, size))
+    none = jnp.zeros((size, 0))
+    entries = dense[positions.rows, positions.columns]
+    return Matrix(jnp.asarray(entries), none, none.T, positions)
+
+
+def test_general_sparse_matrices(getkey):
+    """By a callback: in batches, transposed, differentiated, in single precision."""
+    matrix = _scattered(getkey(), 60)
+    plan = SuperLUPlan.of(matrix.positions)
+    assert plan.nanoseconds() < np.inf
+    vector = jr.normal(getkey(), (60,))
+
+    def solve(scale, vector, transposed, dtype=jnp.float64):
+        entries = (matrix.entries * scale).astype(dtype)
+        own = eqx.tree_at(lambda m: m.entries, matrix, entries)
+        factors = plan.factor(own)
+        return factors.solve(vector.astype(dtype), transposed)
+
+    @jax.jit
+    def run(vector):
+        total = lambda b: jnp.sum(solve(1.0, b, False) ** 2)  # noqa: E731
+        return (
+            solve(1.0, vector, False),
+            solve(1.0, vector, True),
+            jax.vmap(solve, (0, None, None))(jnp.array([1.0, 2.0]), vector, False),
+            jax.grad(total)(vector),
+            jax.jvp(lambda b: solve(1.0, b, True), (vector,), (2 * vector,))[1],
+            solve(1.0, vector, False, jnp.float32),
+            plan.identity(vector.dtype).solve(vector, True),
+            solve(jnp.nan, vector, False),
+            solve(0.0, vector, False),
+        )
+
+    dense = np.asarray(matrix.dense())
+    expected, turned = np.linalg.solve(dense, vector), np.linalg.solve(dense.T, vector)
+    found = run(vector)
+
+    def close(a, b, tol=1e-9):
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
+
+    close(found[0], expected)
+    close(found[1], turned)
+    close(found[2], np.stack([expected, expected / 2]))
+    close(found[3], np.linalg.solve(dense.T, 2 * expected))
+    close(found[4], 2 * turned)
+    assert found[5].dtype == jnp.float32
+    close(found[5], expected, 1e-3)
+    close(found[6], vector, 0)
+    assert np.all(np.isnan(found[7])) and np.all(np.isnan(found[8]))
+
+
+def test_general_sparse_systems(monkeypatch):
+    """Chosen where bands are wide and it pays, as it does if nothing else is free."""
+    monkeypatch.setattr(_analysis, "_CONSIDERED", 0.0)
+    monkeypatch.setattr(_analysis, "_BY_BLOCKS", 1e9)
+
+    def fun(y, scale):
+        y = jnp.pad(y.reshape(7, 7), 1)
+        near = y[2:, 1:-1] + y[:-2, 1:-1] + y[1:-1, 2:] - y[1:-1, :-2]
+        return scale * (5 * y[1:-1, 1:-1] ** 2 - near).reshape(49)
+
+    @jax.jit
+    def run(y, scale):
+        operator = lx.JacobianLinearOperator(fun, y, scale)
+        state = SOLVER.init(operator, {})
+        assert _names(state.factors) == "SuperLU"
+        return lx.linear_solve(operator, y, SOLVER, throw=False)
+
+    y = jnp.linspace(1.0, 2.0, 49)
+    found = run(y, 1.0).value
+    np.testing.assert_allclose(jax.jvp(lambda y: fun(y, 1.0), (y,), (found,))[1], y)
+    assert run(y, 0.0).result == lx.RESULTS.singular
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 13])
@@ -457,6 +581,7 @@ def test_large_systems_take_linear_memory():
 #
 
 
+@pytest.mark.slow
 def test_root_finds_and_least_squares():
     def fun(y, args):
         return _brusselator(y) - args

@@ -13,14 +13,15 @@ from ._banded import BandedPlan
 from ._base import AbstractPlan
 from ._blocks import BlocksPlan, DiagonalPlan
 from ._composite import BorderedPlan, LowRankPlan, Order, ReorderedPlan
-from ._positions import Positions
+from ._positions import merge, Positions
+from ._superlu import SuperLUPlan
 from ._tridiagonal import BlockTridiagonalPlan
 
 
 # Smaller systems are solved as dense ones.
 SMALL = 24
 # The widest band that is carried as single numbers: wider ones take long to compile,
-# and fill the registers (`python -m benchmarks.solvers --parts`).
+# and fill the registers (`python -m benchmarks.solvers --shares`).
 _WIDEST = 4
 # A row or column with more than this part of all entries is moved to the border, which
 # may be this part of all rows.
@@ -28,6 +29,9 @@ _FULL, _BORDER = 0.25, 0.125
 # Blocks along the diagonal, and the widest band of which blocks are eliminated, as a
 # part of all rows: a dense factorisation takes two thirds of the cube.
 _BLOCK, _BAND = 16, 0.2
+# Nanoseconds for blocks and for dense matrices, with the powers of sizes that go with
+# them; and from when on SuperLU is considered.
+_BY_BLOCKS, _DENSELY, _CONSIDERED = 1.5, 0.05, 5e6
 
 
 def is_enough(size: int, nonzeros: int) -> bool:
@@ -67,6 +71,11 @@ class _Graph(NamedTuple):
     @property
     def symmetric(self) -> sparse.csr_matrix:
         return sparse.csr_matrix(self.matrix + self.matrix.T)
+
+    @property
+    def positions(self) -> Positions:
+        found = self.matrix.tocoo()
+        return merge(found.row, found.col, (self.size, self.size))[0]
 
     @property
     def is_singular(self) -> bool:
@@ -137,16 +146,25 @@ def _banded(graph: _Graph) -> AbstractPlan | None:
 
 def _reordered(graph: _Graph) -> AbstractPlan | None:
     """The order of reverse Cuthill and McKee has narrow bands: it interleaves what was
-    one after the other, for one thing."""
+    one after the other, for one thing. SuperLU has orders of its own, for what fills
+    fewer entries than a band has."""
     order = csgraph.reverse_cuthill_mckee(graph.symmetric, symmetric_mode=True)
     turned = graph.restricted(order)
     if max(turned.bandwidths()) >= max(graph.bandwidths()):
         order, turned = np.arange(graph.size), graph
     found = _banded(turned)
+    if found is not None:
+        return _in_order(order, found)
     width = max(turned.bandwidths())
-    if found is None and width <= _BAND * graph.size:
-        found = BlockTridiagonalPlan(graph.size, width)
-    return None if found is None else _in_order(order, found)
+    time = _BY_BLOCKS * graph.size * width**2
+    if width <= _BAND * graph.size:
+        found = _in_order(order, BlockTridiagonalPlan(graph.size, width))
+    else:
+        time = _DENSELY * graph.size**3
+    if time > _CONSIDERED:
+        general = SuperLUPlan.of(graph.positions)
+        found = general if general.nanoseconds() < time else found
+    return found
 
 
 def _in_order(order: np.ndarray, plan: AbstractPlan) -> AbstractPlan:

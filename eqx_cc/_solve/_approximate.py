@@ -22,7 +22,7 @@ from ._system import of_function, size_of, structure_of
 
 # Up to here a dense matrix that many systems are solved with is inverted: a product
 # takes a fifth of the time of two substitutions, and the inverse three factorisations
-# (`python -m benchmarks.solvers --parts`).
+# (`python -m benchmarks.solvers --shares`).
 _INVERTED = 64
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
 from ._approximate import Prepared
 from ._solver import EliminationSolver
+from ._stage import is_identity
 from ._system import is_real, size_of
 
 
@@ -104,10 +105,10 @@ class CCChord(optx.AbstractRootFinder):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(lx.linearise(operator), {})
         made = Prepared(solver, fun, y)
-        diagonal = _diagonal(fn, args)
-        if diagonal is None:
+        identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
+        if identity is None:
             return made.factored()
-        return lax.cond(diagonal == 0, made.identity, made.factored)
+        return lax.cond(identity, made.identity, made.factored)
 
     def step(self, fn, y, args, options, state: ChordState, tags):
         """One iteration."""
@@ -164,21 +165,6 @@ class CCChord(optx.AbstractRootFinder):
 
 # A correction of this part of what the error may be is as good as none.
 _NEGLIGIBLE = 1e-4
-
-# `fi` or `ki` is the unknown of the relations that the stages of diffrax's Runge-Kutta
-# methods solve; their arguments begin with the stage and the diagonal of the tableau.
-_STAGES, _LENGTHS = "diffrax._solver.runge_kutta", (7, 8)
-
-
-def _diagonal(fn: Callable, args: PyTree) -> Scalar | None:
-    """The diagonal entry of the tableau, if `fn` is the relation of a stage: the
-    Jacobian is the identity where it is zero. None if nothing is known."""
-    if getattr(fn, "__module__", None) != _STAGES:
-        return None
-    if not isinstance(args, tuple) or len(args) not in _LENGTHS:
-        return None
-    found = args[1]
-    return found if eqx.is_array(found) and found.shape == () else None
 
 
 def _stopped(state: PyTree) -> PyTree:

@@ -17,7 +17,7 @@ from ._scalars import accumulated, get, loop, put
 
 
 # Up to here a batch of matrices is inverted by expressions of vectors; up to here one
-# takes less time natively than by LAPACK (`python -m benchmarks.solvers --parts`).
+# takes less time natively than by LAPACK (`python -m benchmarks.solvers --shares`).
 _EXPRESSIONS, _ROWS = 3, 12
 
 

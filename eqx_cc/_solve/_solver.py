@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Num, PyTree
 
 from ._base import AbstractFactors
 from ._matrix import Matrix
+from ._small import Small
 from ._system import is_real, of_operator, size_of, structure_of, System
 
 
@@ -21,6 +23,10 @@ from ._system import is_real, of_operator, size_of, structure_of, System
 # side, in units of rounding; and the rows up to which what fails is solved as dense.
 _RESIDUAL = 1e4
 _DENSE = 2048
+# Up to here two products take less time than the substitutions of LAPACK, and an
+# inverse not much more than its factors (`python -m benchmarks.solvers --shares`).
+_INVERTED = 12
+_TYPES = jnp.float32, jnp.float64
 
 _TAGS = (
     (lx.is_symmetric, lx.symmetric_tag),
@@ -32,6 +38,10 @@ _TAGS = (
     (lx.is_positive_semidefinite, lx.positive_semidefinite_tag),
     (lx.is_negative_semidefinite, lx.negative_semidefinite_tag),
 )
+_TURNED: dict[Any, Any] = {
+    lx.lower_triangular_tag: lx.upper_triangular_tag,
+    lx.upper_triangular_tag: lx.lower_triangular_tag,
+}
 
 
 class Flat(eqx.Module):
@@ -144,10 +154,19 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
             system = of_operator(operator)
         tags = frozenset(tag for has, tag in _TAGS if has(operator))
         matrix, plan = system.matrix(), system.plan
+        if plan is None and self._inverts(matrix, tags):
+            return Factored(Small.of(matrix), None, None, flat, False, tags)
         if plan is None:
             return self.of_dense(matrix, flat, options, tags)
         kept = None if plan.is_stable else matrix
         return Factored(plan.factor(matrix), None, kept, flat, False, tags)
+
+    def _inverts(self, matrix: Array, tags: frozenset[object]) -> bool:
+        """Whether it is so small that it had better be inverted."""
+        rows, columns = matrix.shape
+        is_default = isinstance(self.inner, lx.AutoLinearSolver)
+        is_small = 0 < rows == columns <= _INVERTED and matrix.dtype in _TYPES
+        return is_default and is_small and tags <= {lx.symmetric_tag}
 
     def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
         """The state of the inner solver, for a matrix without structure."""
@@ -166,35 +185,53 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
             found, result, stats = self.inner.compute(state.inner, known, options)
         elif state.factors is None:
             found = jnp.zeros(size_of(flat.taken[0]), flat.dtype)
+        elif isinstance(state.factors, Small):
+            found, is_good = self._small(state, known)
+            result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         else:
             found = state.factors.solve(known, state.transposed)
             if state.matrix is not None:
-                found = _refined(state, known, found)
-                is_good = _is_solution(state, known, found)
-                if state.matrix.size <= _DENSE:
-                    found, is_good = self._densely(state, known, found, is_good)
+                found, is_good = self._looked_at(state, known, found)
                 result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         return flat.unravel(found), result, stats
 
-    def _densely(
-        self, state: Factored, known: Array, found: Array, is_good: Bool[Array, ""]
+    def _small(self, state: Factored, known: Array) -> tuple[Array, Bool[Array, ""]]:
+        """By the inverse; by the inner solver if that is not as good."""
+        own = state.factors
+        assert isinstance(own, Small)
+        own = own.transpose if state.transposed else own
+
+        def dense():
+            return self._densely(own.matrix, state, known)
+
+        return _unless(*own.checked(known), dense)
+
+    def _looked_at(
+        self, state: Factored, known: Array, found: Array
     ) -> tuple[Array, Bool[Array, ""]]:
-        """What the inner solver finds where the structure was of no use: where a part
-        that is eliminated first is singular, though the whole is not."""
-        matrix = state.matrix
-        assert matrix is not None
+        """A solution refined, or what the inner solver finds where the structure was of
+        no use: where a part that is eliminated first is singular, though the whole is
+        not."""
+        found = _refined(state, known, found)
+        is_good = _is_solution(state, known, found)
+        matrix = _oriented(state)
+        if matrix.size > _DENSE:
+            return found, is_good
 
-        def solve(_):
-            inner = self.of_dense(matrix.dense(), state.flat, {}, state.tags).inner
-            if state.transposed:
-                inner, _ = self.inner.transpose(inner, {})
-            new, result, _ = self.inner.compute(inner, known, {})
-            is_good = _is_solution(state, known, new)
-            return jnp.array(True), new, is_good & (result == lx.RESULTS.successful)
+        def dense():
+            new, is_good = self._densely(matrix.dense(), state, known)
+            return new, is_good & _is_solution(state, known, new)
 
-        # A loop of at most one iteration: in a batch, a branch would always be taken.
-        start = is_good, found, is_good
-        return lax.while_loop(lambda carry: ~carry[0], solve, start)[1:]
+        return _unless(found, is_good, dense)
+
+    def _densely(
+        self, matrix: Array, state: Factored, known: Array
+    ) -> tuple[Array, Bool[Array, ""]]:
+        """What the inner solver finds for a matrix."""
+        inner = self.of_dense(matrix, state.flat, {}, state.tags).inner
+        found, result, _ = self.inner.compute(inner, known, {})
+        is_finite = jnp.all(jnp.isfinite(found))
+        return found, is_finite & (result == lx.RESULTS.successful)
 
     def transpose(self, state: Factored, options: dict) -> tuple[Factored, dict]:
         """The state of the transposed operator."""
@@ -203,9 +240,8 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
             inner, options = self.inner.transpose(inner, options)
         transposed = not state.transposed
         flat = state.flat.transpose
-        state = Factored(
-            state.factors, inner, state.matrix, flat, transposed, state.tags
-        )
+        tags = frozenset(_TURNED.get(tag, tag) for tag in state.tags)
+        state = Factored(state.factors, inner, state.matrix, flat, transposed, tags)
         return state, options
 
     def conj(self, state: Factored, options: dict) -> tuple[Factored, dict]:
@@ -218,6 +254,16 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
     def assume_full_rank(self) -> bool:
         """As `inner`."""
         return self.inner.assume_full_rank()
+
+
+def _unless(
+    found: Array, is_good: Bool[Array, ""], other: Callable
+) -> tuple[Array, Bool[Array, ""]]:
+    """What was found, or else the other. A loop of at most one iteration: in a batch,
+    a branch would always be taken."""
+    start = is_good, found, is_good
+    step = lambda _: (jnp.array(True), *other())  # noqa: E731
+    return lax.while_loop(lambda carry: ~carry[0], step, start)[1:]
 
 
 def _oriented(state: Factored) -> Matrix:
