@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from .._graph import ComputationalGraph
+from ._functions import random_structured_graph
 
 
 HELD_OUT_SEED = 10**9  # Seeds from here on are those of graphs never trained on.
@@ -50,10 +51,16 @@ def random_graph(
 
 
 def held_out(
-    count: int, smallest: int = SMALLEST, largest: int = LARGEST
+    count: int,
+    smallest: int = SMALLEST,
+    largest: int = LARGEST,
+    structured: bool = False,
 ) -> list[ComputationalGraph]:
-    """The first `count` graphs that are never trained on."""
+    """The first `count` graphs that are never trained on; of scalars, or else of
+    functions of arrays."""
     seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + count)
+    if structured:
+        return [random_structured_graph(seed, smallest, largest) for seed in seeds]
     return [random_graph(seed, smallest, largest) for seed in seeds]
 
 

@@ -18,11 +18,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cost import AbstractCost, Published
 from .._graph import ComputationalGraph
+from .._ordering import greedy_order
+from .._search import order_cost
 from ._agent import AbstractAgent, parts_of
 from ._game import EliminationGame, EliminationState, new_games, numbering
 from ._generate import HELD_OUT_SEED, random_graph
+from ._lessons import FEW_SIZES, padded
 from ._play import rollout
 from ._policy import AbstractPolicy
+from ._shorten import shortened
 
 
 class Settings(NamedTuple):
@@ -69,7 +73,7 @@ def start(policy: AbstractPolicy, settings: Settings) -> Training:
     """Training before the first iteration."""
     weights = eqx.filter(policy, eqx.is_array)
     zero = jnp.zeros((), jnp.int32)
-    return Training(policy, _optimiser(settings).init(weights), zero)
+    return Training(policy, optimiser(settings).init(weights), zero)
 
 
 def train(
@@ -83,7 +87,7 @@ def train(
         graphs = _graphs(settings, iteration)
         batch = new_games(graphs, settings.cost, size=size)
         key = jr.fold_in(jr.key(settings.seed), iteration)
-        training, numbers = _iterate(agent, training, _sharded(batch), key, settings)
+        training, numbers = _iterate(agent, training, sharded(batch), key, settings)
         ratio, losses = float(numbers[0]), [float(x) for x in numbers[1]]
         seconds = time.monotonic() - started
         yield training, Metrics(iteration + 1, seconds, ratio, *losses)
@@ -103,7 +107,7 @@ def _size(settings: Settings) -> int:
     return round(1.8 * settings.largest) + 4
 
 
-def _sharded(batch: Any) -> Any:
+def sharded(batch: Any) -> Any:
     """Over all devices, if they share the batch evenly."""
     devices = jax.devices()
     count = jax.tree.leaves(batch)[0].shape[0]
@@ -114,7 +118,7 @@ def _sharded(batch: Any) -> Any:
     return jax.device_put(batch, jax.sharding.NamedSharding(mesh, axis))
 
 
-def _optimiser(settings: Settings) -> Any:
+def optimiser(settings: Settings) -> Any:
     import optax
 
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
@@ -135,7 +139,7 @@ def _iterate(
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
     weights, rest = eqx.partition(training.policy, eqx.is_array)
-    update = _optimiser(settings).update
+    update = optimiser(settings).update
 
     def learn(carry, part):
         weights, optimiser = carry
@@ -161,22 +165,30 @@ def evaluate(
     cost: AbstractCost = Published(),
 ) -> Float[np.ndarray, " graphs"]:
     """What a policy's games cost, over what the Markowitz rule costs; by graph. (Where
-    both are nothing, it is 0.)"""
-    size = max(len(numbering(graph)) for graph in graphs)
-    games, states = new_games(graphs, cost, size=size)
-    ends, _ = _rollouts(policy, games, states)
-    return np.asarray(ends.total / games.baseline, float)
+    both are nothing, it is 0.) As in searches, vertices whose place is known are
+    eliminated before."""
+    short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
+    sizes = np.asarray([padded(len(numbering(s.graph)), FEW_SIZES) for s in short])
+    for size in np.unique(sizes):
+        [which] = np.nonzero(sizes == size)
+        chosen = [short[i].graph for i in which]
+        ends, _ = _rollouts(policy, *new_games(chosen, cost, size=int(size)))
+        found[which] = ends.total
+    totals = found + [s.cost for s in short]
+    greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
+    return totals / np.maximum(greedy, 1)
 
 
 _rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
 
 
 def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
-    """Writes a checkpoint, and in words how it came about."""
+    """Writes a checkpoint, the policy alone, and in words how it came about."""
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / "checkpoint.new"
     eqx.tree_serialise_leaves(new, training)
     new.replace(folder / "checkpoint.eqx")
+    eqx.tree_serialise_leaves(folder / "policy.eqx", training.policy)
     (folder / "settings.json").write_text(json.dumps(told, indent=2))
 
 
