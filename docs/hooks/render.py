@@ -26,9 +26,8 @@ def _mathml(match, page) -> str:
     latex = html.unescape(match[3]).strip()
     display = "block" if match[2] == "[" else "inline"
     result = convert(latex, display=display)
-    if (
-        "\\" in html.unescape(result) or "<mi>&</mi>" in result
-    ):  # What is not known stays.
+    # What is not known stays as it is.
+    if "\\" in html.unescape(result) or "<mi>&</mi>" in result:
         raise PluginError(f"{page.file.src_uri}: cannot render ${latex}$.")
     return result
 
