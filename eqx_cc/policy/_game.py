@@ -117,6 +117,14 @@ def new_game(
     **Returns:** what stays the same, and the state before the first move. The vertices
     are those of `numbering`. Raises a `ValueError` if the graph has more than `size`
     vertices or if too many patterns may arise.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        [first, *_] = jnp.flatnonzero(state.remaining)
+        state, reward = eqx_cc.policy.step(game, state, first)
+        ```
     """
     return new_games([graph], cost, size=size, patterns=patterns, stack=False)
 

@@ -30,6 +30,13 @@ def random_graph(
 
     **Returns:** an [`eqx_cc.ComputationalGraph`][]; it may have fewer intermediates
     than `smallest`, where some lead to no output.
+
+    !!! Example
+
+        ```python
+        graph = eqx_cc.policy.random_graph(seed=0, largest=20)
+        graph.intermediates
+        ```
     """
     rng = random.Random(seed)
     inner = round(smallest * (largest / smallest) ** rng.random())

@@ -59,6 +59,13 @@ class PolicyOrdering(AbstractOrdering):
     - `beam`: of how many games, played next to each other, to take the cheapest: after
         every move those are kept which, so the policy believes, will cost least.
     - `cost`: the cost model, or its name.
+
+    !!! Example
+
+        ```python
+        ordering = eqx_cc.policy.PolicyOrdering(eqx_cc.policy.pretrained())
+        eqx_cc.filter_jacobian(fun, order=ordering)(x)
+        ```
     """
 
     policy: Held = eqx.field(converter=held, static=True)
@@ -85,6 +92,13 @@ class PolicyAnnealing(AbstractSearch):
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
     - `num_simulations`, `beam`: as for [`eqx_cc.policy.PolicyOrdering`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        eqx_cc.policy.PolicyAnnealing(policy, seconds=1)(graph)
+        ```
     """
 
     seconds: float
