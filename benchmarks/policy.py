@@ -193,14 +193,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
         "tables": lambda args: iter(()),
     }
     jax.config.update("jax_enable_x64", True)
-    rows = []
+    args.folder.mkdir(parents=True, exist_ok=True)
+    path, rows = args.folder / "policy.json", []
+    kept = _keep(path, rows)
     for part in args.part:
         for row in parts[part](args):
             if not args.quietly:
                 print(*row.values(), flush=True)
             rows.append(row)
-    args.folder.mkdir(parents=True, exist_ok=True)
-    kept = _keep(args.folder / "policy.json", rows)
+            kept = _keep(path, rows)  # So that it may be stopped at any time.
     published = {name: pair for name, pair in (SCALAR | ARRAYS).items()}
     print("\n\n".join(tables(kept, published)))
     if any(row["part"] == "curve" for row in kept):

@@ -23,7 +23,7 @@ SETTINGS = Settings(batch=4, smallest=8, largest=12)
 
 
 def learnt(sharded, how):
-    """What is known after an iteration, and over how many devices batches were split."""
+    """What is known after an iteration; over how many devices batches were split."""
     seen = []
 
     def watched(batch):

@@ -100,7 +100,7 @@ class FineTuning(AbstractSearch):
             imitation = Imitation(steps=self.steps, memory=4)
             training = start(self.policy.policy, settings)
         best, memory = ((), np.inf), []
-        while len(own.inner) > 1 and time.monotonic() < deadline:
+        while len(own.inner) > 1:  # One round at least, as it has been compiled.
             with jax.ensure_compile_time_eval():
                 key = jr.fold_in(jr.key(self.seed), training.iteration)
                 keys = jr.split(key, self.games)
@@ -114,6 +114,8 @@ class FineTuning(AbstractSearch):
             memory = [*memory, stacked(lessons)][-imitation.memory :]
             with jax.ensure_compile_time_eval():
                 training, _ = learnt(imitation, training, settings, memory)
+            if time.monotonic() > deadline:
+                return
 
 
 def _cost(found: tuple[tuple[int, ...], float]) -> float:
