@@ -99,11 +99,11 @@ class MinimalMarkowitz(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
-        return _greedy_order(graph, Multiplications())
+        return greedy_order(graph, Multiplications())
 
 
 @lru_cache(maxsize=1024)
-def _greedy_order(graph: ComputationalGraph, cost: AbstractCost) -> tuple[int, ...]:
+def greedy_order(graph: ComputationalGraph, cost: AbstractCost) -> tuple[int, ...]:
     own = space(graph, cost)
     order = greedy(own, own.start, own.inner)
     return tuple(name for vertex in order for name in own.names(vertex))
@@ -129,7 +129,7 @@ class MinimalFill(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
-        return _greedy_order(graph, _Made())
+        return greedy_order(graph, _Made())
 
 
 class _Made(AbstractCost):

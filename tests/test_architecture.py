@@ -92,7 +92,7 @@ MEETING = {
     "_solve": "_transforms _automatic _native",
 }
 # Learned orders. Nothing else in the house may rest on it.
-LEARNED = {"policy": "_search"}
+LEARNED = {"policy": "_search _explain"}
 HOUSE = SYMBOLIC | NUMERIC | MEETING | LEARNED
 
 # Structure needs the standard library alone. `AbstractOrdering` and `AbstractCost` are
@@ -104,7 +104,7 @@ OPTIONAL = {"_plot": "matplotlib"}
 EXTRA = {"matplotlib", "mctx", "optax"}  # Imported where they are needed alone.
 PACKAGES |= dict.fromkeys(NUMERIC | MEETING, "equinox jax jaxtyping numpy")
 PACKAGES |= {"_solve": "equinox jax jaxtyping lineax numpy optimistix scipy"}
-PACKAGES |= {"policy": "equinox jax jaxtyping numpy mctx optax"}
+PACKAGES |= {"policy": "equinox jax jaxtyping numpy mctx optax matplotlib"}
 PACKAGES |= OPTIONAL
 
 MAX_LINES = 400

@@ -1,5 +1,7 @@
 """Policies as orderings: of scalars, of structured blocks, and while tracing."""
 
+import itertools as it
+
 import equinox as eqx
 import eqx_cc
 import helpers
@@ -22,6 +24,7 @@ from eqx_cc._search import order_cost
 from eqx_cc.policy import (
     AbstractPolicy,
     evaluate,
+    FineTuning,
     GraphPolicy,
     held_out,
     Markowitz,
@@ -32,6 +35,7 @@ from eqx_cc.policy import (
     pretrained,
 )
 from eqx_cc.policy._host import hosted_rollout
+from eqx_cc.policy._shorten import shortened
 from jaxtyping import Array, Float
 
 
@@ -48,6 +52,11 @@ def _cost(graph, ordering, cost: AbstractCost = Published()):
     order = ordering(graph)
     check_order(graph, order)
     return order_cost(graph, order, cost)
+
+
+def _structured():
+    fun = lambda x: (jnp.sum(jnp.sin(x[1:]) * x[:-1]) * x, jnp.exp(x)[::2])  # noqa: E731
+    return eqx_cc.trace(fun, jnp.ones(5)).graph
 
 
 def test_untrained_it_is_markowitz():
@@ -88,16 +97,36 @@ def test_next_to_nothing(edges):
 @pytest.mark.parametrize("cost", [Published(), Multiplications(), Flops()])
 def test_move_by_move(cost):
     """Outside of JAX it is the same game: of scalars, known or not, and of blocks."""
-    fun = lambda x: (jnp.sum(jnp.sin(x[1:]) * x[:-1]) * x, jnp.exp(x)[::2])  # noqa: E731
     graphs = [
-        eqx_cc.trace(fun, jnp.ones(5)).graph,
+        _structured(),
         eqx_cc.trace(lambda x: jnp.sin(x) * 2.0 - x * x, jnp.ones(())).graph,
         helpers.random_graph(3),
     ]
     for graph in graphs:
-        moves = hosted_rollout(TRAINED, graph, cost, 32)
-        expected = PolicyOrdering(TRAINED, cost=cost)(graph)
-        assert tuple(numbering(graph)[v] for v in moves) == expected
+        short = shortened(graph, cost)
+        moves = hosted_rollout(TRAINED, short.graph, cost, 32)
+        names = [numbering(short.graph)[v] for v in moves]
+        assert PolicyOrdering(TRAINED, cost=cost)(graph) == (*short.prefix, *names)
+
+
+def test_the_beam_looks_at_games_of_one_state_once():
+    """A beam that is wide enough for all orders finds the best of them."""
+    graph = helpers.random_graph(11, inner=5)
+    assert len(graph.intermediates) >= 4
+    orders = it.permutations(graph.intermediates)
+    least = min(order_cost(graph, order, Published()) for order in orders)
+    ordering = PolicyOrdering(POLICY, beam=64, cost="published")
+    assert _cost(graph, ordering) == least
+
+
+def test_fine_tuning(tmp_path):
+    """After a round it has something better than what it began with; it is kept."""
+    cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
+    tuning = FineTuning(POLICY, 0.0, cost="published", games=4, moves=5, steps=1)
+    found = eqx_cc.optimise(graph, ordering=tuning, cache=cache, progress=False)
+    assert found.cost < _cost(graph, PolicyOrdering(POLICY, cost="published"))
+    assert cache.get(graph, Published()) == found
+    assert found.found_by.startswith("FineTuning, seed 0")
 
 
 def test_too_many_patterns():
@@ -107,6 +136,19 @@ def test_too_many_patterns():
         new_game(graph)
     assert PolicyOrdering(POLICY)(graph) == MinimalMarkowitz()(graph)
     assert PolicyOrdering(TRAINED)(graph) != MinimalMarkowitz()(graph)
+
+
+def test_what_is_eliminated_first():
+    """What is left keeps its costs, whatever is done with it."""
+    for seed in range(20):
+        graph = helpers.random_graph(seed)
+        short = shortened(graph, Published())
+        order = short.prefix + short.graph.intermediates
+        assert sorted(order) == list(graph.intermediates)
+        rest = order_cost(short.graph, short.graph.intermediates, Published())
+        assert order_cost(graph, order, Published()) == short.cost + rest
+    assert any(shortened(helpers.random_graph(s), Published()).prefix for s in range(9))
+    assert shortened(_structured(), Published()).prefix == ()
 
 
 @pytest.mark.parametrize("jit", [False, True])
@@ -180,9 +222,10 @@ def test_what_comes_with_the_package():
 
 def test_equal_where_the_policy_is_the_same():
     other = GraphPolicy(8, 1, key=jr.key(0))
-    for kind in (PolicyOrdering, PolicyAnnealing):
+    for kind in (PolicyOrdering, PolicyAnnealing, FineTuning):
         assert kind(POLICY) == kind(POLICY) and kind(POLICY) != kind(other)
         assert hash(kind(POLICY)) == hash(kind(POLICY))
+    for kind in (PolicyOrdering, PolicyAnnealing):
         assert kind(POLICY) != kind(POLICY, beam=2)
     assert PolicyOrdering(POLICY).cost == Multiplications()
 

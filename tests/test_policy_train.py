@@ -2,18 +2,28 @@
 
 import csv
 import itertools as it
+import os
+import pathlib
+import random
+import subprocess
+import sys
 
 import equinox as eqx
 import helpers
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from eqx_cc import Multiplications, Published
+from eqx_cc._space import space, total
 from eqx_cc.policy import (
     AlphaZero,
     evaluate,
     GraphPolicy,
     held_out,
+    imitate,
+    Imitation,
     load,
     Markowitz,
     PPO,
@@ -25,6 +35,9 @@ from eqx_cc.policy import (
 )
 from eqx_cc.policy.__main__ import main
 from eqx_cc.policy._agent import parts_of, returns_to_go
+from eqx_cc.policy._functions import random_structured_graph
+from eqx_cc.policy._host import HostedGame
+from eqx_cc.policy._lessons import annealed, lessons_along
 
 
 AGENTS = {"ppo": PPO(), "alphazero": AlphaZero(num_simulations=4)}
@@ -67,6 +80,65 @@ def test_what_is_resumed_is_the_same(tmp_path):
     assert bool(eqx.tree_equal(whole, resumed))
 
 
+IMITATION = Imitation(structured=0.25, most=4, steps=4, parts=8)
+
+
+def _imitated(training, folder, count):
+    settings = SETTINGS._replace(batch=4)
+    return list(it.islice(imitate(IMITATION, training, settings, folder), count))
+
+
+def test_imitation_learns_and_goes_on(tmp_path):
+    """What is likely is better at the end, and what is resumed is the same. (Graphs of
+    scalars, and of functions of arrays.)"""
+    begin = start(_policy(), SETTINGS)
+    whole = _imitated(begin, tmp_path / "whole", 6)
+    losses = [metrics.policy_loss for _, metrics in whole]
+    assert np.mean(losses[-2:]) < 0.8 * losses[0]
+    half, _ = _imitated(begin, tmp_path / "half", 3)[-1]
+    save(tmp_path / "half", half, {})
+    again = load(tmp_path / "half", start(_policy(), SETTINGS))
+    resumed, _ = _imitated(again, tmp_path / "half", 3)[-1]
+    assert bool(eqx.tree_equal(whole[-1][0], resumed))
+
+
+@pytest.mark.parametrize("cost", [Published(), Multiplications()])
+def test_lessons(cost):
+    """Regrets are by how much the whole becomes dearer; the graph turned round has the
+    same; and so have policies."""
+    graph = random_structured_graph(3, 8, 10)
+    own, rng = space(graph, cost), random.Random(0)
+    order = annealed(own, own.start, own.inner, rng, 20)
+    least = total(own, own.start, order)
+    lessons, paid = lessons_along(HostedGame(graph, own, 32), order, rng, 99)
+    assert paid == least and len(lessons) > 1
+    first = next(x for x in lessons if x.ends[2].sum() == len(order))
+    assert first.to_go * first.baseline == pytest.approx(least)
+    for vertex in own.inner:
+        rest = [vertex, *(v for v in order if v != vertex)]
+        regret = total(own, own.start, rest) - least
+        assert first.regrets[vertex] * first.baseline == pytest.approx(regret, abs=1e-2)
+    turned = jax.tree.map(jnp.asarray, first).transposed
+    for leaf, back in zip(first, turned.transposed):
+        np.testing.assert_array_equal(leaf, back)
+    look = eqx.filter_jit(lambda lesson: Markowitz()(*lesson.situation))
+    for one, other in zip(look(first), look(turned)):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_the_batch_is_split_over_devices():
+    """And what is learnt is what one device learns."""
+    script = pathlib.Path(__file__).with_name("sharded_training.py")
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += " --xla_force_host_platform_device_count=2"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    paths = [str(script.parents[1]), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    command = [sys.executable, "-W", "error", str(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_command(tmp_path, capsys):
     """Trains, writes what it did, and goes on where it was stopped."""
     arguments = f"train --folder {tmp_path} --batch 4 --largest 12 --width 8 --rounds 1"
@@ -78,6 +150,7 @@ def test_the_command(tmp_path, capsys):
     assert [row["iteration"] for row in rows] == ["1", "2", "3"]
     assert all(float(row["held_out_ratio"]) > 0 for row in rows)
     assert capsys.readouterr().err.count("graphs never trained on") == 3
+    assert "</svg>" in (tmp_path / "learning.svg").read_text()
 
 
 def test_evaluation():
@@ -106,5 +179,8 @@ def test_graphs():
     assert len({graph.fingerprint for graph in [*one, *held_out(50)]}) == 150
     sizes = [len(graph.intermediates) for graph in one]
     assert min(sizes) < 15 and max(sizes) > 150
+    functions = held_out(4, 5, 8, structured=True)
+    assert functions == held_out(4, 5, 8, structured=True)
+    assert any(p.out_shape for graph in functions for p in graph.edges.values())
     small = [random_graph(seed, 5, 8) for seed in range(50)]
     assert all(len(graph.intermediates) <= 8 for graph in small)

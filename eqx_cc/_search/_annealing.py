@@ -34,7 +34,7 @@ def anneal(part: Part) -> None:
         for begin in range(0, len(order), _WINDOW):
             if part.finished:
                 return
-            order = _cycle(part, list(order), begin, moves)
+            order = cool(part, list(order), begin, moves)
 
 
 def _starts(part: Part) -> Iterator[Sequence[int]]:
@@ -49,7 +49,7 @@ def _starts(part: Part) -> Iterator[Sequence[int]]:
         yield part.order
 
 
-def _cycle(part: Part, order: list[int], begin: int, moves: float) -> list[int]:
+def cool(part: Part, order: list[int], begin: int, moves: float) -> list[int]:
     """Cools down once, with so many moves a vertex or in what time is left. What comes
     before `begin`, or long after it, stays. Returns the best order that was met."""
     state, window = part.start, slice(begin, begin + _WINDOW)

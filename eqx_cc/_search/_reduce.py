@@ -43,7 +43,7 @@ def reduce(own: AbstractSpace) -> Reduced:
     """The safe reductions of a space."""
     if not isinstance(own, Bits):
         return Reduced(own, (), 0, own.start, _parts(own, own.start, own.inner))
-    prefix, cost, start = _chains(own)
+    prefix, cost, start = without_chains(own)
     left = tuple(v for v in own.inner if v not in set(prefix))
     groups = _twins(own, start, left)
     left = tuple(v for v in left if v in groups)
@@ -52,7 +52,7 @@ def reduce(own: AbstractSpace) -> Reduced:
     return Reduced(space, tuple(prefix), cost, start, _parts(space, start, left))
 
 
-def _chains(own: Bits) -> tuple[list[int], int, State]:
+def without_chains(own: Bits) -> tuple[list[int], int, State]:
     """Eliminates vertices between two others, as long as there are any for which it is
     known to be safe."""
     state, prefix, cost = own.start, [], 0

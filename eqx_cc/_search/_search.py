@@ -98,6 +98,8 @@ class AbstractSearch(AbstractOrdering):
             try:
                 for order in self._proposals(graph):
                     run.propose(order)
+                    if interrupted():
+                        break
                 run.improve(self._improve, started + self.seconds)
                 stopped = interrupted()
             except KeyboardInterrupt:

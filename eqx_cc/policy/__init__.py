@@ -2,6 +2,7 @@
 
 from ._agent import AbstractAgent as AbstractAgent
 from ._alphazero import AlphaZero as AlphaZero
+from ._functions import random_function as random_function
 from ._game import (
     EliminationGame as EliminationGame,
     EliminationState as EliminationState,
@@ -11,6 +12,7 @@ from ._game import (
     step as step,
 )
 from ._generate import held_out as held_out, random_graph as random_graph
+from ._imitation import imitate as imitate, Imitation as Imitation
 from ._networks import EdgeTransformer as EdgeTransformer, GraphPolicy as GraphPolicy
 from ._ordering import (
     PolicyAnnealing as PolicyAnnealing,
@@ -29,3 +31,4 @@ from ._train import (
     train as train,
     Training as Training,
 )
+from ._tuning import FineTuning as FineTuning

@@ -6,15 +6,17 @@ import argparse
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax.random as jr
 import numpy as np
 
 from .._cost import as_cost
-from ._agent import AbstractAgent
 from ._alphazero import AlphaZero
+from ._curve import draw_curve
 from ._generate import held_out
+from ._imitation import imitate, Imitation
 from ._networks import EdgeTransformer, GraphPolicy
 from ._policy import AbstractPolicy
 from ._ppo import PPO
@@ -45,13 +47,25 @@ def main(arguments: list[str] | None = None) -> None:
         args.seed,
         as_cost(args.cost),
     )
-    agent: AbstractAgent = PPO()
-    if args.agent == "alphazero":
-        agent = AlphaZero(num_simulations=args.simulations)
     training = start(_policy(args), settings)
     if (args.folder / "checkpoint.eqx").exists():
         training = load(args.folder, training)
-    _train(agent, training, settings, args)
+    elif args.start is not None:
+        policy = load(args.start, training).policy
+        training = start(policy, settings)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    _train(_iterations(training, settings, args), training, settings, args)
+
+
+def _iterations(
+    training: Training, settings: Settings, args: argparse.Namespace
+) -> Iterator[tuple[Training, Metrics]]:
+    if args.agent == "imitation":
+        imitation = Imitation(structured=args.structured)
+        return imitate(imitation, training, settings, args.folder)
+    if args.agent == "alphazero":
+        return train(AlphaZero(num_simulations=args.simulations), training, settings)
+    return train(PPO(), training, settings)
 
 
 def _policy(args: argparse.Namespace) -> AbstractPolicy:
@@ -60,7 +74,7 @@ def _policy(args: argparse.Namespace) -> AbstractPolicy:
 
 
 def _train(
-    agent: AbstractAgent,
+    iterations: Iterator[tuple[Training, Metrics]],
     training: Training,
     settings: Settings,
     args: argparse.Namespace,
@@ -69,10 +83,9 @@ def _train(
     told = {k: str(v) for k, v in vars(args).items()}
     graphs = held_out(args.graphs, args.smallest, args.largest)
     write, started = table(args.folder / "metrics.csv"), time.monotonic()
-    args.folder.mkdir(parents=True, exist_ok=True)
     if int(training.iteration) >= args.iterations:
         return
-    for training, metrics in train(agent, training, settings):
+    for training, metrics in iterations:
         last = metrics.iteration >= args.iterations
         row: dict[str, Any] = metrics._asdict() | dict.fromkeys(_JUDGED, "")
         if last or metrics.iteration % args.every == 0:
@@ -80,6 +93,8 @@ def _train(
             row |= dict(zip(_JUDGED, (ratios.mean(), np.mean(ratios < 1))))
             save(args.folder, training, told)
         write(row)
+        if row["held_out_ratio"] != "":
+            draw_curve(args.folder / "metrics.csv", args.folder / "learning.svg")
         _show(metrics, row, args, time.monotonic() - started)
         if last:
             sys.stderr.write("\n")
@@ -111,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m eqx_cc.policy", description=__doc__)
     command = parser.add_subparsers(required=True).add_parser("train")
     add = command.add_argument
-    add("--agent", choices=("alphazero", "ppo"), default="ppo")
+    add("--agent", choices=("alphazero", "imitation", "ppo"), default="ppo")
     add("--network", choices=tuple(_NETWORKS), default="graph")
     add("--folder", type=pathlib.Path, required=True, help="of checkpoint and metrics")
     add("--iterations", type=int, default=1000, help="counted from the first of all")
@@ -124,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=default.seed)
     add("--cost", default=default.cost.name)
     add("--simulations", type=int, default=16, help="before each move, of alphazero")
+    add("--structured", type=float, default=0.125, help="share, of imitation")
+    add("--start", type=pathlib.Path, help="folder of a policy to begin with")
     add("--width", type=int, default=32)
     add("--rounds", type=int, default=3, help="of messages, or layers")
     return parser

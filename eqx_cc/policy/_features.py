@@ -16,19 +16,26 @@ class Observation(eqx.Module):
 
     - `vertices`: the features of every vertex, zero for those that are gone.
     - `edges`: 1 where there is an edge from the first to the second vertex, else 0.
+    - `ways`: the edges, and by $\\log(1 + x)$, for an edge from $u$ to $v$, how many
+        successors $u$ would gain by the elimination of $v$; how many predecessors $v$
+        would by that of $u$; and how many numbers the edge stores.
     - `present`: vertices that are inputs or outputs or remain.
     - `remaining`: vertices that may be eliminated.
     - `costs`: $\\log(1 + c)$ of what eliminating each vertex costs.
+    - `share`: what all vertices that remain would cost now, over the baseline.
     """
 
     vertices: Float[Array, "n features"]
     edges: Float[Array, "n n"]
+    ways: Float[Array, "ways n n"]
     present: Bool[Array, " n"]
     remaining: Bool[Array, " n"]
     costs: Float[Array, " n"]
+    share: Float[Array, ""]
 
 
-NUM_FEATURES = 17
+NUM_WAYS = 4
+NUM_FEATURES = 23
 
 
 def observe(game: EliminationGame, state: EliminationState) -> Observation:
@@ -42,10 +49,12 @@ def observe(game: EliminationGame, state: EliminationState) -> Observation:
     inner = remaining.astype(jnp.float32)
     least = jnp.min(jnp.where(remaining, costs, jnp.inf), initial=jnp.inf)
     least = jnp.where(jnp.isfinite(least), least, 0.0)
-    kept, growth = _overlaps(edges, before, after, inner)
+    kept, growth, new = _overlaps(edges, before, after, inner)
     sizes = game.rules.sizes(state.edges).astype(jnp.float32)
     longest = jnp.maximum(game.depth + game.height, 1.0)
     fill = before * after - kept
+    left = jnp.sum(jnp.where(remaining, jnp.expm1(costs), 0.0))
+    share = left / game.baseline.astype(jnp.float32)
     columns = [
         inner,
         game.inputs.astype(jnp.float32),
@@ -64,10 +73,17 @@ def observe(game: EliminationGame, state: EliminationState) -> Observation:
         jnp.log1p(jnp.sum(sizes, 1) / jnp.maximum(after, 1.0)),
         game.depth / longest,
         jnp.log1p(longest),
+        jnp.log1p(game.depth),
+        jnp.log1p(game.height),
+        jnp.log1p(jnp.sum(sizes, 0)),
+        jnp.log1p(jnp.sum(sizes, 1)),
+        costs - jnp.log1p(left),
+        jnp.full_like(costs, jnp.log1p(share)),
     ]
     present = remaining | ((game.inputs | game.outputs) & (before + after > 0))
     vertices = jnp.where(present[:, None], jnp.stack(columns, 1), 0.0)
-    return Observation(vertices, edges, present, remaining, costs)
+    ways = jnp.stack([edges, *map(jnp.log1p, (*new, sizes))])
+    return Observation(vertices, edges, ways, present, remaining, costs, share)
 
 
 def _overlaps(
@@ -75,10 +91,10 @@ def _overlaps(
     before: Float[Array, " n"],
     after: Float[Array, " n"],
     inner: Float[Array, " n"],
-) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+) -> tuple[Float[Array, " n"], Float[Array, " n"], tuple[Float[Array, "n n"], ...]]:
     """For every vertex: of the edges that its elimination would make, how many there
     are already; by how much the Markowitz degrees of its neighbours, predecessors times
-    successors, would grow in all.
+    successors, would grow in all. And for every edge, what its ends would gain.
 
     A predecessor $u$ of $v$ would lose $v$ and gain those successors of $v$ that it has
     not: $s_v - 1 - |S_u \\cap S_v|$ more in all.
@@ -86,9 +102,11 @@ def _overlaps(
     successors = edges @ edges.T  # Common to two vertices; so too the predecessors.
     predecessors = edges.T @ edges
     kept = jnp.sum(edges * successors, 0)
-    gained = edges * (after[None] - 1 - successors) * (inner * before)[:, None]
-    lost = edges * (before[:, None] - 1 - predecessors) * (inner * after)[None]
-    return kept, jnp.sum(gained, 0) + jnp.sum(lost, 1)
+    ahead = edges * (after[None] - successors)
+    behind = edges * (before[:, None] - predecessors)
+    gained = (ahead - edges) * (inner * before)[:, None]
+    lost = (behind - edges) * (inner * after)[None]
+    return kept, jnp.sum(gained, 0) + jnp.sum(lost, 1), (ahead, behind)
 
 
 def _signed_log(x: Float[Array, " n"]) -> Float[Array, " n"]:

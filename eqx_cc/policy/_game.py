@@ -15,7 +15,7 @@ from .._cost import AbstractCost, Multiplications
 from .._graph import ComputationalGraph
 from .._greedy import greedy
 from .._pattern import Pattern
-from .._space import Bits, Numbers as NumberSpace, space, total
+from .._space import AbstractSpace, Bits, Numbers as NumberSpace, space, total
 from ._closure import tables
 from ._rules import AbstractRules, Numbers, Patterns, Scalars
 
@@ -117,6 +117,14 @@ def new_game(
     **Returns:** what stays the same, and the state before the first move. The vertices
     are those of `numbering`. Raises a `ValueError` if the graph has more than `size`
     vertices or if too many patterns may arise.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        [first, *_] = jnp.flatnonzero(state.remaining)
+        state, reward = eqx_cc.policy.step(game, state, first)
+        ```
     """
     return new_games([graph], cost, size=size, patterns=patterns, stack=False)
 
@@ -146,7 +154,14 @@ def new_games(
 
 
 def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
-    """The vertices of a graph by their numbers in its game, ascending."""
+    """The vertices of a graph by their numbers in its game, ascending.
+
+    **Arguments:**
+
+    - `graph`: a [`eqx_cc.ComputationalGraph`][].
+
+    **Returns:** the vertex of the graph that each vertex of the game is.
+    """
     ends = {*graph.independents, *graph.dependents}
     return tuple(sorted(ends | {*graph.intermediates}))
 
@@ -226,18 +241,19 @@ def _game(
     edges: np.ndarray,
     rules: AbstractRules,
 ) -> tuple[EliminationGame, EliminationState]:
-    game = frame(graph, cost, edges != 0, rules)
+    game = frame(graph, space(graph, cost), edges != 0, rules)
     no, nothing = jnp.asarray(False), jnp.zeros((), float)
     return game, EliminationState(jnp.asarray(edges), game.vertices, nothing, no)
 
 
 def frame(
     graph: ComputationalGraph,
-    cost: AbstractCost,
+    own: AbstractSpace,
     edges: Bool[np.ndarray, "n n"],
     rules: AbstractRules,
 ) -> EliminationGame:
-    """What stays the same in a game of a graph that has these edges at first."""
+    """What stays the same in a game of a graph, and of its space, that has these edges
+    at first."""
     number = {name: i for i, name in enumerate(numbering(graph))}
 
     def mask(names):
@@ -245,7 +261,6 @@ def frame(
         array[[number[name] for name in names]] = True
         return jnp.asarray(array)
 
-    own = space(graph, cost)
     baseline = total(own, own.start, greedy(own, own.start, own.inner))
     return EliminationGame(
         rules,

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from .._graph import ComputationalGraph
+from ._functions import random_structured_graph
 
 
 HELD_OUT_SEED = 10**9  # Seeds from here on are those of graphs never trained on.
@@ -29,6 +30,13 @@ def random_graph(
 
     **Returns:** an [`eqx_cc.ComputationalGraph`][]; it may have fewer intermediates
     than `smallest`, where some lead to no output.
+
+    !!! Example
+
+        ```python
+        graph = eqx_cc.policy.random_graph(seed=0, largest=20)
+        graph.intermediates
+        ```
     """
     rng = random.Random(seed)
     inner = round(smallest * (largest / smallest) ** rng.random())
@@ -50,10 +58,31 @@ def random_graph(
 
 
 def held_out(
-    count: int, smallest: int = SMALLEST, largest: int = LARGEST
+    count: int,
+    smallest: int = SMALLEST,
+    largest: int = LARGEST,
+    structured: bool = False,
 ) -> list[ComputationalGraph]:
-    """The first `count` graphs that are never trained on."""
+    """The first graphs that are never trained on.
+
+    **Arguments:**
+
+    - `count`: how many.
+    - `smallest`, `largest`: as for [`eqx_cc.policy.random_graph`][].
+    - `structured`: whether they are those of functions of arrays; else of scalars.
+
+    **Returns:** a list of [`eqx_cc.ComputationalGraph`][]s.
+
+    !!! Example
+
+        ```python
+        graphs = eqx_cc.policy.held_out(2, largest=12)
+        eqx_cc.policy.evaluate(eqx_cc.policy.Markowitz(), graphs)
+        ```
+    """
     seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + count)
+    if structured:
+        return [random_structured_graph(seed, smallest, largest) for seed in seeds]
     return [random_graph(seed, smallest, largest) for seed in seeds]
 
 

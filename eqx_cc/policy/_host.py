@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._cost import AbstractCost
 from .._graph import ComputationalGraph
 from .._space import AbstractSpace, Bits, Blocks, space, State
-from ._game import EliminationState, frame
+from ._game import EliminationGame, EliminationState, frame
 from ._play import best_vertex
 from ._policy import AbstractPolicy
 from ._rules import AbstractRules
@@ -37,34 +37,60 @@ class Told(AbstractRules):
         return self.stored
 
 
+class HostedGame:
+    """A game that is played outside of JAX.
+
+    **Attributes:**
+
+    - `own`, `state`: the space of the graph, and its state now.
+    - `seen`: edges, sizes and costs, as arrays.
+    - `game`: what stays the same.
+    - `remaining`: which vertices may be eliminated.
+    """
+
+    def __init__(self, graph: ComputationalGraph, own: AbstractSpace, size: int):
+        self.own, self.state, self.seen = own, own.start, Seen(own, size)
+        told = Told(jnp.zeros(0), jnp.zeros((0, 0)))
+        self.game = frame(graph, own, self.seen.edges, told)
+        self.remaining = np.asarray(self.game.vertices).copy()
+        self.seen.look(self.state, own.inner, own.inner)
+
+    @property
+    def left(self) -> list[int]:
+        return [v for v in self.own.inner if self.remaining[v]]
+
+    @property
+    def shown(self) -> tuple[EliminationGame, EliminationState]:
+        """What a policy may look at, as it is now."""
+        told = Told(
+            jnp.asarray(self.seen.costs, float), jnp.asarray(self.seen.sizes, float)
+        )
+        nothing, no = jnp.zeros((), float), jnp.asarray(False)
+        edges, remaining = jnp.asarray(self.seen.edges), jnp.asarray(self.remaining)
+        game = eqx.tree_at(lambda game: game.rules, self.game, told)
+        return game, EliminationState(edges, remaining, nothing, no)
+
+    def move(self, vertex: int) -> int:
+        """Eliminates a vertex. Returns what it costs."""
+        after = [*self.own.successors(self.state, vertex)]
+        touched = [*self.own.predecessors(self.state, vertex), *after]
+        cost, self.state = self.own.eliminate(self.state, vertex)
+        self.remaining[vertex] = False
+        near = self.own.inner if self.own.counts_sums else touched
+        self.seen.forget(vertex)
+        self.seen.look(self.state, after, [v for v in near if self.remaining[v]])
+        return cost
+
+
 def hosted_rollout(
     policy: AbstractPolicy, graph: ComputationalGraph, cost: AbstractCost, size: int
 ) -> list[int]:
     """The vertices, by their numbers in the game, in the order in which the policy
     eliminates them: that of the largest logit next. They are padded to `size`."""
-    own = space(graph, cost)
-    seen, state, order = _Seen(own, size), own.start, []
-    game = frame(graph, cost, seen.edges, Told(jnp.zeros(0), jnp.zeros((0, 0))))
-    remaining = np.asarray(game.vertices).copy()
-    seen.look(state, own.inner, own.inner)
-    while remaining.any():
-        told = Told(jnp.asarray(seen.costs), jnp.asarray(seen.sizes))
-        shown = EliminationState(
-            jnp.asarray(seen.edges != 0),
-            jnp.asarray(remaining),
-            jnp.zeros((), float),
-            jnp.asarray(False),
-        )
-        playing = eqx.tree_at(lambda game: game.rules, game, told)
-        vertex = int(_choose(policy, playing, shown))
-        after = list(own.successors(state, vertex))
-        touched = [*own.predecessors(state, vertex), *after]
-        state = own.eliminate(state, vertex)[1]
-        order.append(vertex)
-        remaining[vertex] = False
-        near = own.inner if own.counts_sums else touched
-        seen.forget(vertex)
-        seen.look(state, after, [v for v in near if remaining[v]])
+    played, order = HostedGame(graph, space(graph, cost), size), []
+    while played.remaining.any():
+        order.append(int(_choose(policy, *played.shown)))
+        played.move(order[-1])
     return order
 
 
@@ -73,7 +99,7 @@ def _choose(policy, game, state):
     return best_vertex(policy(game, state)[0])
 
 
-class _Seen:
+class Seen:
     """Edges, sizes and costs of a state of a space, as arrays that keep up with it."""
 
     def __init__(self, own: AbstractSpace, size: int):

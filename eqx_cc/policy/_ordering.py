@@ -8,22 +8,23 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
 from .._cost import AbstractCost, as_cost
 from .._graph import ComputationalGraph
 from .._ordering import AbstractOrdering
 from .._search import AbstractSearch, Annealing
+from ._beam import beam_rollout
 from ._game import EliminationGame, EliminationState, new_game, numbering
 from ._host import hosted_rollout
+from ._lessons import padded
 from ._play import rollout
 from ._policy import AbstractPolicy
+from ._shorten import shortened
 from ._tree import searched_rollout
 
 
-class _Held:
+class Held:
     """A policy as a setting that has a hash: it is itself alone, and no tree of arrays,
     as settings of a transform must not be."""
 
@@ -34,14 +35,14 @@ class _Held:
         return id(self.policy)
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, _Held) and other.policy is self.policy
+        return isinstance(other, Held) and other.policy is self.policy
 
     def __repr__(self) -> str:
         return type(self.policy).__name__
 
 
-def _held(policy: AbstractPolicy | _Held) -> _Held:
-    return policy if isinstance(policy, _Held) else _Held(policy)
+def held(policy: AbstractPolicy | Held) -> Held:
+    return policy if isinstance(policy, Held) else Held(policy)
 
 
 class PolicyOrdering(AbstractOrdering):
@@ -55,17 +56,22 @@ class PolicyOrdering(AbstractOrdering):
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `num_simulations`: eliminations that are tried before each move, by tree search;
         none by default. Needs mctx.
-    - `beam`: how many games are played: the first takes the vertices of the largest
-        logits, in the others they are drawn at random. The cheapest is what counts.
+    - `beam`: of how many games, played next to each other, to take the cheapest: after
+        every move those are kept which, so the policy believes, will cost least.
     - `cost`: the cost model, or its name.
-    - `seed`: of the random choices.
+
+    !!! Example
+
+        ```python
+        ordering = eqx_cc.policy.PolicyOrdering(eqx_cc.policy.pretrained())
+        eqx_cc.filter_jacobian(fun, order=ordering)(x)
+        ```
     """
 
-    policy: _Held = eqx.field(converter=_held, static=True)
+    policy: Held = eqx.field(converter=held, static=True)
     num_simulations: int = eqx.field(static=True, default=0)
     beam: int = eqx.field(static=True, default=1)
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
-    seed: int = eqx.field(static=True, default=0)
 
     def __check_init__(self):
         if self.num_simulations < 0 or self.beam < 1:
@@ -86,18 +92,25 @@ class PolicyAnnealing(AbstractSearch):
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
     - `num_simulations`, `beam`: as for [`eqx_cc.policy.PolicyOrdering`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        eqx_cc.policy.PolicyAnnealing(policy, seconds=1)(graph)
+        ```
     """
 
     seconds: float
     seed: int
     cost: AbstractCost
-    policy: _Held = eqx.field(static=True)
+    policy: Held = eqx.field(static=True)
     num_simulations: int = eqx.field(static=True)
     beam: int = eqx.field(static=True)
 
     def __init__(
         self,
-        policy: AbstractPolicy | _Held,
+        policy: AbstractPolicy | Held,
         seconds: float = 10.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",
@@ -105,7 +118,7 @@ class PolicyAnnealing(AbstractSearch):
         beam: int = 1,
     ):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
-        self.policy = _held(policy)
+        self.policy = held(policy)
         self.num_simulations, self.beam = num_simulations, beam
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
@@ -116,21 +129,27 @@ class PolicyAnnealing(AbstractSearch):
 
     @property
     def _ordering(self) -> PolicyOrdering:
-        settings = self.num_simulations, self.beam, self.cost, self.seed
+        settings = self.num_simulations, self.beam, self.cost
         return PolicyOrdering(self.policy, *settings)
 
 
 @lru_cache(maxsize=256)
 def _played(ordering: PolicyOrdering, graph: ComputationalGraph) -> tuple[int, ...]:
+    short = shortened(graph, ordering.cost)
     # A trace may be under way, of which this is no part.
     with jax.ensure_compile_time_eval():
-        moves = _moves(ordering, graph)
-    names = numbering(graph)
-    return tuple(names[vertex] for vertex in moves)
+        moves = _moves(ordering, short.graph)
+    names = numbering(short.graph)
+    return *short.prefix, *(names[vertex] for vertex in moves)
+
+
+def forget() -> None:
+    """What was played before is played again when it is asked for."""
+    _played.cache_clear()
 
 
 def _moves(ordering: PolicyOrdering, graph: ComputationalGraph) -> list[int]:
-    size = _padded(len(numbering(graph)))
+    size = padded(len(numbering(graph)))
     try:
         made = new_game(graph, ordering.cost, size=size)
     except ValueError:  # There are too many patterns.
@@ -138,30 +157,20 @@ def _moves(ordering: PolicyOrdering, graph: ComputationalGraph) -> list[int]:
     return _play(ordering, *made)
 
 
-def _padded(size: int) -> int:
-    """The next of a few sizes, as what is compiled is compiled for each."""
-    steps = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-    return next((step for step in steps if step >= size), -(-size // 256) * 256)
-
-
 def _play(
     ordering: PolicyOrdering, game: EliminationGame, state: EliminationState
 ) -> list[int]:
     """The moves of the cheapest game."""
-    policy = ordering.policy.policy
-    if ordering.num_simulations:
-        found = _search(policy, game, state, ordering.num_simulations)
-    else:
-        found = _rollout(policy, game, state, None)
+    policy, simulations = ordering.policy.policy, ordering.num_simulations
+    found = [_rollout(policy, game, state, None)]
+    if simulations:
+        found.append(_search(policy, game, state, simulations))
     if ordering.beam > 1:
-        keys = jr.split(jr.key(ordering.seed), ordering.beam - 1)
-        drawn = _rollouts(policy, game, state, keys)
-        best = int(jnp.argmin(drawn[0].total))
-        if drawn[0].total[best] < found[0].total:
-            found = drawn[0], drawn[1][best]
-    return [int(vertex) for vertex in np.asarray(found[1]) if vertex >= 0]
+        found.append(_beam(policy, game, state, ordering.beam))
+    best = min(found, key=lambda played: float(played[0].total))
+    return [int(vertex) for vertex in np.asarray(best[1]) if vertex >= 0]
 
 
 _rollout = eqx.filter_jit(rollout)
-_rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, None, None, 0)))
+_beam = eqx.filter_jit(beam_rollout)
 _search = eqx.filter_jit(searched_rollout)

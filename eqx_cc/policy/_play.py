@@ -36,6 +36,14 @@ def rollout(
 
     **Returns:** the last state, and the vertices in the order in which they were
     eliminated, followed by -1.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        state, vertices = eqx_cc.policy.rollout(eqx_cc.policy.Markowitz(), game, state)
+        state.total  # What the order costs.
+        ```
     """
     n = state.remaining.size
 

@@ -12,7 +12,19 @@ from ._game import EliminationGame, EliminationState
 
 
 class AbstractPolicy(eqx.Module):
-    """Says which vertex to eliminate next, in any graph."""
+    """Says which vertex to eliminate next, in any graph.
+
+    !!! Example
+
+        ```python
+        class Shallow(eqx_cc.policy.AbstractPolicy):
+            def __call__(self, game, state):
+                logits = jnp.where(state.remaining, -game.depth, -jnp.inf)
+                return logits, jnp.zeros(())
+
+        eqx_cc.policy.PolicyOrdering(Shallow())(graph)
+        ```
+    """
 
     @abc.abstractmethod
     def __call__(

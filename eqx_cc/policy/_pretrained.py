@@ -17,17 +17,11 @@ _WEIGHTS = pathlib.Path(__file__).with_suffix(".eqx")
 
 @cache
 def pretrained() -> GraphPolicy:
-    """A policy that was trained on random graphs of scalars, and plays any graph.
-
-    It is what this makes, in a quarter of an hour on a core or two:
-
-    ```bash
-    python -m eqx_cc.policy train --agent ppo --folder trained \\
-        --batch 16 --largest 40 --rate 1e-3 --iterations 179
-    ```
+    """A policy that was trained on random graphs and plays any graph. The model card is
+    in the documentation (Learned orders).
 
     **Returns:** a [`eqx_cc.policy.GraphPolicy`][].
     """
     with jax.ensure_compile_time_eval():
-        like = GraphPolicy(32, 3, key=jr.key(0))
+        like = GraphPolicy(48, 4, key=jr.key(0))
         return eqx.tree_deserialise_leaves(_WEIGHTS, like)

@@ -18,11 +18,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._cost import AbstractCost, Published
 from .._graph import ComputationalGraph
+from .._ordering import greedy_order
+from .._search import order_cost
 from ._agent import AbstractAgent, parts_of
 from ._game import EliminationGame, EliminationState, new_games, numbering
 from ._generate import HELD_OUT_SEED, random_graph
+from ._lessons import FEW_SIZES, padded
 from ._play import rollout
 from ._policy import AbstractPolicy
+from ._shorten import shortened
 
 
 class Settings(NamedTuple):
@@ -66,24 +70,42 @@ class Metrics(NamedTuple):
 
 
 def start(policy: AbstractPolicy, settings: Settings) -> Training:
-    """Training before the first iteration."""
+    """Training before the first iteration.
+
+    **Arguments:**
+
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][], whose arrays are trained.
+    - `settings`: an [`eqx_cc.policy.Settings`][].
+
+    **Returns:** an [`eqx_cc.policy.Training`][].
+    """
     weights = eqx.filter(policy, eqx.is_array)
     zero = jnp.zeros((), jnp.int32)
-    return Training(policy, _optimiser(settings).init(weights), zero)
+    return Training(policy, optimiser(settings).init(weights), zero)
 
 
 def train(
     agent: AbstractAgent, training: Training, settings: Settings
 ) -> Iterator[tuple[Training, Metrics]]:
     """Trains for ever. Graphs and chances are determined by the seed and the iteration,
-    so that training that was interrupted goes on as if it had not been."""
+    so that training that was interrupted goes on as if it had not been.
+
+    **Arguments:**
+
+    - `agent`: an [`eqx_cc.policy.AbstractAgent`][].
+    - `training`: as [`eqx_cc.policy.start`][] or [`eqx_cc.policy.load`][] return it.
+    - `settings`: an [`eqx_cc.policy.Settings`][].
+
+    **Returns:** an iterator, with an item for each iteration: the training after it,
+    and metrics, among them `ratio`, what games cost over what Markowitz costs.
+    """
     size = _size(settings)
     while True:
         started, iteration = time.monotonic(), int(training.iteration)
         graphs = _graphs(settings, iteration)
         batch = new_games(graphs, settings.cost, size=size)
         key = jr.fold_in(jr.key(settings.seed), iteration)
-        training, numbers = _iterate(agent, training, _sharded(batch), key, settings)
+        training, numbers = _iterate(agent, training, sharded(batch), key, settings)
         ratio, losses = float(numbers[0]), [float(x) for x in numbers[1]]
         seconds = time.monotonic() - started
         yield training, Metrics(iteration + 1, seconds, ratio, *losses)
@@ -103,7 +125,7 @@ def _size(settings: Settings) -> int:
     return round(1.8 * settings.largest) + 4
 
 
-def _sharded(batch: Any) -> Any:
+def sharded(batch: Any) -> Any:
     """Over all devices, if they share the batch evenly."""
     devices = jax.devices()
     count = jax.tree.leaves(batch)[0].shape[0]
@@ -114,7 +136,7 @@ def _sharded(batch: Any) -> Any:
     return jax.device_put(batch, jax.sharding.NamedSharding(mesh, axis))
 
 
-def _optimiser(settings: Settings) -> Any:
+def optimiser(settings: Settings) -> Any:
     import optax
 
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
@@ -135,7 +157,7 @@ def _iterate(
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
     weights, rest = eqx.partition(training.policy, eqx.is_array)
-    update = _optimiser(settings).update
+    update = optimiser(settings).update
 
     def learn(carry, part):
         weights, optimiser = carry
@@ -161,27 +183,63 @@ def evaluate(
     cost: AbstractCost = Published(),
 ) -> Float[np.ndarray, " graphs"]:
     """What a policy's games cost, over what the Markowitz rule costs; by graph. (Where
-    both are nothing, it is 0.)"""
-    size = max(len(numbering(graph)) for graph in graphs)
-    games, states = new_games(graphs, cost, size=size)
-    ends, _ = _rollouts(policy, games, states)
-    return np.asarray(ends.total / games.baseline, float)
+    both are nothing, it is 0.) As in searches, vertices whose place is known are
+    eliminated before.
+
+    **Arguments:**
+
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `graphs`: a sequence of [`eqx_cc.ComputationalGraph`][]s.
+    - `cost`: the cost model, an [`eqx_cc.AbstractCost`][].
+
+    **Returns:** a NumPy array of ratios, of shape `(graphs,)`; below 1 is better than
+    Markowitz.
+    """
+    short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
+    sizes = np.asarray([padded(len(numbering(s.graph)), FEW_SIZES) for s in short])
+    for size in np.unique(sizes):
+        [which] = np.nonzero(sizes == size)
+        chosen = [short[i].graph for i in which]
+        ends, _ = _rollouts(policy, *new_games(chosen, cost, size=int(size)))
+        found[which] = ends.total
+    totals = found + [s.cost for s in short]
+    greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
+    return totals / np.maximum(greedy, 1)
 
 
 _rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
 
 
 def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
-    """Writes a checkpoint, and in words how it came about."""
+    """Writes a checkpoint, the policy alone, and in words how it came about.
+
+    **Arguments:**
+
+    - `folder`: where to; it is made if it is not there.
+    - `training`: an [`eqx_cc.policy.Training`][].
+    - `told`: what to write about it, as JSON.
+
+    **Returns:** nothing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / "checkpoint.new"
     eqx.tree_serialise_leaves(new, training)
     new.replace(folder / "checkpoint.eqx")
+    eqx.tree_serialise_leaves(folder / "policy.eqx", training.policy)
     (folder / "settings.json").write_text(json.dumps(told, indent=2))
 
 
 def load(folder: pathlib.Path, like: Training) -> Training:
-    """The checkpoint of a folder, of the same kind as `like`."""
+    """The checkpoint of a folder.
+
+    **Arguments:**
+
+    - `folder`: where [`eqx_cc.policy.save`][] wrote it.
+    - `like`: training of the same kind: the policy with the same numbers of layers and
+        widths.
+
+    **Returns:** an [`eqx_cc.policy.Training`][].
+    """
     return eqx.tree_deserialise_leaves(folder / "checkpoint.eqx", like)
 
 

@@ -1,0 +1,119 @@
+"""Tables and curves of how good learned orders are."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def tables(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> list[str]:
+    """All that can be made of what was measured."""
+    made = []
+    for group in dict.fromkeys(r["group"] for r in rows if r["part"] == "held-out"):
+        own = [r for r in rows if r["part"] == "held-out" and r["group"] == group]
+        made.append(f"Held-out graphs, {group}\n\n" + _held_out(own))
+    if functions := [r for r in rows if r["part"] == "functions"]:
+        made.append("Functions\n\n" + _functions(functions, published))
+    return made
+
+
+def _costs(rows: Rows) -> dict[str, dict[str, tuple[int, float]]]:
+    """By contestant and name: cost and seconds."""
+    found: dict[str, dict[str, tuple[int, float]]] = {}
+    for row in rows:
+        own = found.setdefault(row["contestant"], {})
+        own[row["name"]] = row["cost"], row["seconds"]
+    return found
+
+
+def _held_out(rows: Rows) -> str:
+    costs = _costs(rows)
+    best = {
+        name: min(own[name][0] for own in costs.values() if name in own)
+        for name in costs["Markowitz"]
+    }
+    heads = ["order", "graphs", "of Markowitz", "quartiles", "better / equal / worse"]
+    lines = [[*heads, "over best known", "seconds"]]
+    for contestant, own in costs.items():
+        names = list(own)
+        cost = np.array([own[n][0] for n in names], float)
+        base = np.maximum([costs["Markowitz"][n][0] for n in names], 1)
+        known = np.maximum([best[n] for n in names], 1)
+        ratio = cost / base
+        quartiles = np.quantile(ratio, (0.25, 0.5, 0.75))
+        shares = [np.mean(x) for x in (ratio < 1, ratio == 1, ratio > 1)]
+        lines.append(
+            [
+                contestant,
+                str(len(names)),
+                f"{ratio.mean():.3f}",
+                " / ".join(f"{q:.3f}" for q in quartiles),
+                " / ".join(f"{100 * s:.0f}%" for s in shares),
+                f"{100 * (np.mean(cost / known) - 1):+.1f}%",
+                f"{np.median([own[n][1] for n in names]):.3f}",
+            ]
+        )
+    return _table(lines)
+
+
+def _functions(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> str:
+    costs = _costs(rows)
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    lines = [["function", *costs, "published RL", "known before"]]
+    for name in names:
+        cells = [costs[c].get(name) for c in costs]
+        shown = ["" if c is None else f"{c[0]} ({c[1]:.2f} s)" for c in cells]
+        ends = published.get(name, (None, None))
+        lines.append([name, *shown, *("-" if e is None else str(e) for e in ends)])
+    return _table(lines)
+
+
+def _table(lines: list[list[str]]) -> str:
+    heads, *rest = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join([heads, "|" + " --- |" * len(lines[0]), *rest])
+
+
+def draw(rows: Rows, path: pathlib.Path) -> None:
+    """The mean of the costs over those of Markowitz, against the seconds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    curves = [row for row in rows if row["part"] == "curve"]
+    groups = list(dict.fromkeys(row["group"] for row in curves))
+    shape = {"figsize": (4.0 * len(groups), 3.2), "squeeze": False}
+    figure, axes = plt.subplots(1, len(groups), **shape)
+    for axis, group in zip(axes[0], groups):
+        own = [row for row in curves if row["group"] == group]
+        for contestant in ("annealing", "policy, then annealing"):
+            axis.plot(*_mean_curve(own, contestant), label=contestant)
+        point = _costs(own)["policy, greedy"].values()
+        base = _costs(own)["Markowitz"].values()
+        ratio = np.mean([p[0] / max(b[0], 1) for p, b in zip(point, base)])
+        seconds = np.median([p[1] for p in point])
+        axis.plot([seconds], [ratio], "o", label="policy, greedy")
+        axis.set(xscale="log", xlabel="seconds", title=f"{group} vertices")
+    axes[0, 0].set_ylabel("multiplications, of Markowitz")
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _mean_curve(rows: Rows, contestant: str) -> tuple[np.ndarray, np.ndarray]:
+    """Until something was found, Markowitz is what there is."""
+    base = _costs([row for row in rows if row["contestant"] == "Markowitz"])
+    grid, ratios = np.geomspace(0.003, 30, 120), []
+    own = [row for row in rows if row["contestant"] == contestant]
+    last = max(row["seconds"] for row in own)
+    for name, (cost, _) in base["Markowitz"].items():
+        found = [(r["seconds"], r["cost"]) for r in own if r["name"] == name]
+        least = [min([c for s, c in found if s <= t] + [cost]) for t in grid]
+        ratios.append(np.array(least) / max(cost, 1))
+    shown = grid <= last
+    return grid[shown], np.mean(ratios, 0)[shown]

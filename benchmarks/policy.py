@@ -1,0 +1,228 @@
+"""How good learned orders are, and how soon they are there.
+
+    python -m benchmarks.policy [--part held-out|functions|curve|tables] [...]
+
+`held-out` plays random graphs that no policy was trained on, by size (`--sizes`), and
+`functions` the benchmark functions (`--names`), of which none was trained on either;
+`curve` has the count against the seconds. All is kept in `docs/benchmarks/policy.json`,
+so that a long measurement can be made in pieces; every run prints the tables of all
+that is there, and draws the curves of what it measured.
+
+Seconds are those of one graph, after what is compiled for its size has been compiled.
+"""
+
+import argparse
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import eqx_cc
+import jax
+from eqx_cc import Annealing, ComputationalGraph, MinimalMarkowitz, RandomisedMarkowitz
+from eqx_cc._search import order_cost
+from eqx_cc.policy import (
+    FineTuning,
+    held_out,
+    numbering,
+    PolicyAnnealing,
+    PolicyOrdering,
+    pretrained,
+)
+from eqx_cc.policy._lessons import padded
+from eqx_cc.policy._ordering import forget
+from eqx_cc.policy._shorten import shortened
+
+from ._policy_tables import draw, tables
+from ._report import machine
+from .orders import ARRAYS, SCALAR, task_graph
+from .tasks import TASKS
+
+
+FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
+COST = eqx_cc.Published()
+# Smallest and largest number of vertices, or of lines of a function of arrays.
+SIZES = {"10-40": (10, 40), "40-100": (40, 100), "100-300": (100, 300)}
+FUNCTIONS = {"functions of 10-60 lines": (10, 60)}
+
+
+def graphs_of(size: str, count: int) -> list[ComputationalGraph]:
+    """Graphs that are never trained on."""
+    if size in FUNCTIONS:
+        return held_out(count, *FUNCTIONS[size], structured=True)
+    return held_out(count, *SIZES[size])
+
+
+class Timed:
+    """Costs and seconds of orders; a policy is first given time to be compiled."""
+
+    def __init__(self) -> None:
+        self._warm: set[Any] = set()
+
+    def __call__(self, ordering: Any, graph: ComputationalGraph) -> tuple[int, float]:
+        if isinstance(ordering, PolicyOrdering):
+            size = padded(len(numbering(shortened(graph, COST).graph)))
+            key = size, ordering.num_simulations, ordering.beam
+            if key not in self._warm or not _scalar(graph):
+                ordering(graph)
+                self._warm.add(key)
+            forget()
+        started = time.monotonic()
+        searched = isinstance(ordering, eqx_cc.AbstractSearch)
+        order = ordering.search(graph) if searched else ordering(graph)
+        return order_cost(graph, order, COST), time.monotonic() - started
+
+
+def _scalar(graph: ComputationalGraph) -> bool:
+    return not any(block.out_shape or block.in_shape for block in graph.edges.values())
+
+
+def _policies(args: argparse.Namespace) -> dict[str, PolicyOrdering]:
+    policy = pretrained()
+    found = {"policy, greedy": PolicyOrdering(policy, cost=COST)}
+    if args.search:
+        beam = PolicyOrdering(policy, beam=16, cost=COST)
+        tree = PolicyOrdering(policy, num_simulations=64, cost=COST)
+        found |= {"policy, beam of 16": beam, "policy, 64 simulations": tree}
+    return found
+
+
+def measure_held_out(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    timed = Timed()
+    for size in args.sizes:
+        for i, graph in enumerate(graphs_of(size, args.graphs)):
+            row = {"part": "held-out", "group": size, "name": str(i)}
+            for contestant, ordering in _contestants(args):
+                cost, seconds = timed(ordering, graph)
+                yield row | _result(contestant, cost, seconds)
+                if contestant in _RACED:
+                    # No less than annealing takes to begin.
+                    rival = Annealing(seconds=seconds, cost=COST)
+                    cost, seconds = timed(rival, graph)
+                    name = f"annealing, the time of: {contestant}"
+                    yield row | _result(name, cost, seconds)
+
+
+_RACED = "policy, greedy", "policy, 64 simulations"
+
+
+def _contestants(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    yield "Markowitz", MinimalMarkowitz()
+    yield "randomised Markowitz, 1 s", RandomisedMarkowitz(seconds=1.0, cost=COST)
+    yield from _policies(args).items()
+    seconds = args.annealing
+    yield f"annealing, {seconds:g} s", Annealing(seconds=seconds, cost=COST)
+
+
+def _result(contestant: str, cost: int, seconds: float) -> dict[str, Any]:
+    return {"contestant": contestant, "cost": int(cost), "seconds": seconds}
+
+
+def measure_functions(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    timed = Timed()
+    for name in args.names:
+        graph = task_graph(name)
+        row = {"part": "functions", "group": "", "name": name}
+        contestants: dict[str, Any] = {"Markowitz": MinimalMarkowitz()}
+        contestants |= _policies(args)
+        if args.tuning:
+            tuning = FineTuning(pretrained(), args.tuning, cost=COST)
+            contestants["fine-tuned"] = tuning
+        hybrid = PolicyAnnealing(pretrained(), args.annealing, cost=COST)
+        contestants["policy, then annealing"] = hybrid
+        contestants["annealing"] = Annealing(seconds=args.annealing, cost=COST)
+        for contestant, ordering in contestants.items():
+            yield row | _result(contestant, *timed(ordering, graph))
+
+
+def measure_curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Every new least cost of a search, with the second at which it was there."""
+    timed = Timed()
+    for size in args.sizes:
+        for i, graph in enumerate(graphs_of(size, args.graphs)):
+            row = {"part": "curve", "group": size, "name": str(i)}
+            yield row | _result("Markowitz", *timed(MinimalMarkowitz(), graph))
+            greedy = PolicyOrdering(pretrained(), cost=COST)
+            cost, first = timed(greedy, graph)
+            yield row | _result("policy, greedy", cost, first)
+            # What the policy proposes is kept from before; its time is added.
+            hybrid = PolicyAnnealing(pretrained(), args.annealing, cost=COST)
+            alone = Annealing(seconds=args.annealing, cost=COST)
+            for contestant, search, ahead in (
+                ("annealing", alone, 0.0),
+                ("policy, then annealing", hybrid, first),
+            ):
+                for cost, seconds in _traced(search, graph):
+                    yield row | _result(contestant, cost, seconds + ahead)
+
+
+def _traced(search: Any, graph: ComputationalGraph) -> list[tuple[int, float]]:
+    started, seen = time.monotonic(), []
+    search.search(
+        graph, lambda now: seen.append((now.cost, time.monotonic() - started))
+    )
+    return seen
+
+
+def _kept(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {"rows": []}
+
+
+def _keep(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Writes rows, in the place of those that were measured before for the same."""
+
+    def what(row):
+        return row["part"], row["group"], row["name"], row["contestant"]
+
+    new = {what(row) for row in rows}
+    old = [row for row in _kept(path)["rows"] if what(row) not in new]
+    found = {"machine": machine(), "rows": [*old, *rows]}
+    lines = ",\n".join(map(json.dumps, found["rows"]))
+    about = json.dumps(found["machine"])
+    path.write_text(f'{{"machine": {about}, "rows": [\n{lines}\n]}}\n')
+    return found["rows"]
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    args = _parser().parse_args(arguments if arguments is None else list(arguments))
+    parts: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {
+        "held-out": measure_held_out,
+        "functions": measure_functions,
+        "curve": measure_curve,
+        "tables": lambda args: iter(()),
+    }
+    jax.config.update("jax_enable_x64", True)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    path, rows = args.folder / "policy.json", []
+    kept = _keep(path, rows)
+    for part in args.part:
+        for row in parts[part](args):
+            if not args.quietly:
+                print(*row.values(), flush=True)
+            rows.append(row)
+            kept = _keep(path, rows)  # So that it may be stopped at any time.
+    published = {name: pair for name, pair in (SCALAR | ARRAYS).items()}
+    print("\n\n".join(tables(kept, published)))
+    if any(row["part"] == "curve" for row in kept):
+        draw(kept, args.folder / "policy.svg")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.policy")
+    add, parts = parser.add_argument, ("held-out", "functions", "curve", "tables")
+    add("--part", nargs="+", choices=parts, default=["held-out", "functions", "curve"])
+    add("--sizes", nargs="+", choices=tuple(SIZES | FUNCTIONS), default=list(SIZES))
+    names = tuple(dict.fromkeys([*SCALAR, *ARRAYS, *TASKS]))
+    add("--names", nargs="+", choices=names, default=[*SCALAR, *ARRAYS])
+    add("--graphs", type=int, default=16, help="of each size")
+    add("--annealing", type=float, default=3.0, help="seconds")
+    add("--tuning", type=float, default=60.0, help="seconds; 0 for none")
+    add("--search", action=argparse.BooleanOptionalAction, default=True)
+    add("--quietly", action="store_true", help="only the tables")
+    add("--folder", type=pathlib.Path, default=FOLDER)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Fine-tuning of a policy on the one graph that it is to play."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from .._cost import AbstractCost, as_cost
+from .._graph import ComputationalGraph
+from .._search import AbstractSearch
+from .._space import space, total
+from ._game import new_game, numbering
+from ._host import HostedGame
+from ._imitation import Imitation, learnt, stacked
+from ._lessons import annealed, lessons_along, padded
+from ._ordering import Held, held, PolicyOrdering
+from ._play import rollout
+from ._policy import AbstractPolicy
+from ._shorten import shortened
+from ._train import Settings, start
+
+
+class FineTuning(AbstractSearch):
+    """Trains a copy of a policy on the graph that it is asked for: expert iteration.
+
+    In every round, games are drawn at random as the policy says. The best order so far,
+    polished by a little annealing if one likes, is what it then learns from: which
+    moves on the way were good, and how much dearer the others would have been. A graph
+    that has too many patterns for the game is played once, without training.
+
+    **Arguments:**
+
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
+    - `games`: how many are drawn in a round.
+    - `moves`: of annealing in a round, for each vertex; none by default.
+    - `steps`: of the optimiser in a round.
+    - `rate`: the learning rate.
+    """
+
+    seconds: float
+    seed: int
+    cost: AbstractCost
+    policy: Held = eqx.field(static=True)
+    games: int = eqx.field(static=True)
+    moves: int = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    rate: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        policy: AbstractPolicy | Held,
+        seconds: float = 60.0,
+        seed: int = 0,
+        cost: str | AbstractCost = "multiplications",
+        games: int = 16,
+        moves: int = 0,
+        steps: int = 8,
+        rate: float = 1e-3,
+    ):
+        self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
+        self.policy, self.rate = held(policy), rate
+        self.games, self.moves, self.steps = games, moves, steps
+        if not (games >= 1 and moves >= 0 and steps >= 0):
+            raise ValueError(
+                "`games` must be at least 1, `moves` and `steps` not negative; got "
+                f"{games}, {moves} and {steps}."
+            )
+
+    def _improve(self, part: Any) -> None:
+        """All has been proposed."""
+
+    def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
+        deadline = time.monotonic() + self.seconds
+        yield PolicyOrdering(self.policy, cost=self.cost)(graph)
+        short = shortened(graph, self.cost)
+        names = numbering(short.graph)
+        for order in self._rounds(short.graph, deadline):
+            yield *short.prefix, *(names[vertex] for vertex in order)
+
+    def _rounds(
+        self, graph: ComputationalGraph, deadline: float
+    ) -> Iterator[tuple[int, ...]]:
+        """The best order so far, by numbers in the game, after every round."""
+        own, rng = space(graph, self.cost), random.Random(self.seed)
+        with jax.ensure_compile_time_eval():
+            try:
+                made = new_game(graph, self.cost, size=padded(len(numbering(graph))))
+            except ValueError:  # There are too many patterns.
+                return
+            settings = Settings(rate=self.rate, seed=self.seed, cost=self.cost)
+            imitation = Imitation(steps=self.steps, memory=4)
+            training = start(self.policy.policy, settings)
+        best, memory = ((), np.inf), []
+        while len(own.inner) > 1:  # One round at least, as it has been compiled.
+            with jax.ensure_compile_time_eval():
+                key = jr.fold_in(jr.key(self.seed), training.iteration)
+                keys = jr.split(key, self.games)
+                best = min(best, _best(training.policy, *made, keys), key=_cost)
+            if self.moves:
+                order = annealed(own, own.start, own.inner, rng, self.moves, best[0])
+                best = tuple(order), total(own, own.start, order)
+            yield best[0]
+            played = HostedGame(graph, own, padded(len(numbering(graph))))
+            lessons, _ = lessons_along(played, best[0], rng, len(best[0]))
+            memory = [*memory, stacked(lessons)][-imitation.memory :]
+            with jax.ensure_compile_time_eval():
+                training, _ = learnt(imitation, training, settings, memory)
+            if time.monotonic() > deadline:
+                return
+
+
+def _cost(found: tuple[tuple[int, ...], float]) -> float:
+    return found[1]
+
+
+def _best(policy, game, state, keys) -> tuple[tuple[int, ...], float]:
+    """The cheapest of some games that are drawn at random, and its cost."""
+    ends, orders = _drawn(policy, game, state, keys)
+    which = int(jnp.argmin(ends.total))
+    order = tuple(int(v) for v in np.asarray(orders[which]) if v >= 0)
+    return order, float(ends.total[which])
+
+
+_drawn = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, None, None, 0)))
