@@ -33,6 +33,12 @@ class AlphaZero(AbstractAgent):
     - `value`: the weight of the loss of the value.
     - `epochs`, `parts`: as for [`eqx_cc.policy.PPO`][].
 
+    !!! Example
+
+        ```python
+        agent = eqx_cc.policy.AlphaZero(num_simulations=8)
+        ```
+
     ??? cite "References"
 
         D. Silver et al., *A general reinforcement learning algorithm that masters

@@ -81,6 +81,13 @@ def step(
 
     **Returns:** the state after it, and the reward: minus the cost, in units of
     `game.baseline`.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        state, reward = eqx_cc.policy.step(game, state, jnp.argmax(state.remaining))
+        ```
     """
     vertex = vertex.astype(jnp.int32)
     inside = (vertex >= 0) & (vertex < state.remaining.size)
@@ -142,6 +149,13 @@ def new_games(
     **Arguments:** as for `new_game`.
 
     **Returns:** as `new_game`, every array with an axis for the graphs in front.
+
+    !!! Example
+
+        ```python
+        games, states = eqx_cc.policy.new_games([graph, graph])
+        jax.vmap(eqx_cc.policy.Markowitz())(games, states)
+        ```
     """
     size = max(_size(graph) for graph in graphs) if size is None else size
     made = _edges_and_rules(graphs, cost, size, patterns)

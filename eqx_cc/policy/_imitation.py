@@ -43,6 +43,12 @@ class Imitation(NamedTuple):
     - `memory`: so many iterations are learnt from again.
     - `value`: the weight of the loss of the value.
 
+    !!! Example
+
+        ```python
+        imitation = eqx_cc.policy.Imitation(structured=0.0)
+        ```
+
     ??? cite "References"
 
         S. Ross and J. A. Bagnell, *Reinforcement and Imitation Learning via Interactive

@@ -116,6 +116,13 @@ class GraphPolicy(AbstractPolicy):
     - `sharpness`: see [`eqx_cc.policy.Markowitz`][].
     - `key`: of the random weights.
 
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.GraphPolicy(width=16, rounds=2, key=jr.key(0))
+        logits, value = policy(*eqx_cc.policy.new_game(graph))
+        ```
+
     ??? cite "Reference"
 
         P. W. Battaglia et al., *Relational inductive biases, deep learning, and graph
@@ -191,6 +198,13 @@ class EdgeTransformer(AbstractPolicy):
     - `width`, `layers`, `heads`: numbers of a token, layers and heads of attention.
     - `sharpness`: see [`eqx_cc.policy.Markowitz`][].
     - `key`: of the random weights.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.EdgeTransformer(width=16, layers=1, key=jr.key(0))
+        logits, value = policy(*eqx_cc.policy.new_game(graph))
+        ```
 
     ??? cite "References"
 

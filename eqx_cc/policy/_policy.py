@@ -47,6 +47,13 @@ class Markowitz(AbstractPolicy):
     **Arguments:**
 
     - `sharpness`: logits are minus this times $\\log(1 + c)$ of the cost $c$.
+
+    !!! Example
+
+        ```python
+        ordering = eqx_cc.policy.PolicyOrdering(eqx_cc.policy.Markowitz())
+        ordering(graph) == eqx_cc.MinimalMarkowitz()(graph)
+        ```
     """
 
     sharpness: float = 8.0

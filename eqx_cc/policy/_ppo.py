@@ -49,6 +49,15 @@ class PPO(AbstractAgent):
     - `parts`: into how many parts the moves of a batch are split, each a step of the
         optimiser.
 
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        iterations = eqx_cc.policy.train(eqx_cc.policy.PPO(), training, settings)
+        ```
+
     ??? cite "Reference"
 
         J. Schulman, F. Wolski, P. Dhariwal, A. Radford and O. Klimov, *Proximal Policy

@@ -21,6 +21,14 @@ def pretrained() -> GraphPolicy:
     in the documentation (Learned orders).
 
     **Returns:** a [`eqx_cc.policy.GraphPolicy`][].
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(
+            fun, order=eqx_cc.policy.PolicyOrdering(eqx_cc.policy.pretrained())
+        )
+        ```
     """
     with jax.ensure_compile_time_eval():
         like = GraphPolicy(48, 4, key=jr.key(0))

@@ -194,6 +194,13 @@ def evaluate(
 
     **Returns:** a NumPy array of ratios, of shape `(graphs,)`; below 1 is better than
     Markowitz.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        eqx_cc.policy.evaluate(policy, [graph])
+        ```
     """
     short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
     sizes = np.asarray([padded(len(numbering(s.graph)), FEW_SIZES) for s in short])

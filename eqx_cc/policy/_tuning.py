@@ -44,6 +44,13 @@ class FineTuning(AbstractSearch):
     - `moves`: of annealing in a round, for each vertex; none by default.
     - `steps`: of the optimiser in a round.
     - `rate`: the learning rate.
+
+    !!! Example
+
+        ```python
+        search = eqx_cc.policy.FineTuning(eqx_cc.policy.pretrained())
+        eqx_cc.optimise(fun, x, ordering=search, seconds=2)
+        ```
     """
 
     seconds: float
