@@ -175,6 +175,12 @@ def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
     - `graph`: a [`eqx_cc.ComputationalGraph`][].
 
     **Returns:** the vertex of the graph that each vertex of the game is.
+
+    !!! Example
+
+        ```python
+        eqx_cc.policy.numbering(graph)[0]
+        ```
     """
     ends = {*graph.independents, *graph.dependents}
     return tuple(sorted(ends | {*graph.intermediates}))

@@ -101,6 +101,17 @@ def imitate(
     - `folder`: where lessons are kept; `None` for nowhere.
 
     **Returns:** an iterator, as [`eqx_cc.policy.train`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        iterations = eqx_cc.policy.imitate(
+            eqx_cc.policy.Imitation(), training, settings
+        )
+        ```
     """
     memory = _remembered(imitation, int(training.iteration), folder)
     while True:

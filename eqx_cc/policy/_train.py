@@ -39,6 +39,12 @@ class Settings(NamedTuple):
     - `rate`: the learning rate of Adam.
     - `seed`: of graphs and of play.
     - `cost`: the cost model.
+
+    !!! Example
+
+        ```python
+        settings = eqx_cc.policy.Settings(batch=4, smallest=10, largest=12)
+        ```
     """
 
     batch: int = 16
@@ -78,6 +84,14 @@ def start(policy: AbstractPolicy, settings: Settings) -> Training:
     - `settings`: an [`eqx_cc.policy.Settings`][].
 
     **Returns:** an [`eqx_cc.policy.Training`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        ```
     """
     weights = eqx.filter(policy, eqx.is_array)
     zero = jnp.zeros((), jnp.int32)
@@ -98,6 +112,15 @@ def train(
 
     **Returns:** an iterator, with an item for each iteration: the training after it,
     and metrics, among them `ratio`, what games cost over what Markowitz costs.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        iterations = eqx_cc.policy.train(eqx_cc.policy.PPO(), training, settings)
+        ```
     """
     size = _size(settings)
     while True:
