@@ -1,7 +1,11 @@
 """What the tests compare with, and how closely."""
 
 import itertools as it
+import os
+import pathlib
 import random
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,6 +73,20 @@ def random_graph(seed: int, inner: int = 14) -> eqx_cc.ComputationalGraph:
     return eqx_cc.ComputationalGraph.from_edges(
         count, range(counts[0]), range(first, count), edges
     )
+
+
+def run_on_devices(script: str, count: int) -> None:
+    """Runs a script of this folder in a process of so many devices, where every warning
+    is an error; asserts that it succeeds."""
+    path = pathlib.Path(__file__).with_name(script)
+    flags = os.environ.get("XLA_FLAGS", "")
+    flags += f" --xla_force_host_platform_device_count={count}"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    paths = [str(path.parents[1]), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    command = [sys.executable, "-W", "error", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def reference_jacobian(

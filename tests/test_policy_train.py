@@ -2,11 +2,7 @@
 
 import csv
 import itertools as it
-import os
-import pathlib
 import random
-import subprocess
-import sys
 
 import equinox as eqx
 import helpers
@@ -128,15 +124,7 @@ def test_lessons(cost):
 
 def test_the_batch_is_split_over_devices():
     """And what is learnt is what one device learns."""
-    script = pathlib.Path(__file__).with_name("sharded_training.py")
-    flags = os.environ.get("XLA_FLAGS", "")
-    flags += " --xla_force_host_platform_device_count=2"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    paths = [str(script.parents[1]), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    command = [sys.executable, "-W", "error", str(script)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    helpers.run_on_devices("sharded_training.py", 2)
 
 
 def test_the_command(tmp_path, capsys):
