@@ -22,7 +22,7 @@ from ._functions import random_structured_graph
 from ._generate import random_graph
 from ._lessons import Lesson, Teacher
 from ._policy import AbstractPolicy
-from ._train import Metrics, optimiser, Settings, sharded, Training
+from ._train import descended, Metrics, Settings, sharded, Training
 
 
 class Imitation(NamedTuple):
@@ -237,15 +237,12 @@ def _step(
         )
 
     part = jax.vmap(turned)(part, turn)
-    weights, rest = eqx.partition(training.policy, eqx.is_array)
-    gradient = jax.grad(
-        lambda w: imitation.loss(eqx.combine(w, rest), part), has_aux=True
+    policy, state, losses = descended(
+        training.policy,
+        training.optimiser,
+        lambda policy: imitation.loss(policy, part),
+        settings,
     )
-    with jax.numpy_dtype_promotion("standard"):
-        changes, losses = gradient(weights)
-        update = optimiser(settings).update
-        changes, state = update(changes, training.optimiser, weights)
-    policy = eqx.combine(eqx.apply_updates(weights, changes), rest)
     return Training(policy, state, training.iteration), losses
 
 

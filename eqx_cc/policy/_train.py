@@ -20,7 +20,7 @@ from .._cost import AbstractCost, Published
 from .._graph import ComputationalGraph
 from .._ordering import greedy_order
 from .._search import order_cost
-from ._agent import AbstractAgent, parts_of
+from ._agent import AbstractAgent, Losses, parts_of
 from ._game import EliminationGame, EliminationState, new_games, numbering
 from ._generate import HELD_OUT_SEED, random_graph
 from ._lessons import FEW_SIZES, padded
@@ -165,6 +165,22 @@ def optimiser(settings: Settings) -> Any:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
 
 
+def descended(
+    policy: AbstractPolicy,
+    state: Any,
+    loss: Callable[[AbstractPolicy], tuple[Float[Array, ""], Losses]],
+    settings: Settings,
+) -> tuple[AbstractPolicy, Any, Losses]:
+    """The policy after a step down the gradient of a loss, the state of the optimiser
+    after it, and the losses before it."""
+    weights, rest = eqx.partition(policy, eqx.is_array)
+    gradient = jax.grad(lambda w: loss(eqx.combine(w, rest)), has_aux=True)
+    with jax.numpy_dtype_promotion("standard"):
+        changes, losses = gradient(weights)
+        changes, state = optimiser(settings).update(changes, state, weights)
+    return eqx.combine(eqx.apply_updates(weights, changes), rest), state, losses
+
+
 @eqx.filter_jit
 def _iterate(
     agent: AbstractAgent,
@@ -180,17 +196,15 @@ def _iterate(
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
     weights, rest = eqx.partition(training.policy, eqx.is_array)
-    update = optimiser(settings).update
 
     def learn(carry, part):
-        weights, optimiser = carry
-        gradient = jax.grad(
-            lambda w: agent.loss(eqx.combine(w, rest), games, part), has_aux=True
+        policy, state, losses = descended(
+            eqx.combine(carry[0], rest),
+            carry[1],
+            lambda policy: agent.loss(policy, games, part),
+            settings,
         )
-        with jax.numpy_dtype_promotion("standard"):
-            changes, losses = gradient(weights)
-            changes, optimiser = update(changes, optimiser, weights)
-        return (eqx.apply_updates(weights, changes), optimiser), losses
+        return (eqx.filter(policy, eqx.is_array), state), losses
 
     carry, losses = (weights, training.optimiser), None
     for key in keys:
