@@ -25,12 +25,11 @@ from eqx_cc._search import order_cost
 from eqx_cc.policy import (
     FineTuning,
     held_out,
-    numbering,
     PolicyAnnealing,
     PolicyOrdering,
     pretrained,
 )
-from eqx_cc.policy._lessons import padded
+from eqx_cc.policy._game import padded
 from eqx_cc.policy._ordering import forget
 from eqx_cc.policy._shorten import shortened
 
@@ -62,7 +61,7 @@ class Timed:
 
     def __call__(self, ordering: Any, graph: ComputationalGraph) -> tuple[int, float]:
         if isinstance(ordering, PolicyOrdering):
-            size = padded(len(numbering(shortened(graph, COST).graph)))
+            size = padded(shortened(graph, COST).graph)
             key = size, ordering.num_simulations, ordering.beam
             if key not in self._warm or not _scalar(graph):
                 ordering(graph)

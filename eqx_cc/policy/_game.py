@@ -20,6 +20,10 @@ from ._closure import tables
 from ._rules import AbstractRules, Numbers, Patterns, Scalars
 
 
+SIZES = 16, 32, 48, 64, 96, 128, 192, 256, 384, 512
+FEW_SIZES = 32, 64, 128, 256  # Of lessons: fewer, as gradients take longer to compile.
+
+
 class EliminationGame(eqx.Module):
     """What stays the same while a graph is eliminated.
 
@@ -188,6 +192,13 @@ def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
 
 def _size(graph: ComputationalGraph) -> int:
     return max(len(numbering(graph)), 1)
+
+
+def padded(graph: ComputationalGraph, sizes: tuple[int, ...] = SIZES) -> int:
+    """To how many vertices a graph is padded: one of a few sizes, as what is compiled
+    is compiled for each."""
+    own = _size(graph)
+    return next((size for size in sizes if size >= own), -(-own // 256) * 256)
 
 
 def _edges_and_rules(

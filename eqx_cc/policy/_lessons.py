@@ -15,7 +15,7 @@ from .._search._annealing import cool
 from .._search._part import Part
 from .._search._reduce import Reduced
 from .._space import AbstractSpace, space, State
-from ._game import EliminationGame, EliminationState
+from ._game import EliminationGame, EliminationState, FEW_SIZES, padded
 from ._host import HostedGame, Told
 from ._shorten import shortened
 
@@ -70,15 +70,6 @@ class Lesson(NamedTuple):
 
 
 Choose = Callable[[EliminationGame, EliminationState], int]
-SIZES = 16, 32, 48, 64, 96, 128, 192, 256, 384, 512
-
-
-FEW_SIZES = 32, 64, 128, 256  # Of lessons: fewer, as gradients take longer to compile.
-
-
-def padded(size: int, steps: tuple[int, ...] = SIZES) -> int:
-    """The next of a few sizes, as what is compiled is compiled for each."""
-    return next((step for step in steps if step >= size), -(-size // 256) * 256)
 
 
 class Teacher(NamedTuple):
@@ -107,7 +98,7 @@ class Teacher(NamedTuple):
         own = space(graph, self.cost)
         if len(own.inner) < 2:
             return [], 1.0
-        played = HostedGame(graph, own, padded(len(own.start) // 2, FEW_SIZES))
+        played = HostedGame(graph, own, padded(graph, FEW_SIZES))
         count = rng.randrange(len(own.inner)) if rng.random() < 0.5 else 0
         paid = sum(played.move(choose(*played.shown)) for _ in range(count))
         start, left = played.state, played.left

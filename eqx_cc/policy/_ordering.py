@@ -15,9 +15,8 @@ from .._graph import ComputationalGraph
 from .._ordering import AbstractOrdering
 from .._search import AbstractSearch, Annealing
 from ._beam import beam_rollout
-from ._game import EliminationGame, EliminationState, new_game, numbering
+from ._game import EliminationGame, EliminationState, new_game, numbering, padded
 from ._host import hosted_rollout
-from ._lessons import padded
 from ._play import rollout
 from ._policy import AbstractPolicy
 from ._shorten import shortened
@@ -149,7 +148,7 @@ def forget() -> None:
 
 
 def _moves(ordering: PolicyOrdering, graph: ComputationalGraph) -> list[int]:
-    size = padded(len(numbering(graph)))
+    size = padded(graph)
     try:
         made = new_game(graph, ordering.cost, size=size)
     except ValueError:  # There are too many patterns.

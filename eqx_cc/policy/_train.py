@@ -21,9 +21,8 @@ from .._graph import ComputationalGraph
 from .._ordering import greedy_order
 from .._search import order_cost
 from ._agent import AbstractAgent, Losses, parts_of
-from ._game import EliminationGame, EliminationState, new_games, numbering
+from ._game import EliminationGame, EliminationState, FEW_SIZES, new_games, padded
 from ._generate import HELD_OUT_SEED, random_graph
-from ._lessons import FEW_SIZES, padded
 from ._play import rollout
 from ._policy import AbstractPolicy
 from ._shorten import shortened
@@ -240,7 +239,7 @@ def evaluate(
         ```
     """
     short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
-    sizes = np.asarray([padded(len(numbering(s.graph)), FEW_SIZES) for s in short])
+    sizes = np.asarray([padded(s.graph, FEW_SIZES) for s in short])
     for size in np.unique(sizes):
         [which] = np.nonzero(sizes == size)
         chosen = [short[i].graph for i in which]

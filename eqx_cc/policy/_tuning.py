@@ -17,10 +17,10 @@ from .._cost import AbstractCost, as_cost
 from .._graph import ComputationalGraph
 from .._search import AbstractSearch
 from .._space import space, total
-from ._game import new_game, numbering
+from ._game import new_game, numbering, padded
 from ._host import HostedGame
 from ._imitation import Imitation, learnt, stacked
-from ._lessons import annealed, lessons_along, padded
+from ._lessons import annealed, lessons_along
 from ._ordering import Held, held, PolicyOrdering
 from ._play import rollout
 from ._policy import AbstractPolicy
@@ -98,9 +98,10 @@ class FineTuning(AbstractSearch):
     ) -> Iterator[tuple[int, ...]]:
         """The best order so far, by numbers in the game, after every round."""
         own, rng = space(graph, self.cost), random.Random(self.seed)
+        size = padded(graph)
         with jax.ensure_compile_time_eval():
             try:
-                made = new_game(graph, self.cost, size=padded(len(numbering(graph))))
+                made = new_game(graph, self.cost, size=size)
             except ValueError:  # There are too many patterns.
                 return
             settings = Settings(rate=self.rate, seed=self.seed, cost=self.cost)
@@ -116,7 +117,7 @@ class FineTuning(AbstractSearch):
                 order = annealed(own, own.start, own.inner, rng, self.moves, best[0])
                 best = tuple(order), total(own, own.start, order)
             yield best[0]
-            played = HostedGame(graph, own, padded(len(numbering(graph))))
+            played = HostedGame(graph, own, size)
             lessons, _ = lessons_along(played, best[0], rng, len(best[0]))
             memory = [*memory, stacked(lessons)][-imitation.memory :]
             with jax.ensure_compile_time_eval():
