@@ -273,8 +273,13 @@ def _game(
     rules: AbstractRules,
 ) -> tuple[EliminationGame, EliminationState]:
     game = frame(graph, space(graph, cost), edges != 0, rules)
-    no, nothing = jnp.asarray(False), jnp.zeros((), float)
-    return game, EliminationState(jnp.asarray(edges), game.vertices, nothing, no)
+    return game, unpaid(edges, game.vertices)
+
+
+def unpaid(edges: Any, remaining: Any) -> EliminationState:
+    """A state that is not known to have cost anything so far."""
+    nothing, no = jnp.zeros((), float), jnp.asarray(False)
+    return EliminationState(jnp.asarray(edges), jnp.asarray(remaining), nothing, no)
 
 
 def frame(

@@ -15,17 +15,21 @@ from jaxtyping import Array, Bool, Float, Int
 from .._cost import AbstractCost
 from .._graph import ComputationalGraph
 from .._space import AbstractSpace, Bits, Blocks, space, State
-from ._game import EliminationGame, EliminationState, frame
+from ._game import EliminationGame, EliminationState, frame, unpaid
 from ._play import best_vertex
 from ._policy import AbstractPolicy
 from ._rules import AbstractRules
 
 
+def _floats(x: Any) -> Float[Array, "*n"]:
+    return jnp.asarray(x, float)
+
+
 class Told(AbstractRules):
     """Costs and sizes that are known from elsewhere; nothing can be eliminated."""
 
-    known: Float[Array, " n"]
-    stored: Float[Array, "n n"]
+    known: Float[Array, " n"] = eqx.field(converter=_floats)
+    stored: Float[Array, "n n"] = eqx.field(converter=_floats)
 
     def eliminate(self, edges: Bool[Array, "n n"], vertex: Int[Array, ""]) -> Any:
         raise NotImplementedError("`Told` is for looking at, not for playing.")
@@ -50,7 +54,7 @@ class HostedGame:
 
     def __init__(self, graph: ComputationalGraph, own: AbstractSpace, size: int):
         self.own, self.state, self.seen = own, own.start, Seen(own, size)
-        told = Told(jnp.zeros(0), jnp.zeros((0, 0)))
+        told = Told(np.zeros(0), np.zeros((0, 0)))
         self.game = frame(graph, own, self.seen.edges, told)
         self.remaining = np.asarray(self.game.vertices).copy()
         self.seen.look(self.state, own.inner, own.inner)
@@ -62,13 +66,9 @@ class HostedGame:
     @property
     def shown(self) -> tuple[EliminationGame, EliminationState]:
         """What a policy may look at, as it is now."""
-        told = Told(
-            jnp.asarray(self.seen.costs, float), jnp.asarray(self.seen.sizes, float)
-        )
-        nothing, no = jnp.zeros((), float), jnp.asarray(False)
-        edges, remaining = jnp.asarray(self.seen.edges), jnp.asarray(self.remaining)
+        told = Told(self.seen.costs, self.seen.sizes)
         game = eqx.tree_at(lambda game: game.rules, self.game, told)
-        return game, EliminationState(edges, remaining, nothing, no)
+        return game, unpaid(self.seen.edges, self.remaining)
 
     def move(self, vertex: int) -> int:
         """Eliminates a vertex. Returns what it costs."""

@@ -15,7 +15,7 @@ from .._search._annealing import cool
 from .._search._part import Part
 from .._search._reduce import Reduced
 from .._space import AbstractSpace, space, State
-from ._game import EliminationGame, EliminationState, FEW_SIZES, padded
+from ._game import EliminationGame, EliminationState, FEW_SIZES, padded, unpaid
 from ._host import HostedGame, Told
 from ._shorten import shortened
 
@@ -49,14 +49,12 @@ class Lesson(NamedTuple):
     def situation(self) -> tuple[EliminationGame, EliminationState]:
         """The game and the state, for policies to look at."""
         inputs, outputs, remaining = self.ends
-        rules = Told(self.costs.astype(float), self.sizes.astype(float))
+        rules, baseline = Told(self.costs, self.sizes), self.baseline.astype(float)
         depth, height = self.lengths
-        baseline = self.baseline.astype(float)
         game = EliminationGame(
             rules, inputs, outputs, remaining, depth, height, baseline
         )
-        nothing, no = jnp.zeros((), float), jnp.asarray(False)
-        return game, EliminationState(self.edges, remaining, nothing, no)
+        return game, unpaid(self.edges, remaining)
 
     @property
     def transposed(self) -> Lesson:
