@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ._report import table
+
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -37,7 +39,8 @@ def _held_out(rows: Rows) -> str:
         for name in costs["Markowitz"]
     }
     heads = ["order", "graphs", "of Markowitz", "quartiles", "better / equal / worse"]
-    lines = [[*heads, "over best known", "seconds"]]
+    heads += ["over best known", "seconds"]
+    lines = []
     for contestant, own in costs.items():
         names = list(own)
         cost = np.array([own[n][0] for n in names], float)
@@ -57,24 +60,19 @@ def _held_out(rows: Rows) -> str:
                 f"{np.median([own[n][1] for n in names]):.3f}",
             ]
         )
-    return _table(lines)
+    return table(heads, lines)
 
 
 def _functions(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> str:
     costs = _costs(rows)
     names = list(dict.fromkeys(row["name"] for row in rows))
-    lines = [["function", *costs, "published RL", "known before"]]
+    heads, lines = ["function", *costs, "published RL", "known before"], []
     for name in names:
         cells = [costs[c].get(name) for c in costs]
         shown = ["" if c is None else f"{c[0]} ({c[1]:.2f} s)" for c in cells]
         ends = published.get(name, (None, None))
         lines.append([name, *shown, *("-" if e is None else str(e) for e in ends)])
-    return _table(lines)
-
-
-def _table(lines: list[list[str]]) -> str:
-    heads, *rest = ["| " + " | ".join(cells) + " |" for cells in lines]
-    return "\n".join([heads, "|" + " --- |" * len(lines[0]), *rest])
+    return table(heads, lines)
 
 
 def draw(rows: Rows, path: pathlib.Path) -> None:

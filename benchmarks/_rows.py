@@ -16,11 +16,20 @@ def read(path: str) -> list[dict]:
 
 def add(path: str, rows: Sequence[dict], keys: Sequence[str]) -> None:
     """Adds rows to a file of them; those that agree in the keys are replaced."""
-    key = lambda own: [own[k] for k in keys]  # noqa: E731
-    new = [key(own) for own in rows]
-    kept = [own for own in read(path) if key(own) not in new]
-    text = ",\n".join(json.dumps(own) for own in [*kept, *rows])
-    pathlib.Path(path).write_text(f"[\n{text}\n]\n")
+    text = written(merged(read(path), rows, keys))
+    pathlib.Path(path).write_text(f"{text}\n")
+
+
+def merged(old: Sequence[dict], new: Sequence[dict], keys: Sequence[str]) -> list[dict]:
+    """Old rows, without those that agree in the keys with new ones, and these."""
+    key = lambda row: tuple(row[k] for k in keys)  # noqa: E731
+    replaced = {key(row) for row in new}
+    return [*(row for row in old if key(row) not in replaced), *new]
+
+
+def written(rows: Sequence[dict]) -> str:
+    """As JSON, with a line for each row."""
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]"
 
 
 def write_tables(path: str, rows: Sequence[dict], tables: dict[str, Callable]) -> None:

@@ -6,7 +6,6 @@ Jacobians and factorisations a step, of which one is that of the identity; with
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from eqx_cc._solve._system import of_operator
 from jax import lax
 
 from ._stiff import finder, Problem, solve
+from ._timing import Program, sample
 
 
 PARTS = "jacobian", "factorisation", "solves"
@@ -94,7 +94,7 @@ def shares(
     return {**found, "iterations": counts[-1], **{f"{k} s": times[k] for k in PARTS}}
 
 
-def each(fun: Callable, x: jax.Array, most: float = 0.2) -> float:
+def each(fun: Callable, x: jax.Array, most: float = 0.35) -> float:
     """Seconds of one call in a compiled loop that consumes all results."""
 
     @jax.jit
@@ -105,16 +105,5 @@ def each(fun: Callable, x: jax.Array, most: float = 0.2) -> float:
 
         return lax.fori_loop(0, count, step, jnp.zeros(()))
 
-    count, elapsed = 1, 0.0
-    while elapsed < most / 8:
-        count *= 4
-        jax.block_until_ready(run(count, x))
-        begun = time.perf_counter()
-        jax.block_until_ready(run(count, x))
-        elapsed = time.perf_counter() - begun
-    found = [elapsed]
-    for _ in range(6):
-        begun = time.perf_counter()
-        jax.block_until_ready(run(count, x))
-        found.append(time.perf_counter() - begun)
-    return statistics.median(found) / count
+    program = Program(lambda count: jax.block_until_ready(run(count, x)))
+    return statistics.median(sample({"": program}, most)[""])

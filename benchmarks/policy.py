@@ -35,6 +35,7 @@ from eqx_cc.policy._shorten import shortened
 
 from ._policy_tables import draw, tables
 from ._report import machine
+from ._rows import merged, written
 from .orders import ARRAYS, SCALAR, task_graph
 from .tasks import TASKS
 
@@ -164,23 +165,14 @@ def _traced(search: Any, graph: ComputationalGraph) -> list[tuple[int, float]]:
     return seen
 
 
-def _kept(path: pathlib.Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {"rows": []}
-
-
 def _keep(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Writes rows, in the place of those that were measured before for the same."""
 
-    def what(row):
-        return row["part"], row["group"], row["name"], row["contestant"]
-
-    new = {what(row) for row in rows}
-    old = [row for row in _kept(path)["rows"] if what(row) not in new]
-    found = {"machine": machine(), "rows": [*old, *rows]}
-    lines = ",\n".join(map(json.dumps, found["rows"]))
-    about = json.dumps(found["machine"])
-    path.write_text(f'{{"machine": {about}, "rows": [\n{lines}\n]}}\n')
-    return found["rows"]
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    found = merged(old, rows, ("part", "group", "name", "contestant"))
+    about = json.dumps(machine())
+    path.write_text(f'{{"machine": {about}, "rows": {written(found)}}}\n')
+    return found
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -201,8 +193,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 print(*row.values(), flush=True)
             rows.append(row)
             kept = _keep(path, rows)  # So that it may be stopped at any time.
-    published = {name: pair for name, pair in (SCALAR | ARRAYS).items()}
-    print("\n\n".join(tables(kept, published)))
+    print("\n\n".join(tables(kept, SCALAR | ARRAYS)))
     if any(row["part"] == "curve" for row in kept):
         draw(kept, args.folder / "policy.svg")
 
