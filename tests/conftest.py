@@ -29,3 +29,11 @@ def getkey():
         return subkey
 
     return _getkey
+
+
+@pytest.fixture
+def quickly_compiled():
+    """Without most optimisations, where compiling takes far longer than running."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

@@ -39,6 +39,8 @@ def learnt(sharded, how):
 
 
 def main() -> None:
+    # Compiling takes far longer than running.
+    jax.config.update("jax_disable_most_optimizations", True)
     assert len(jax.devices()) == 2
     split = _train.sharded
     imitation = Imitation(structured=0.0, steps=1, parts=8, most=8)
