@@ -8,6 +8,7 @@ import helpers
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import jaxtyping
 import numpy as np
 import pytest
 from benchmarks.orders import published_graph
@@ -15,14 +16,19 @@ from eqx_cc import ComputationalGraph, Flops, MinimalMarkowitz, Published
 from eqx_cc._search import order_cost
 from eqx_cc.policy import (
     EdgeTransformer,
+    EliminationState,
     GraphPolicy,
     Markowitz,
     new_game,
     new_games,
     numbering,
+    pretrained,
     rollout,
     step,
 )
+
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 def _trained(policy):
@@ -42,6 +48,7 @@ UNTRAINED = {
     "transformer": EdgeTransformer(8, 2, 2, key=jr.key(0)),
 }
 POLICIES = {name: _trained(policy) for name, policy in UNTRAINED.items()}
+POLICIES |= {"pretrained": pretrained()}
 JITTED = {name: eqx.filter_jit(policy) for name, policy in POLICIES.items()}
 _policies = pytest.mark.parametrize("name", POLICIES)
 _untrained = pytest.mark.parametrize("name", UNTRAINED)
@@ -119,6 +126,17 @@ def test_only_what_remains(name):
 
 
 @_policies
+def test_of_no_vertex_and_of_one(name):
+    """With and without padding; the one is an input and an output."""
+    for ends in ([], [0]):
+        graph = ComputationalGraph.from_edges(len(ends), ends, ends, [])
+        for size in (1, 8):
+            game, state = new_game(graph, Published(), size=size)
+            logits, value = JITTED[name](game, state)
+            assert (logits == -jnp.inf).all() and value == 0
+
+
+@_policies
 @pytest.mark.parametrize("edges", [[], [(0, 2)], [(0, 1), (1, 2)]], ids=str)
 def test_next_to_nothing(name, edges):
     graph = ComputationalGraph.from_edges(3, [0], [2], edges)
@@ -127,8 +145,6 @@ def test_next_to_nothing(name, edges):
         logits, value = JITTED[name](game, state)
         assert (jnp.isfinite(logits) == state.remaining).all()
         assert jnp.isfinite(value) and (state.finished <= (value == 0))
-    game, state = new_game(ComputationalGraph.from_edges(0, [], [], []))
-    assert jnp.isfinite(JITTED[name](game, state)[1])
 
 
 @pytest.mark.parametrize("name", ["graph", "transformer"])
@@ -170,6 +186,15 @@ def test_random_play_is_drawn_by_the_key():
         moves = [numbering(graph)[v] for v in order if v >= 0]
         assert sorted(moves) == list(graph.intermediates)
         assert state.total == order_cost(graph, moves, Published())
+
+
+def test_shapes_are_checked():
+    """In tests, by jaxtyping and beartype."""
+    _, state = new_game(_structured(), Flops())
+    n = state.remaining.size
+    for edges in (state.edges[:-1], state.edges[None], state.edges[: n - 1, : n - 1]):
+        with pytest.raises(jaxtyping.TypeCheckError):
+            EliminationState(edges, state.remaining, state.total, state.illegal)
 
 
 def test_bad_widths():
