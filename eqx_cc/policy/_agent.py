@@ -27,6 +27,15 @@ class AbstractAgent(eqx.Module):
 
     A *lesson* is what was seen at each move of a batch of games: a tree of arrays whose
     first axis is that of the moves.
+
+    !!! Example
+
+        ```python
+        agent, policy = eqx_cc.policy.PPO(), eqx_cc.policy.Markowitz()
+        games, states = eqx_cc.policy.new_games([graph, graph])
+        states, lesson = agent.play(policy, games, states, jr.key(0), length=3)
+        loss, _ = agent.loss(policy, games, lesson)
+        ```
     """
 
     epochs: eqx.AbstractVar[int]
@@ -49,6 +58,13 @@ class AbstractAgent(eqx.Module):
         self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
     ) -> tuple[Float[Array, ""], Losses]:
         """What a policy is to make small, of some of the moves of a lesson."""
+
+
+def answers(
+    policy: AbstractPolicy, games: EliminationGame, states: EliminationState
+) -> tuple[Float[Array, "t b n"], Float[Array, "t b"]]:
+    """Logits and values of a policy, at every move of a batch of games."""
+    return jax.vmap(jax.vmap(policy), (None, 0))(games, states)
 
 
 def returns_to_go(rewards: Float[Array, "t b"]) -> Float[Array, "t b"]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._agent import (
     AbstractAgent,
+    answers,
     entropies,
     log_probabilities,
     Losses,
@@ -78,8 +79,7 @@ class AlphaZero(AbstractAgent):
         self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
     ) -> tuple[Float[Array, ""], Losses]:
         states, weights, target, playing = lesson
-        over_games = jax.vmap(policy)
-        logits, value = jax.vmap(over_games, (None, 0))(games, states)
+        logits, value = answers(policy, games, states)
         logs = log_probabilities(logits)
         surprise = -jnp.sum(jnp.where(weights > 0, weights * logs, 0.0), -1)
         policy_loss = mean_where(surprise, playing)

@@ -62,6 +62,14 @@ def random_function(
     - `smallest`, `largest`: how many lines its program has; drawn by their logarithm.
 
     **Returns:** the function, and the shapes of the tuple of arrays that it is one of.
+
+    !!! Example
+
+        ```python
+        drawn, shapes = eqx_cc.policy.random_function(seed=0, smallest=5, largest=10)
+        arrays = tuple(jnp.ones(s.shape, s.dtype) for s in shapes)
+        eqx_cc.trace(drawn, arrays).graph
+        ```
     """
     rng = random.Random(seed)
     lengths = [rng.randint(2, 8) for _ in range(2)]

@@ -37,6 +37,13 @@ class EliminationGame(eqx.Module):
         intermediates.
     - `depth`, `height`: edges on the longest path from an input and to an output.
     - `baseline`: what greedy Markowitz costs, at least 1: the unit of rewards.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        game.baseline
+        ```
     """
 
     rules: AbstractRules
@@ -58,6 +65,16 @@ class EliminationState(eqx.Module):
     - `remaining`: the vertices that may be eliminated.
     - `total`: what all eliminations cost so far.
     - `illegal`: whether a move was refused.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        while not state.finished:
+            first = jnp.argmax(state.remaining)
+            state, _ = eqx_cc.policy.step(game, state, first)
+        state.total
+        ```
     """
 
     edges: Shaped[Array, "n n"]

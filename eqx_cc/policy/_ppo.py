@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from ._agent import (
     AbstractAgent,
+    answers,
     entropies,
     log_probabilities,
     Losses,
@@ -110,8 +111,7 @@ class PPO(AbstractAgent):
         self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
     ) -> tuple[Float[Array, ""], Losses]:
         seen, advantage, target = lesson
-        over_games = jax.vmap(policy)
-        logits, value = jax.vmap(over_games, (None, 0))(games, seen.state)
+        logits, value = answers(policy, games, seen.state)
         logits = jnp.where(seen.playing[..., None], logits, 0.0)
         ratio = jnp.exp(_log_probability(logits, seen.vertex) - seen.log_probability)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)

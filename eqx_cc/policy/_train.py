@@ -55,7 +55,22 @@ class Settings(NamedTuple):
 
 
 class Training(eqx.Module):
-    """All that changes while a policy is trained; what a checkpoint holds."""
+    """All that changes while a policy is trained; what a checkpoint holds.
+
+    **Attributes:**
+
+    - `policy`, `optimiser`: as they are now.
+    - `iteration`: how many there were.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        training.policy, training.iteration
+        ```
+    """
 
     policy: AbstractPolicy
     optimiser: Any
@@ -263,6 +278,17 @@ def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None
     - `told`: what to write about it, as JSON.
 
     **Returns:** nothing.
+
+    !!! Example
+
+        ```python
+        import pathlib
+
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
+        ```
     """
     folder.mkdir(parents=True, exist_ok=True)
     new = folder / "checkpoint.new"
@@ -282,6 +308,18 @@ def load(folder: pathlib.Path, like: Training) -> Training:
         widths.
 
     **Returns:** an [`eqx_cc.policy.Training`][].
+
+    !!! Example
+
+        ```python
+        import pathlib
+
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
+        training = eqx_cc.policy.load(pathlib.Path("trained"), training)
+        ```
     """
     return eqx.tree_deserialise_leaves(folder / "checkpoint.eqx", like)
 
