@@ -71,8 +71,18 @@ def _by_default(
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
     most = max(_FEW_EQUATIONS, _MAX_EXPANSION * len(program.equations))
+    return scalar_program(program, avals, num_outputs, min(most, _MAX_EQUATIONS))
+
+
+def scalar_program(
+    program: Program,
+    avals: Sequence[Any],
+    num_outputs: int,
+    most: int = _MAX_EQUATIONS,
+) -> ScalarProgram | None:
+    """The program in scalars, if they are few enough, and nothing else is in it."""
     try:
-        made = scalarise(program, avals, num_outputs, min(most, _MAX_EQUATIONS))
+        made = scalarise(program, avals, num_outputs, most)
     except NotScalar:
         return None
     return made if made.is_pure else None

@@ -26,6 +26,8 @@ INLINED = {
     "checkpoint": "jaxpr",
     "native_call": "call",  # Our own: a Jacobian of scalars.
 }
+# Besides, those of functions with derivatives of their own, which are for values alone.
+VALUES = INLINED | {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
 # What static indices are made of; evaluated while tracing if their operands are known.
 INDEXING = frozenset(
     "add and broadcast_in_dim clamp concatenate convert_element_type copy cumsum div "
@@ -93,9 +95,13 @@ class Program:
     output_avals: tuple[Any, ...]
 
 
-def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program:
+def flatten(
+    jaxpr: jex.Jaxpr,
+    constants: Sequence[Any] | None = None,
+    calls: Mapping[str, str] = INLINED,
+) -> Program:
     """The flat program of a jaxpr whose constant variables have given values, or else
-    are inputs as well, after the others."""
+    are inputs as well, after the others. `calls` are read in place."""
     counter = itertools.count()
     inputs: list[int | Constant] = [next(counter) for _ in jaxpr.invars]
     if constants is None:
@@ -104,7 +110,7 @@ def flatten(jaxpr: jex.Jaxpr, constants: Sequence[Any] | None = None) -> Program
         captured = _constants(jaxpr, constants)
     num_inputs = len(inputs) + (len(captured) if constants is None else 0)
     equations: list[Equation] = []
-    outputs = _inline(jaxpr, captured, inputs, counter, equations)
+    outputs = _inline(jaxpr, captured, inputs, counter, equations, calls)
     avals = tuple(v.aval for v in jaxpr.outvars)
     kept = tuple(needed(equations, outputs))
     return Program(num_inputs, kept, tuple(outputs), avals)
@@ -133,7 +139,9 @@ def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
     return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
 
 
-def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Constant]:
+def _inline(
+    jaxpr, constants, operands, counter, equations, calls
+) -> list[int | Constant]:
     env: dict[jex.Var, int | Constant] = {}
     env.update(zip(jaxpr.constvars, constants))
     env.update(zip(jaxpr.invars, operands))
@@ -144,7 +152,7 @@ def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Consta
         return env[atom]
 
     for eqn in jaxpr.eqns:
-        inner = _called(eqn)
+        inner = _called(eqn, calls)
         arguments = [read(atom) for atom in eqn.invars]
         if inner is None:
             results = [next(counter) for _ in eqn.outvars]
@@ -152,14 +160,17 @@ def _inline(jaxpr, constants, operands, counter, equations) -> list[int | Consta
         else:
             inner, values = inner
             captured = _constants(inner, values)
-            results = _inline(inner, captured, arguments, counter, equations)
+            own = captured, arguments, counter, equations, calls
+            results = _inline(inner, *own)
         env.update(zip(eqn.outvars, results))
     return [read(atom) for atom in jaxpr.outvars]
 
 
-def _called(eqn: jex.JaxprEqn) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
+def _called(
+    eqn: jex.JaxprEqn, calls: Mapping[str, str]
+) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
     """The body of a call that only groups equations, and its constants."""
-    name = INLINED.get(eqn.primitive.name)
+    name = calls.get(eqn.primitive.name)
     body = eqn.params.get(name) if name is not None else None
     body = getattr(body, "body", body)
     if isinstance(body, jex.ClosedJaxpr):

@@ -19,8 +19,21 @@ from ._body import Block
 from ._linearise import differentiate
 from ._native import Layout, native
 from ._ordering import AbstractOrdering
-from ._program import Constant
+from ._program import Constant, evaluate
 from ._scalarise import entry, ScalarProgram
+
+
+def scalar_values(
+    made: ScalarProgram, leaves: Sequence[Array], outputs: Sequence[Any]
+) -> list[Array]:
+    """The outputs alone of a program of scalars."""
+
+    def scalars(*arrays):
+        found = _Entries()
+        found.outputs(_known(made, evaluate(made.program, entries(arrays))), outputs)
+        return found.scalars, found.layouts
+
+    return native(scalars, leaves)
 
 
 def scalar_jacobian(
@@ -40,19 +53,21 @@ def scalar_jacobian(
         inputs = entries(arrays)
         count, active = len(made.program.outputs), range(len(inputs))
         values, blocks, _ = differentiate(made.program, inputs, active, order, count)
-        values = [
-            own.value if isinstance(own, Constant) else value
-            for own, value in zip(made.program.outputs, values)
-        ]
         found = _Entries()
         if with_value:
-            found.outputs(values, outputs)
+            found.outputs(_known(made, values), outputs)
         found.blocks(blocks, outputs, [jnp.shape(x) for x in leaves])
         return found.scalars, found.layouts
 
     arrays = iter(native(scalars, leaves))
     values = [next(arrays) for _ in outputs] if with_value else []
     return values, [[next(arrays) for _ in leaves] for _ in outputs]
+
+
+def _known(made: ScalarProgram, values: Sequence[Any]) -> list[Any]:
+    """The outputs, of which those that do not depend on the inputs stay numbers."""
+    own = made.program.outputs
+    return [o.value if isinstance(o, Constant) else v for o, v in zip(own, values)]
 
 
 def entries(arrays: Sequence[Any]) -> list[Any]:

@@ -39,8 +39,11 @@ class Traced(Generic[Result]):
         return jtu.tree_unflatten(self._tree, self.closed.out_avals)
 
     def __call__(self, leaves: Sequence[Array]) -> Result:
-        found = jex.jaxpr_as_fun(self.closed)(*leaves)
-        arrays = as_arrays(found, self.closed.out_avals)
+        return self.result(jex.jaxpr_as_fun(self.closed)(*leaves))
+
+    def result(self, arrays: Sequence[Any]) -> Result:
+        """What is returned, from the arrays in it."""
+        arrays = as_arrays(arrays, self.closed.out_avals)
         return jtu.tree_unflatten(self._tree, arrays)
 
 

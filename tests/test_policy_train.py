@@ -35,6 +35,7 @@ from eqx_cc.policy.__main__ import main
 from eqx_cc.policy._agent import parts_of, returns_to_go
 from eqx_cc.policy._functions import random_structured_graph
 from eqx_cc.policy._host import HostedGame
+from eqx_cc.policy._imitation import forget
 from eqx_cc.policy._lessons import annealed, lessons_along
 
 
@@ -92,17 +93,27 @@ def _imitated(training, folder, count):
 
 
 def test_imitation_learns_and_goes_on(tmp_path):
-    """What is likely is better at the end, and what is resumed is the same. (Graphs of
-    scalars, and of functions of arrays.)"""
+    """What is likely is better at the end, and what is resumed is the same, some
+    iterations after the checkpoint. (Graphs of scalars, and of functions of arrays.)"""
     begin = start(_policy(), SETTINGS)
     whole = _imitated(begin, tmp_path / "whole", 6)
     losses = [metrics.policy_loss for _, metrics in whole]
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
     half, _ = _imitated(begin, tmp_path / "half", 3)[-1]
     save(tmp_path / "half", half, {})
+    _imitated(half, tmp_path / "half", 1)
     again = load(tmp_path / "half", start(_policy(), SETTINGS))
     resumed, _ = _imitated(again, tmp_path / "half", 3)[-1]
     assert bool(eqx.tree_equal(whole[-1][0], resumed))
+
+
+def test_lessons_that_no_checkpoint_needs(tmp_path):
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    for number in (0, 9, 10, 11):
+        (folder / f"{number}.npz").touch()
+    forget(tmp_path, 10)
+    assert {path.stem for path in folder.iterdir()} == {"10", "11"}
 
 
 @pytest.mark.parametrize("cost", [Published(), Multiplications()])

@@ -205,6 +205,15 @@ def test_auto():
     assert num_native(structured, small) == 0
 
 
+def test_captured_arrays_are_taken_apart():
+    """What is captured is traced, as by `jax.jit` around a closure."""
+
+    def run(p, x):
+        return cc_jacobian(lambda x: arm(x) * p[0] + p[1:])(x)
+
+    assert num_native(jax.jit(run), jnp.ones(3), jnp.ones(3)) == 1
+
+
 def test_loops_and_branches_are_of_arrays():
     def loop(x):
         return lax.fori_loop(0, 3, lambda i, y: jnp.sin(y), x)

@@ -19,6 +19,7 @@ from .._program import (
     ELEMENTWISE,
     Equation,
     flatten,
+    INDEXING,
     needed,
     Program,
 )
@@ -52,7 +53,7 @@ class ScalarProgram:
     `program` has the entries of all inputs for inputs and those of the first outputs
     for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
     so that its outputs are those of the program of arrays wherever these are not
-    finite, too. `is_pure`: nothing in it is of arrays.
+    finite, too. `is_pure`: nothing is computed of arrays.
     """
 
     program: Program
@@ -89,8 +90,13 @@ def scalarise(
         avals += [scalar_aval(aval)] * entries.size
     kept = tuple(needed(expansion.equations, outputs))
     scalars = Program(num_inputs, kept, tuple(outputs), tuple(avals))
-    is_pure = all(equation.primitive.name in ELEMENTWISE for equation in kept)
+    is_pure = all(_is_scalar(equation.primitive.name) for equation in kept)
     return ScalarProgram(scalars, expansion.is_strict, is_pure)
+
+
+def _is_scalar(name: str) -> bool:
+    """Whether an equation is of scalars, or takes one out of a captured array."""
+    return name in ELEMENTWISE or name in ("slice", "squeeze")
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
@@ -155,7 +161,7 @@ class Expansion:
         self._check(sum(aval.size for aval in equation.result_avals))
         known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
-        is_understood = name in ELEMENTWISE or name == "iota" or rule is not None
+        is_understood = name in ELEMENTWISE or name in INDEXING or rule is not None
         if is_understood and all(value is not None for value in known):
             values = evaluated(eqn, known)
             return [constants(v, a) for v, a in zip(values, equation.result_avals)]

@@ -15,19 +15,26 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
 from ._approximate import Prepared
+from ._natively import natively
 from ._solver import EliminationSolver
 from ._stage import is_identity
 from ._system import is_real, size_of
 
 
+class Progress(eqx.Module):
+    """How large the last correction was, how many there were, and how it ended."""
+
+    size: Scalar
+    step: Int[Array, ""]
+    done: Bool[Array, ""]
+    result: optx.RESULTS
+
+
 class ChordState(eqx.Module):
-    """The factors of the Jacobian, and how large the last two corrections were."""
+    """The factors of the Jacobian, and how the iteration goes."""
 
     factors: PyTree
-    size: Scalar
-    size_before: Scalar
-    result: optx.RESULTS
-    step: Int[Array, ""]
+    progress: Progress
 
 
 class CCChord(optx.AbstractRootFinder):
@@ -90,13 +97,13 @@ class CCChord(optx.AbstractRootFinder):
         factors = self._factors(fn, y, args, tags)
         leaves = [x.dtype for x in jtu.tree_leaves(y)]
         dtype = jnp.finfo(jnp.result_type(*leaves)).dtype if leaves else jnp.float32
-        return ChordState(
-            factors=_stopped(factors),
+        progress = Progress(
             size=jnp.array(jnp.inf, dtype),
-            size_before=jnp.array(1.0, dtype),
-            result=optx.RESULTS.successful,
             step=jnp.array(0),
+            done=jnp.array(False),
+            result=optx.RESULTS.successful,
         )
+        return ChordState(_stopped(factors), progress)
 
     def _factors(self, fn, y, args, tags) -> Any:
         fun = lambda y: fn(y, args)[0]  # noqa: E731
@@ -113,9 +120,15 @@ class CCChord(optx.AbstractRootFinder):
     def step(self, fn, y, args, options, state: ChordState, tags):
         """One iteration."""
         del options, tags
-        value, aux = fn(y, args)
+        run = natively if size_of(y) >= _NATIVE else _plainly
+        value, aux = run(lambda y: fn(y, args), y)
         factors = _stopped(state.factors)
-        correction, result, _ = self.linear_solver.compute(factors, value, {})
+        found, result, _ = self.linear_solver.compute(factors, value, {})
+        y, progress = run(self._moved, y, found, result, state.progress)
+        return y, ChordState(state.factors, progress), aux
+
+    def _moved(self, y, correction, result, before: Progress):
+        """The next iterate, and how the iteration goes."""
         new = jtu.tree_map(lambda a, b: a - b, y, correction)
         with jax.numpy_dtype_promotion("standard"):
             scaled = jtu.tree_map(
@@ -123,39 +136,40 @@ class CCChord(optx.AbstractRootFinder):
                 new,
                 correction,
             )
-            size = jnp.asarray(self.norm(scaled), state.size.dtype)
-        result = lx.RESULTS.where(
-            (result == lx.RESULTS.successful) & ~jnp.isfinite(size),
-            lx.RESULTS.singular,
-            result,
-        )
+            size = jnp.asarray(self.norm(scaled), before.size.dtype)
+        is_finite = jnp.isfinite(size)
         # Where it fails the last iterate stays: diffrax's step size controllers divide
         # by the state, and gradients of steps that were rejected linearise there.
-        new = jtu.tree_map(lambda a, b: jnp.where(jnp.isfinite(size), a, b), new, y)
-        promoted = optx.RESULTS.promote(result)
-        after = ChordState(state.factors, size, state.size, promoted, state.step + 1)
-        return new, after, aux
+        new = jtu.tree_map(lambda a, b: jnp.where(is_finite, a, b), new, y)
+        return new, self._judged(size, optx.RESULTS.promote(result), before)
+
+    def _judged(self, size: Scalar, result: optx.RESULTS, before: Progress) -> Progress:
+        """Whether to stop, and how it ended."""
+        result = optx.RESULTS.where(
+            (result == optx.RESULTS.successful) & ~jnp.isfinite(size),
+            optx.RESULTS.promote(lx.RESULTS.singular),
+            result,
+        )
+        rate = size / before.size
+        error = size * rate / (1 - rate)
+        is_second = before.step >= 1
+        small = size < _NEGLIGIBLE * self.kappa
+        converged = small | (is_second & (error > 0) & (error < self.kappa))
+        diverged = is_second & (~jnp.isfinite(rate) | (rate > 2))
+        failed = result != optx.RESULTS.successful
+        result = optx.RESULTS.where(
+            diverged & ~converged & ~failed,
+            optx.RESULTS.nonlinear_divergence,
+            result,
+        )
+        return Progress(size, before.step + 1, converged | diverged | failed, result)
 
     def terminate(
         self, fn, y, args, options, state: ChordState, tags
     ) -> tuple[Bool[Array, ""], optx.RESULTS]:
         """Whether to stop, and how it ended."""
         del fn, y, args, options, tags
-        at_least_two = state.step >= 2
-        rate = state.size / state.size_before
-        estimate = state.size * rate / (1 - rate)
-        small = (state.step >= 1) & (state.size < _NEGLIGIBLE * self.kappa)
-        converged = at_least_two & (estimate > 0) & (estimate < self.kappa)
-        diverged = at_least_two & (~jnp.isfinite(rate) | (rate > 2))
-        done = small | converged
-        result = optx.RESULTS.where(
-            diverged & ~done,
-            optx.RESULTS.nonlinear_divergence,
-            optx.RESULTS.successful,
-        )
-        failed = state.result != optx.RESULTS.successful
-        result = optx.RESULTS.where(failed, state.result, result)
-        return done | diverged | failed, result
+        return state.progress.done, state.progress.result
 
     def postprocess(self, fn, y, aux, args, options, state, tags, result):
         """Nothing is left to do."""
@@ -165,6 +179,13 @@ class CCChord(optx.AbstractRootFinder):
 
 # A correction of this part of what the error may be is as good as none.
 _NEGLIGIBLE = 1e-4
+# From this size on the parts of an iteration are native calls (and the product between
+# them one for a batch). Where it is smaller, XLA makes one of the whole loop.
+_NATIVE = 8
+
+
+def _plainly(fun: Callable, *args: PyTree) -> PyTree:
+    return fun(*args)
 
 
 def _stopped(state: PyTree) -> PyTree:

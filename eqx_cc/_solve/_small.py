@@ -52,7 +52,8 @@ class Small(AbstractFactors):
 def _checked(size: int, dtype: Any) -> NativeFunction:
     square = jax.ShapeDtypeStruct((size, size), dtype)
     vector = jax.ShapeDtypeStruct((size,), dtype)
-    return native_function(_refined, _refined, square, square, vector)
+    fun = _refined
+    return native_function(fun, fun, square, square, vector, always=True)
 
 
 def _refined(matrix, inverse, vector) -> list[jax.Array]:

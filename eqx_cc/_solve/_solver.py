@@ -202,10 +202,10 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         assert isinstance(own, Small)
         own = own.transpose if state.transposed else own
 
-        def dense():
-            return self._densely(own.matrix, state, known)
+        def dense(matrix, known):
+            return self._densely(matrix, state, known)
 
-        return _unless(*own.checked(known), dense)
+        return _unless(*own.checked(known), dense, own.matrix, known)
 
     def _looked_at(
         self, state: Factored, known: Array, found: Array
@@ -219,11 +219,11 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
         if matrix.size > _DENSE:
             return found, is_good
 
-        def dense():
+        def dense(matrix, known):
             new, is_good = self._densely(matrix.dense(), state, known)
             return new, is_good & _is_solution(state, known, new)
 
-        return _unless(found, is_good, dense)
+        return _unless(found, is_good, dense, matrix, known)
 
     def _densely(
         self, matrix: Array, state: Factored, known: Array
@@ -258,12 +258,18 @@ class EliminationSolver(lx.AbstractLinearSolver[Factored]):
 
 
 def _unless(
-    found: Array, is_good: Bool[Array, ""], other: Callable
+    found: Array, is_good: Bool[Array, ""], other: Callable, *args: PyTree
 ) -> tuple[Array, Bool[Array, ""]]:
-    """What was found, or else the other. A loop of at most one iteration: in a batch,
-    a branch would always be taken."""
+    """What was found, or else what `other` makes of its arguments. A loop of at most
+    one iteration: in a batch, a branch would always be taken. The barrier keeps XLA
+    from moving what is the same in all iterations to before the loop."""
     start = is_good, found, is_good
-    step = lambda _: (jnp.array(True), *other())  # noqa: E731
+    dynamic, static = eqx.partition(args, eqx.is_array)
+
+    def step(carry):
+        own, _ = lax.optimization_barrier((dynamic, carry))
+        return jnp.array(True), *other(*eqx.combine(own, static))
+
     return lax.while_loop(lambda carry: ~carry[0], step, start)[1:]
 
 

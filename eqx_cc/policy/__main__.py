@@ -16,7 +16,7 @@ from .._cost import as_cost
 from ._alphazero import AlphaZero
 from ._curve import draw_curve
 from ._generate import held_out
-from ._imitation import imitate, Imitation
+from ._imitation import forget, imitate, Imitation
 from ._networks import EdgeTransformer, GraphPolicy
 from ._policy import AbstractPolicy
 from ._ppo import PPO
@@ -61,7 +61,7 @@ def _iterations(
     training: Training, settings: Settings, args: argparse.Namespace
 ) -> Iterator[tuple[Training, Metrics]]:
     if args.agent == "imitation":
-        imitation = Imitation(structured=args.structured)
+        imitation = Imitation(structured=args.structured, moves=args.moves)
         return imitate(imitation, training, settings, args.folder)
     if args.agent == "alphazero":
         return train(AlphaZero(num_simulations=args.simulations), training, settings)
@@ -92,6 +92,7 @@ def _train(
             ratios = evaluate(training.policy, graphs, settings.cost)
             row |= dict(zip(_JUDGED, (ratios.mean(), np.mean(ratios < 1))))
             save(args.folder, training, told)
+            forget(args.folder, metrics.iteration - Imitation().memory)
         write(row)
         if row["held_out_ratio"] != "":
             draw_curve(args.folder / "metrics.csv", args.folder / "learning.svg")
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cost", default=default.cost.name)
     add("--simulations", type=int, default=16, help="before each move, of alphazero")
     add("--structured", type=float, default=0.125, help="share, of imitation")
+    add("--moves", type=int, default=50, help="of annealing a vertex, of imitation")
     add("--start", type=pathlib.Path, help="folder of a policy to begin with")
     add("--width", type=int, default=32)
     add("--rounds", type=int, default=3, help="of messages, or layers")

@@ -90,9 +90,9 @@ def imitate(
     settings: Settings,
     folder: pathlib.Path | None = None,
 ) -> Iterator[tuple[Training, Metrics]]:
-    """Trains for ever. If there is a folder, then the lessons that are still needed are
-    kept in it, and training that was interrupted goes on as if it had not been.
-    `ratio`, of the metrics, is what annealed games cost.
+    """Trains for ever. If there is a folder, then lessons are kept in it, and training
+    that was interrupted goes on as if it had not been. `ratio`, of the metrics, is what
+    annealed games cost.
 
     **Arguments:**
 
@@ -120,11 +120,16 @@ def imitate(
         memory = [*memory, lessons][-imitation.memory :]
         if folder is not None:
             _write(folder / "lessons" / f"{iteration}.npz", lessons)
-            old = folder / "lessons" / f"{iteration - imitation.memory}.npz"
-            old.unlink(missing_ok=True)
         training, losses = learnt(imitation, training, settings, memory)
         seconds = time.monotonic() - started
         yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+
+
+def forget(folder: pathlib.Path, before: int) -> None:
+    """Removes lessons of iterations that no checkpoint needs any more."""
+    for path in (folder / "lessons").glob("*.npz"):
+        if int(path.stem) < before:
+            path.unlink()
 
 
 def _remembered(
