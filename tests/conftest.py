@@ -7,19 +7,10 @@ import jax
 import jax.random as jr
 import pytest
 from checked import install
+from compiled import compile_quickly
 
 
-# Most of the tests' time went into compiling programs that run for microseconds.
-# Nothing here is timed, so that they are compiled as quickly as XLA can, in the
-# processes that tests start as well. `EQX_CC_TESTS_OPTIMISED=1` has them compiled as
-# users have them.
-if os.environ.get("EQX_CC_TESTS_OPTIMISED", "0") == "0":
-    jax.config.update("jax_disable_most_optimizations", True)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    if jax.__version_info__[:2] == (0, 10):  # XLA dies of flags that it does not know.
-        flags = os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"
-        os.environ["XLA_FLAGS"] = " ".join(flags).strip()
-
+compile_quickly()
 install("eqx_cc")
 
 # What was found on this machine before must not decide what is tested.
