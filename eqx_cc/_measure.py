@@ -43,6 +43,8 @@ def arrays_like(tracers: Sequence[Any]) -> Arrays:
     """Arrays of the shapes and types of `tracers`, with their batch as far as that is
     seen; these themselves where they are concrete, others random, the same always."""
     sizes = [batch_size(x) for x in tracers]
+    if not all(isinstance(own, int) for own in sizes):
+        raise ValueError("There are no arrays of which the size is symbolic.")
     size, rng = max(sizes, default=1), np.random.default_rng(0)
     values = tuple(
         _like(jax.typeof(x), size if own > 1 else None, rng)
@@ -53,8 +55,9 @@ def arrays_like(tracers: Sequence[Any]) -> Arrays:
     return Arrays(values, tuple(own > 1 for own in sizes), size)
 
 
-def batch_size(x: Any) -> int:
-    """The number of points that a tracer of `jax.vmap` stands for."""
+def batch_size(x: Any) -> Any:
+    """The number of points that a tracer of `jax.vmap` stands for; an expression where
+    that is symbolic."""
     size = 1
     while hasattr(x, "batch_dim") and hasattr(x, "val"):
         if isinstance(x.batch_dim, int):

@@ -6,7 +6,12 @@ import os
 import jax
 import jax.random as jr
 import pytest
+from checked import install
+from compiled import compile_quickly
 
+
+compile_quickly()
+install("eqx_cc")
 
 # What was found on this machine before must not decide what is tested.
 os.environ["EQX_CC_CACHE"] = "off"

@@ -5,6 +5,8 @@ import math
 import pathlib
 import re
 
+from tests.compiled import as_users_have_it
+
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -33,6 +35,11 @@ EXAMPLES, FIGURES, OUTPUT, run = (
     _MAKE.OUTPUT,
     _MAKE.run,
 )
+
+
+def run_optimised(*args: str, **variables: str) -> str:
+    """As `run`, compiled as users have it."""
+    return run(*args, **as_users_have_it(), **variables)
 
 
 def agree(printed: str, expected: str) -> bool:

@@ -246,9 +246,10 @@ def test_all_agree_but_finite_differences():
 
 
 def test_rounding_is_no_error():
-    # All that is left of these derivatives is rounding.
+    # All that is left of these derivatives is rounding. Whether differences of it are
+    # trusted is up to the compiler; they must dispute nothing.
     report = check_jacobian(lambda x: jnp.sum(jax.nn.softmax(x)), jnp.asarray(X))
-    assert report.ok and report.finite_differences.ok
+    assert report.ok and report.disputed == 0
     report = check_jacobian(lambda x: jnp.sin(x) ** 2 + jnp.cos(x) ** 2, jnp.asarray(X))
     assert report.ok and report.finite_differences.ok
 

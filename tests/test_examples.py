@@ -4,7 +4,17 @@ JAX as a user has it, not as `conftest.py` sets it."""
 import re
 
 import pytest
-from tests.printed import agree, BLOCK, EXAMPLES, FIGURES, OUTPUT, PAGES, ROOT, run
+from tests.printed import (
+    agree,
+    BLOCK,
+    EXAMPLES,
+    FIGURES,
+    OUTPUT,
+    PAGES,
+    ROOT,
+    run,
+    run_optimised,
+)
 
 
 README = (ROOT / "README.md").read_text()
@@ -23,7 +33,7 @@ def test_outputs_are_compared():
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
     """`python examples/_make.py` writes the outputs and the figures anew."""
-    printed = run(str(path), EQX_CC_FIGURES=str(tmp_path))
+    printed = run_optimised(str(path), EQX_CC_FIGURES=str(tmp_path))
     assert agree(printed, (OUTPUT / f"{path.stem}.txt").read_text()), printed
     for figure in tmp_path.iterdir():
         assert (FIGURES / figure.name).exists()
@@ -65,7 +75,7 @@ def test_readme_blocks():
     blocks = BLOCK.findall(README)
     assert len(blocks) > 0
     script = "\n".join(code for code, _ in blocks)
-    assert run("-c", script) == "".join(output for _, output in blocks)
+    assert run_optimised("-c", script) == "".join(output for _, output in blocks)
 
 
 @pytest.mark.parametrize("command", re.findall(r"^python .*$", README, re.M))

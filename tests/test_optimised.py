@@ -1,0 +1,30 @@
+"""Native code as users have it, with every optimisation of XLA and LLVM, which the
+other tests do without (`compiled.py`)."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.compiled import as_users_have_it
+from tests.printed import ROOT
+
+
+NATIVE = """
+test_scalars.py::test_native_call[native] test_scalars.py::test_elementwise
+test_scalars.py::test_blocks_of_batches[float64]
+test_solve.py::test_bands_with_pivots[7-2-1] test_solve.py::test_inverses[40-5]
+"""
+
+
+@pytest.mark.skipif(
+    os.environ.get("EQX_CC_TESTS_OPTIMISED", "0") != "0", reason="all of them are"
+)
+def test_native_code():
+    env = os.environ | as_users_have_it() | {"EQX_CC_TESTS_OPTIMISED": "1"}
+    env |= {"PYTEST_ADDOPTS": "", "JAX_PLATFORMS": "cpu"}
+    tests = [os.path.join("tests", name) for name in NATIVE.split()]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
+    command += ["-p", "no:cacheprovider", *tests]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
