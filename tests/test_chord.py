@@ -378,6 +378,23 @@ def test_gradients_are_those_of_differences(case):
 
 
 @pytest.mark.slow
+def test_gradients_by_solving_backwards():
+    """Of what is not stiff: backwards in time, decay is growth."""
+    field = lambda t, y, a: -a * (y - jnp.cos(t)) * jnp.arange(1.0, 4.0)  # noqa: E731
+
+    def loss(a, adjoint):
+        found = _solve(field, jnp.ones(3), 1.0, args=a, tol=1e-8, adjoint=adjoint)
+        return jnp.sum(found.ys**2)
+
+    def gradient(adjoint):
+        return jax.jit(jax.grad(lambda a: loss(a, adjoint)))(2.0)
+
+    found = gradient(diffrax.BacksolveAdjoint())
+    expected = gradient(diffrax.RecursiveCheckpointAdjoint())
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [False, True])
 def test_gradients_of_a_steady_state(wrap):
     """By the implicit function theorem."""
