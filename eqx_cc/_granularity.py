@@ -13,7 +13,8 @@ from jaxtyping import Array
 from ._ordering import AbstractOrdering, Given
 from ._program import Program
 from ._scalarise import NotScalar, scalarise, ScalarProgram
-from ._varying import varies
+from ._traced import captured
+from ._varying import is_split, varies
 
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
@@ -66,8 +67,8 @@ def _by_default(
 ) -> ScalarProgram | None:
     if isinstance(order, Given) or not is_compiled():
         return None  # Given vertices are those that `explain` shows.
-    if any(map(varies, leaves)):
-        return None  # There are no native calls then.
+    if any(map(varies, leaves)) or any(map(is_split, captured(program))):
+        return None  # There are no native calls then, nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
     most = max(_FEW_EQUATIONS, _MAX_EXPANSION * len(program.equations))

@@ -1,4 +1,4 @@
-"""Which axes of a mesh values vary over, inside `jax.shard_map`.
+"""Which axes of a mesh values vary over, inside `jax.shard_map`, or are split over.
 
 Its types tell, and a primitive wants operands that vary over the same axes. JAX's own
 functions see to that; equations that are evaluated one by one do not.
@@ -16,6 +16,12 @@ from jax import lax
 def varies(array: Any) -> bool:
     """Whether an array is known to vary over an axis of `jax.shard_map`."""
     return len(_axes(array)) > 0
+
+
+def is_split(array: Any) -> bool:
+    """Whether an array is split over the axes of a mesh of type `Explicit`."""
+    spec = getattr(getattr(jax.typeof(array), "sharding", None), "spec", ())
+    return any(axis is not None for axis in spec)
 
 
 def alike(operands: Sequence[Any]) -> list[Any]:

@@ -76,7 +76,7 @@ NUMERIC = {
     "_scalars": "_linearise _scalarise _native",
 }
 MEETING = {
-    "_granularity": "_ordering _scalarise",
+    "_granularity": "_ordering _scalarise _traced",
     "_choice": "_effort _granularity _traced _work",
     "_measured": "_choice _fingerprint _measure _winners",
     "_ways": "_partial _scalars _sweep",

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from eqx_cc import cc_jacobian
 from eqx_cc._solve._natively import natively
 
 
@@ -112,3 +113,33 @@ def test_effects_happen():
     jax.jit(lambda x: natively(fun, x))(POINT)
     jax.effects_barrier()
     assert seen == [0.3]
+
+
+def test_what_is_captured_and_not_needed():
+    def run(way, a, c):
+        fun = lambda y: (jnp.sin(c), y - jnp.tanh(y) * a)[1]  # noqa: E731
+        return jnp.sum(way(fun, POINT))
+
+    found, expected = (
+        jax.jit(jax.grad(lambda a, c: run(way, a, c)))(1.0, 2.0)  # noqa: B023
+        for way in (natively, plain)
+    )
+    close(found, expected)
+
+
+def test_no_tracer_is_kept():
+    with jax.checking_leaks():
+        jax.jit(lambda a: natively(lambda x: jnp.sin(x) * a, POINT))(2.0)
+
+
+def test_what_is_captured_and_split_over_devices():
+    """Its entries cannot be taken one by one."""
+    mesh = jax.make_mesh((1,), ("i",))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("i"))
+    array = jax.device_put(jnp.arange(4.0), split)
+    fun = lambda x, c: jnp.sin(x[0]) * c  # noqa: E731
+    value = jax.jit(lambda x, c: natively(lambda x: fun(x, c), x))
+    close(value(POINT, array), fun(POINT, array))
+    found = jax.jit(lambda x, c: cc_jacobian(lambda x: fun(x, c))(x))(POINT, array)
+    expected = jax.jacfwd(lambda x: fun(x, jnp.arange(4.0)))(POINT)
+    np.testing.assert_allclose(found, expected)

@@ -214,6 +214,14 @@ def test_captured_arrays_are_taken_apart():
     assert num_native(jax.jit(run), jnp.ones(3), jnp.ones(3)) == 1
 
 
+def test_products_of_truth_values_are_of_arrays():
+    which = np.array([[True, False], [True, True]])
+    fun = lambda x: jnp.where(which @ (x > 0), x**2, x)  # noqa: E731
+    point = jnp.array([0.5, -1.0])
+    found = jax.jit(cc_jacobian(fun))(point)
+    np.testing.assert_allclose(found, jax.jacfwd(fun)(point))
+
+
 def test_loops_and_branches_are_of_arrays():
     def loop(x):
         return lax.fori_loop(0, 3, lambda i, y: jnp.sin(y), x)

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import batching
 
-from .._varying import varies
+from .._varying import is_split, varies
 from ._apart import is_apart
 from ._batch import in_blocks, LARGEST
 from ._emit import staged
 from ._layout import assembled, Layout
 from ._primitive import native_primitive
-from ._sharding import aval_like, is_split
+from ._sharding import aval_like
 from ._simplify import simplified
 from ._stages import Stages, stages
 

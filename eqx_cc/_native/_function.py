@@ -13,9 +13,9 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.interpreters import batching
 
-from .._varying import varies
+from .._varying import is_split, varies
 from ._primitive import native_primitive
-from ._sharding import aval_like, is_split
+from ._sharding import aval_like
 
 
 # From this size on, a batch is run operation by operation, each of them for all of it:

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 from jax.core import ShapedArray
 from jax.sharding import NamedSharding, PartitionSpec
-
-
-def is_split(array: Any) -> bool:
-    """Whether an array is split over the axes of a mesh of type `Explicit`."""
-    spec = getattr(getattr(jax.typeof(array), "sharding", None), "spec", ())
-    return any(axis is not None for axis in spec)
 
 
 def aval_like(avals: Sequence[Any], shape: tuple[Any, ...], dtype: Any) -> ShapedArray:

@@ -103,7 +103,7 @@ _NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
     a, b = arrays
     out = eqn.outvars[0].aval
-    if any(v.aval.dtype != out.dtype for v in eqn.invars):
+    if out.dtype == bool or any(v.aval.dtype != out.dtype for v in eqn.invars):
         return None
     (a_contract, b_contract), (a_batch, b_batch) = eqn.params["dimension_numbers"]
     a_free = _others(a.ndim, a_contract, a_batch)
