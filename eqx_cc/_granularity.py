@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._ordering import AbstractOrdering, Given
-from ._program import Program
-from ._scalarise import NotScalar, scalarise, ScalarProgram
+from ._program import Equation, Program
+from ._scalarise import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgram
 from ._traced import captured
 from ._varying import is_split, varies
 
@@ -22,10 +22,12 @@ Granularity: TypeAlias = Literal["auto", "scalar", "array"]
 # Where to stop by default: a Jacobian of more entries is mostly time for writing them,
 # more equations take seconds to compile, and functions of which one equation of arrays
 # stands for many of scalars are fast as they are, in batches above all
-# (`python -m benchmarks.runtime --group networks grids`).
+# (`python -m benchmarks.runtime --group networks grids`). An entry of a linear system
+# may be more of them: with scalars, those of eight rows were three times as fast.
 _MAX_ENTRIES = 4096
 _MAX_EQUATIONS = 1200
 _MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
+_MAX_SOLVED = 16
 
 
 def as_granularity(granularity: str) -> Granularity:
@@ -71,8 +73,18 @@ def _by_default(
         return None  # There are no native calls then, nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
-    most = max(_FEW_EQUATIONS, _MAX_EXPANSION * len(program.equations))
-    return scalar_program(program, avals, num_outputs, min(most, _MAX_EQUATIONS))
+    most = max(_FEW_EQUATIONS, sum(map(_expansion, program.equations)))
+    # As many equations of arrays take as long to compile.
+    own = min(len(program.equations), MAX_EQUATIONS)
+    most = min(most, max(_MAX_EQUATIONS, own))
+    return scalar_program(program, avals, num_outputs, most)
+
+
+def _expansion(equation: Equation) -> int:
+    """How many scalars may stand for an equation."""
+    if equation.primitive.name == "custom_linear_solve":
+        return _MAX_SOLVED * equation.result_avals[0].size ** 2
+    return _MAX_EXPANSION
 
 
 def scalar_program(

@@ -16,6 +16,7 @@ from ._builder import GraphBuilder
 from ._control_flow import control_flow
 from ._factor import factored_plan
 from ._graph import ComputationalGraph
+from ._held import held_p
 from ._ordering import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from ._pass import pull, push, transposes
 from ._plan import Plan, plan
@@ -152,6 +153,8 @@ class _Walk:
 
     def _active(self, equation: Equation) -> tuple[int, ...]:
         """The operands that depend on the inputs."""
+        if equation.primitive is held_p:
+            return ()
         return tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
 
     def step(self, equation: Equation) -> None:

@@ -12,6 +12,7 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
+from ._held import held_p
 from ._varying import alike
 
 
@@ -25,6 +26,7 @@ INLINED = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
     "native_call": "call",  # Our own: a Jacobian of scalars.
+    "preaccumulated": "jaxpr",  # Our own: a function.
 }
 # Besides, those of functions with derivatives of their own, which are for values alone.
 VALUES = INLINED | {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
@@ -199,6 +201,8 @@ def has_collectives(program: Program) -> bool:
 
 def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     """Evaluates one equation."""
+    if eqn.primitive is held_p:
+        return list(operands)
     params = eqn.primitive.get_bind_params(eqn.params)
     with eqn.ctx.manager:
         results = eqn.primitive.bind(*alike(operands), **params)

@@ -47,10 +47,29 @@ class Traced(Generic[Result]):
         return jtu.tree_unflatten(self._tree, arrays)
 
 
+def opened(
+    closed: jex.ClosedJaxpr, leaves: Callable[[Any], bool]
+) -> tuple[list[Any], jex.ClosedJaxpr]:
+    """What a function captures and `leaves` it, and the function with these for its
+    first arguments."""
+    jaxpr = closed.jaxpr
+    pairs = list(zip(jaxpr.constvars, closed.consts))
+    outside = [(v, c) for v, c in pairs if leaves(c)]
+    inside = [(v, c) for v, c in pairs if not leaves(c)]
+    invars = [*(v for v, _ in outside), *jaxpr.invars]
+    jaxpr = jaxpr.replace(constvars=[v for v, _ in inside], invars=invars)
+    return [c for _, c in outside], jex.ClosedJaxpr(jaxpr, [c for _, c in inside])
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is not known while tracing."""
+    return isinstance(value, Tracer)
+
+
 def captured(program: Program) -> list[Any]:
     """The tracers that a program captures from what is being traced around it."""
     found = {id(o.value): o.value for o in _constants(program)}
-    return [value for value in found.values() if isinstance(value, Tracer)]
+    return list(filter(is_traced, found.values()))
 
 
 def replaced(program: Program, old: Sequence[Any], new: Sequence[Any]) -> Program:

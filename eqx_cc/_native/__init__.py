@@ -15,3 +15,4 @@ from ._function import (
     native_function as native_function,
     NativeFunction as NativeFunction,
 )
+from ._inverse import inverse as inverse

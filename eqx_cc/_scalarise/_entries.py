@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.extend.core as jex
 import numpy as np
+from jax import lax
 from jax.core import ShapedArray, Tracer
 
 from .._program import bind, Constant
@@ -53,6 +54,12 @@ def known_array(entries: Entries, aval: Any) -> np.ndarray | None:
 def is_number(entry: Entry, number: int) -> bool:
     """Whether an entry is a constant of this value."""
     return isinstance(entry, Constant) and bool(entry.value == number)
+
+
+def entry(array: Any, index: tuple[int, ...]) -> Any:
+    """One entry of an array, by slicing."""
+    stops = tuple(i + 1 for i in index)
+    return lax.squeeze(lax.slice(array, index, stops), tuple(range(len(index))))
 
 
 # What NumPy does as JAX does, without compiling it.

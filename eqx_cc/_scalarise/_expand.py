@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from ._entries import (
     constants,
     Entries,
     Entry,
+    entry,
     evaluated,
     is_concrete,
     is_number,
@@ -36,10 +37,14 @@ from ._entries import (
 )
 from ._fold import drops, folded
 from ._rules import CONTROL_FLOW, RULES
+from ._systems import INVERTING, is_small_system, solved, without_factors
 
 
 # Beyond this many equations, compiling them takes a minute.
-MAX_EQUATIONS = 2000
+MAX_EQUATIONS = 4000
+
+
+_READING = "slice", "squeeze"
 
 
 class NotScalar(Exception):
@@ -53,7 +58,8 @@ class ScalarProgram:
     `program` has the entries of all inputs for inputs and those of the first outputs
     for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
     so that its outputs are those of the program of arrays wherever these are not
-    finite, too. `is_pure`: nothing is computed of arrays.
+    finite, too. `is_pure`: nothing is computed of arrays, but for inverses of small
+    matrices.
     """
 
     program: Program
@@ -74,18 +80,12 @@ def scalarise(
     arrays that are put together from scalars and taken apart again.
     """
     expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
-    env: dict[int, Entries] = {}
-    for number, aval in enumerate(input_avals):
-        env[number] = expansion.inputs(aval)
+    arrays = [expansion.inputs(aval) for aval in input_avals]
     num_inputs = expansion.num_variables
-    for equation in _live(program, num_outputs):
-        arrays = [expansion.read(o, env) for o in equation.operands]
-        results = expansion.results(equation, arrays)
-        env.update(zip(equation.results, results))
+    results = expansion.evaluated(program, arrays, num_outputs)
     outputs: list[Entry] = []
     avals: list[Any] = []
-    for operand, aval in zip(program.outputs[:num_outputs], program.output_avals):
-        entries = expansion.read(operand, env)
+    for entries, aval in zip(results, program.output_avals):
         outputs += entries.flat
         avals += [scalar_aval(aval)] * entries.size
     kept = tuple(needed(expansion.equations, outputs))
@@ -95,12 +95,14 @@ def scalarise(
 
 
 def _is_scalar(name: str) -> bool:
-    """Whether an equation is of scalars, or takes one out of a captured array."""
-    return name in ELEMENTWISE or name in ("slice", "squeeze")
+    """Whether an equation is of scalars, takes one out of an array, or belongs to the
+    inverse of a small matrix."""
+    return name in ELEMENTWISE or name in _READING or name in INVERTING
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
-    live = needed(program.equations, program.outputs[:num_outputs])
+    equations = list(map(without_factors, program.equations))
+    live = needed(equations, program.outputs[:num_outputs])
     for equation in live:
         name = equation.primitive.name
         if equation.eqn.effects:
@@ -151,9 +153,28 @@ class Expansion:
             return constants(operand.value, aval)
         return self._unpacked(operand, aval)
 
+    def evaluated(
+        self, program: Program, arrays: Sequence[Entries], num_outputs: int
+    ) -> list[Entries]:
+        """The entries of the first outputs of a program."""
+        env = dict(enumerate(arrays))
+        for equation in _live(program, num_outputs):
+            operands = [self.read(o, env) for o in equation.operands]
+            env.update(zip(equation.results, self.results(equation, operands)))
+        return [self.read(o, env) for o in program.outputs[:num_outputs]]
+
+    def inlined(
+        self, closed: jex.ClosedJaxpr, arrays: Sequence[Entries]
+    ) -> list[Entries]:
+        """The entries of the results of a function."""
+        program = flatten(closed.jaxpr, closed.consts)
+        return self.evaluated(program, arrays, len(program.outputs))
+
     def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
         """The entries of the results of an equation."""
         eqn, name = equation.eqn, equation.primitive.name
+        if is_small_system(eqn):
+            return solved(self, eqn, arrays)
         if name == "atan2" and not self.is_strict:
             # A zero that was folded may have had another sign.
             if any(is_number(entry, 0) for a in arrays for entry in a.flat):
@@ -219,14 +240,14 @@ class Expansion:
             ones = [lax.broadcast_in_dim(x, (1,), ()) for x in scalars]
             return lax.reshape(lax.concatenate(ones, 0), aval.shape)
 
-        return self._inlined(stack, list(entries.flat), [scalar_aval(aval)])[0]
+        return self.traced(stack, list(entries.flat), [scalar_aval(aval)])[0]
 
     def _unpacked(self, operand: int | Constant, aval: Any) -> Entries:
         """The entries of an array variable."""
         if aval.shape == ():
             # Captured and traced, it is a variable from here on, no constant.
             if isinstance(operand, Constant):
-                [operand] = self._inlined(jnp.copy, [operand], [aval])
+                [operand] = self.traced(jnp.copy, [operand], [aval])
             return _array([operand], ())
         if not isinstance(getattr(aval, "dtype", None), np.dtype):
             raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
@@ -234,12 +255,14 @@ class Expansion:
         def unstack(array):
             return [entry(array, index) for index in np.ndindex(aval.shape)]
 
-        entries = self._inlined(unstack, [operand], [aval])
+        entries = self.traced(unstack, [operand], [aval])
         self._whole[aval.shape, tuple(entries)] = operand
         return _array(entries, aval.shape)
 
-    def _inlined(self, fun, operands: list[Entry], avals) -> list[Entry]:
-        """The results of a function of variables, traced into this program."""
+    def traced(
+        self, fun: Callable, operands: list[Entry], avals: list[Any]
+    ) -> list[Entry]:
+        """The results of a function of scalars or arrays, as it is, in this program."""
         avals = avals * len(operands) if len(avals) == 1 else avals
         structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
         closed = jax.make_jaxpr(fun)(*structs)
@@ -255,12 +278,6 @@ class Expansion:
             own = tuple(map(renamed, equation.operands))
             self._append(Equation(equation.eqn, own, tuple(new)))
         return [renamed(o) for o in made.outputs]
-
-
-def entry(array: Any, index: tuple[int, ...]) -> Any:
-    """One entry of an array, by slicing."""
-    stops = tuple(i + 1 for i in index)
-    return lax.squeeze(lax.slice(array, index, stops), tuple(range(len(index))))
 
 
 def scalar_eqn(eqn: jex.JaxprEqn) -> jex.JaxprEqn:

@@ -112,7 +112,7 @@ def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
     b = _regrouped(b, b_batch, b_free, b_contract)
     result = np.empty((*a.shape[:2], b.shape[1]), object)
     for k, i, j in np.ndindex(result.shape):
-        result[k, i, j] = _inner_product(emit, eqn, a[k, i], b[k, j])
+        result[k, i, j] = inner_product(emit, eqn, a[k, i], b[k, j])
     return [result.reshape(out.shape)]
 
 
@@ -126,10 +126,10 @@ def _others(ndim: int, *taken: Sequence[Any]) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if not any(i in axes for axes in taken))
 
 
-def _inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries):
-    mul, own = _binary(lax.mul, eqn), scalar_aval(eqn.outvars[0].aval)
+def inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries):
+    mul, own = binary(lax.mul, eqn), scalar_aval(eqn.outvars[0].aval)
     products = [emit(mul, pair) for pair in zip(a, b)]
-    return _total(emit, _binary(lax.add, eqn), products, constant(0, own))
+    return _total(emit, binary(lax.add, eqn), products, constant(0, own))
 
 
 def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
@@ -138,7 +138,7 @@ def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
     return ft.reduce(lambda x, y: emit(eqn, (x, y)), entries)
 
 
-def _binary(operation: Callable, eqn: jex.JaxprEqn) -> jex.JaxprEqn:
+def binary(operation: Callable, eqn: jex.JaxprEqn) -> jex.JaxprEqn:
     """An equation of two scalars, that stands where `eqn` stands."""
     aval = aval_of(eqn.outvars[0])
     own = _traced(operation, aval.dtype, getattr(aval, "weak_type", False))
@@ -160,7 +160,7 @@ def _reduction(operation: Callable, empty: int) -> Rule:
         axes = tuple(eqn.params["axes"])
         kept = _others(array.ndim, axes)
         rows = _regrouped(array, kept, axes)
-        own, nothing = _binary(operation, eqn), constant(empty, aval)
+        own, nothing = binary(operation, eqn), constant(empty, aval)
         result = np.empty(aval.size, object)
         for i, row in enumerate(rows):
             result[i] = _total(emit, own, list(row), nothing)
@@ -171,7 +171,7 @@ def _reduction(operation: Callable, empty: int) -> Rule:
 
 def _cumsum(emit, eqn, arrays, known) -> list[Entries]:
     array = arrays[0].copy()
-    own = _binary(lax.add, eqn)
+    own = binary(lax.add, eqn)
     along = np.moveaxis(array, eqn.params["axis"], 0)
     along = along[::-1] if eqn.params["reverse"] else along
     for k, *index in np.ndindex(along.shape):

@@ -13,9 +13,9 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Int, Num, PyTree
 
+from .._native import inverse
 from ._base import AbstractFactors, AbstractPlan
 from ._blocks import Inverse, InversePlan
-from ._inverse import inverse
 from ._solver import EliminationSolver, Factored, Flat
 from ._system import of_function, size_of, structure_of
 

@@ -19,9 +19,9 @@ from jax import lax
 from jaxtyping import Array, Int, Num
 
 from .._native import native_function, NativeFunction
+from .._native._loops import accumulated, get, put
 from ._base import AbstractFactors, AbstractPlan
 from ._matrix import Matrix
-from ._scalars import accumulated, get, put
 
 
 @dataclass(frozen=True)

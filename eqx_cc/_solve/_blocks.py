@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
 
+from .._native import inverse
 from ._base import AbstractFactors, AbstractPlan
-from ._inverse import inverse
 from ._matrix import Matrix
 
 

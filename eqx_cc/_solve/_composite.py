@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from .._keyed import Keyed
+from .._native import inverse
 from ._base import AbstractFactors, AbstractPlan
 from ._blocks import Inverse, InversePlan
-from ._inverse import inverse
 from ._matrix import Matrix
 
 

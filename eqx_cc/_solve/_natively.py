@@ -9,13 +9,12 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jax.core import Tracer
 from jaxtyping import PyTree
 
 from .._granularity import scalar_program
 from .._program import flatten, VALUES
 from .._scalars import scalar_values
-from .._traced import Traced
+from .._traced import is_traced, opened, Traced
 from .._varying import is_split
 
 
@@ -28,7 +27,7 @@ def natively(fun: Callable, *args: PyTree) -> Any:
     leaves, tree = jtu.tree_flatten(args)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     traced = Traced(lambda leaves: fun(*jtu.tree_unflatten(tree, leaves)), leaves)
-    closed, outside = _opened(traced.closed)
+    outside, closed = opened(traced.closed, is_traced)
     arrays, outputs = [*outside, *leaves], closed.out_avals
     if any(map(is_split, arrays)):
         return traced(leaves)
@@ -46,14 +45,3 @@ def natively(fun: Callable, *args: PyTree) -> Any:
         return jax.jvp(jex.jaxpr_as_fun(closed), primals, tangents)
 
     return traced.result(native(*arrays))
-
-
-def _opened(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[Any]]:
-    """The function with the tracers that it captures for its first arguments."""
-    jaxpr = closed.jaxpr
-    pairs = list(zip(jaxpr.constvars, closed.consts))
-    outside = [(v, c) for v, c in pairs if isinstance(c, Tracer)]
-    known = [(v, c) for v, c in pairs if not isinstance(c, Tracer)]
-    invars = [*(v for v, _ in outside), *jaxpr.invars]
-    jaxpr = jaxpr.replace(constvars=[v for v, _ in known], invars=invars)
-    return jex.ClosedJaxpr(jaxpr, [c for _, c in known]), [c for _, c in outside]

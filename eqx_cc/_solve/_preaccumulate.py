@@ -12,8 +12,13 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
+from .._traced import is_traced, opened
 from .._transforms import check_callable
 from ._system import of_function, size_of
+
+
+# The most entries of a constant that is kept inside.
+_SMALL = 4096
 
 
 class _Preaccumulated(eqx.Module):
@@ -37,9 +42,8 @@ class _Preaccumulated(eqx.Module):
             box.append((out_tree, static))
             return found
 
-        closed = jax.make_jaxpr(flat)(*arrays)
-        consts, jaxpr = closed.consts, jex.ClosedJaxpr(_with_consts(closed), [])
-        found = function_p.bind(*consts, *arrays, jaxpr=jaxpr)
+        outside, jaxpr = opened(jax.make_jaxpr(flat)(*arrays), _leaves)
+        found = function_p.bind(*outside, *arrays, jaxpr=jaxpr)
         out_tree, static = box[0]
         return eqx.combine(jtu.tree_unflatten(out_tree, found), static)
 
@@ -51,10 +55,10 @@ class _Preaccumulated(eqx.Module):
         return self if instance is None else eqx.Partial(self, instance)
 
 
-def _with_consts(closed: jex.ClosedJaxpr) -> jex.Jaxpr:
-    """A jaxpr of which the constants are the first inputs."""
-    own = closed.jaxpr
-    return own.replace(constvars=[], invars=[*own.constvars, *own.invars])
+def _leaves(value: Any) -> bool:
+    """Whether what is captured becomes an argument. Small constants stay inside of a
+    function, so that zeros and ones among them are known wherever it goes."""
+    return is_traced(value) or jnp.size(value) > _SMALL
 
 
 def preaccumulate(fn: Any) -> Callable:
@@ -177,8 +181,8 @@ def _function_jvp(primals, tangents, *, jaxpr):
 def _function_batch(operands, dims, *, jaxpr):
     batched = jax.vmap(jex.jaxpr_as_fun(jaxpr), in_axes=tuple(dims))
     made = jax.make_jaxpr(batched)(*operands)
-    jaxpr = jex.ClosedJaxpr(_with_consts(made), [])
-    found = function_p.bind(*made.consts, *operands, jaxpr=jaxpr)
+    outside, jaxpr = opened(made, _leaves)
+    found = function_p.bind(*outside, *operands, jaxpr=jaxpr)
     return found, [0] * len(found)
 
 

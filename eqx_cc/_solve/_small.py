@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Num
 
-from .._native import native_function, NativeFunction
+from .._native import inverse, native_function, NativeFunction
 from ._base import AbstractFactors
-from ._inverse import inverse
 
 
 # How large a residual may be, in units of rounding: substitution leaves about one.

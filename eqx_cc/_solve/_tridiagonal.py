@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Num
 
+from .._native import inverse
 from ._base import AbstractFactors, AbstractPlan
 from ._blocks import blocks_at, diagonal_blocks, in_rows
-from ._inverse import inverse
 from ._matrix import Matrix
 
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .._native import native_function, NativeFunction
-from ._scalars import accumulated, get, loop, put
+from ._function import native_function, NativeFunction
+from ._loops import accumulated, get, loop, put
 
 
 # Up to here a batch of matrices is inverted by expressions of vectors; up to here one

@@ -1,0 +1,164 @@
+"""Small linear systems in scalars have the Jacobians that JAX has."""
+
+import jax
+import jax.numpy as jnp
+import jax.scipy as jsp
+import numpy as np
+import pytest
+from eqx_cc import (
+    cc_jacobian,
+    filter_hessian,
+    filter_jacobian,
+    filter_value_and_jacobian,
+)
+from jax import lax
+
+
+DRAW = np.random.default_rng(3)
+MATRICES = {n: DRAW.normal(size=(n, n)) for n in (1, 2, 6, 8, 13)}
+
+
+def system(n, dtype=np.float64):
+    """A matrix that depends on numbers, and so does what is known."""
+    base = jnp.asarray(MATRICES[n], dtype)
+
+    def fun(x):
+        matrix = base + jnp.outer(jnp.sin(x), x) / n
+        return jnp.linalg.solve(matrix, jnp.cos(x) * x[0])
+
+    return fun, jnp.linspace(0.3, 1.1, n, dtype=dtype)
+
+
+def in_scalars(fun, *args):
+    """Whether it is differentiated in scalars, without being asked for it."""
+    return "native_call[" in str(jax.make_jaxpr(jax.jit(cc_jacobian(fun)))(*args))
+
+
+def close(found, expected, rtol=1e-9):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    scale = np.max(np.abs(expected), initial=0.0)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+
+
+@pytest.mark.parametrize("n", MATRICES)
+def test_against_jax(n):
+    fun, x = system(n)
+    value, found = jax.jit(filter_value_and_jacobian(fun))(x)
+    close(value, fun(x))
+    close(found, jax.jacfwd(fun)(x))
+
+
+def test_it_is_in_scalars():
+    assert in_scalars(*system(6))
+    assert not in_scalars(*system(13))
+
+
+def test_of_32_bits():
+    fun, x = system(6, np.float32)
+    close(jax.jit(filter_jacobian(fun))(x), jax.jacfwd(fun)(x), 1e-4)
+
+
+CONSTANT = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [0.0, 0.5, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "fun",
+    [
+        lambda x: jnp.linalg.solve(CONSTANT, jnp.sin(x)),
+        lambda x: jnp.linalg.solve(jnp.diag(x), jnp.ones(3)),
+        lambda x: jnp.linalg.solve(CONSTANT * x[0], jnp.array([0.0, 1.0, 0.0])),
+        lambda x: x[0] * jnp.linalg.solve(CONSTANT, jnp.ones(3)),
+        lambda x: jnp.linalg.solve(CONSTANT + jnp.outer(x, x), x) @ x,
+        lambda x: jnp.linalg.solve(jnp.eye(3) + CONSTANT.T * x[0], x)[::-1] * x,
+        lambda x: jnp.linalg.solve(
+            CONSTANT * x[1], jnp.linalg.solve(CONSTANT + jnp.diag(x), x)
+        ),
+        lambda x: jnp.linalg.inv(CONSTANT + jnp.diag(x)),
+        lambda x: jnp.linalg.solve(CONSTANT + jnp.diag(x), jnp.stack([x, x * x], 1)),
+        lambda x: jsp.linalg.cho_solve(
+            jsp.linalg.cho_factor(jnp.eye(3) + jnp.outer(x, x)), x
+        ),
+    ],
+)
+@pytest.mark.parametrize("granularity", ["auto", "scalar"])
+def test_functions(fun, granularity):
+    x = jnp.array([0.3, -1.2, 0.7])
+    made = jax.jit(cc_jacobian(fun, granularity=granularity))
+    close(made(x), jax.jacfwd(fun)(x))
+
+
+def test_pivots_are_sought():
+    """Every one of them is zero where it stands."""
+
+    def fun(x):
+        return jnp.linalg.solve(jnp.roll(jnp.diag(x), 1, 0), jnp.sin(x))
+
+    x = jnp.linspace(0.5, 2.0, 6)
+    close(jax.jit(cc_jacobian(fun))(x), jax.jacfwd(fun)(x))
+
+
+def test_ill_conditioned():
+    """As close to the truth, in exact arithmetic, as JAX is."""
+    hilbert = np.array([[1.0 / (i + j + 1) for j in range(6)] for i in range(6)])
+
+    def fun(x):
+        return jnp.linalg.solve(hilbert * x[0], x)
+
+    x = jnp.linspace(1.0, 2.0, 6)
+    close(jax.jit(cc_jacobian(fun))(x), jax.jacfwd(fun)(x), 1e-8)
+
+
+def test_singular_is_not_finite():
+    def fun(x):
+        return jnp.linalg.solve(jnp.outer(x, jnp.ones(2)), x)
+
+    x = jnp.array([1.0, 2.0])
+    value, found = jax.jit(filter_value_and_jacobian(fun))(x)
+    assert not np.any(np.isfinite(fun(x)))
+    assert not np.any(np.isfinite(value))
+    assert not np.any(np.isfinite(found))
+
+
+def test_further_derivatives():
+    """Nothing is held when a Jacobian is itself differentiated."""
+    fun, x = system(2)
+    second = jax.jacfwd(jax.jacfwd(fun))(x)
+    close(jax.jit(cc_jacobian(cc_jacobian(fun)))(x), second)
+    close(jax.jit(jax.jacfwd(cc_jacobian(fun)))(x), second)
+    close(jax.jit(jax.jacrev(cc_jacobian(fun)))(x), second)
+    close(jax.jit(cc_jacobian(jax.jacfwd(fun)))(x), second)
+    total = lambda x: jnp.sum(fun(x) ** 2)  # noqa: E731
+    close(jax.jit(filter_hessian(total))(x), jax.hessian(total)(x))
+
+
+@pytest.mark.parametrize("size", [3, 200])
+def test_batches(size):
+    fun, x = system(6)
+    xs = jnp.outer(jnp.linspace(0.9, 1.1, size), x)
+    found = jax.jit(jax.vmap(filter_jacobian(fun)))(xs)
+    close(found, jax.vmap(jax.jacfwd(fun))(xs))
+
+
+def test_without_native_calls():
+    fun, x = system(6)
+    found = filter_jacobian(fun, granularity="scalar")(x)
+    close(found, jax.jacfwd(fun)(x))
+
+
+def test_other_solvers_are_kept():
+    """What is not solved by substitution has the value that its solver finds."""
+
+    def steps(matvec, b):
+        return lax.fori_loop(0, 40, lambda _, x: x + 0.5 * (b - matvec(x)), b)
+
+    def fun(x):
+        product = lambda y: y + 0.1 * x * jnp.sum(y)  # noqa: E731
+        return lax.custom_linear_solve(product, x, steps, steps, symmetric=False)
+
+    x = jnp.array([0.3, -1.2, 0.7])
+    value, found = jax.jit(filter_value_and_jacobian(fun))(x)
+    np.testing.assert_array_equal(value, jax.jit(fun)(x))
+    close(found, jax.jacfwd(fun)(x))
+    assert not in_scalars(fun, x)
