@@ -28,7 +28,8 @@ def native_primitive(name: str) -> jex.Primitive:
 
     @primitive.def_impl
     def _(*arrays, call):
-        return jitted(call)(*arrays)
+        with jax.disable_jit(False):  # As JAX does for primitives of its own.
+            return jitted(call)(*arrays)
 
     ad.primitive_jvps[primitive] = _jvp
     mlir.register_lowering(primitive, _lower_plain)

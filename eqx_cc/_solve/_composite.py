@@ -50,6 +50,13 @@ class ReorderedPlan(AbstractPlan):
         return Reordered(self.inner.identity(dtype), self.order)
 
 
+def in_order(order: np.ndarray, plan: AbstractPlan) -> AbstractPlan:
+    """A plan for the matrix in that order, as one for the matrix."""
+    if np.array_equal(order, np.arange(len(order))):
+        return plan
+    return ReorderedPlan(Order(order), plan)
+
+
 class Reordered(AbstractFactors):
     """Factors of the reordered matrix."""
 
@@ -146,3 +153,20 @@ class LowRank(AbstractFactors):
             return self.sparse.solve(vector - inner @ self.right, True)
         found = self.sparse.solve(vector, False)
         return found - self.solved @ self.corner.solve(self.right @ found, False)
+
+
+@dataclass(frozen=True)
+class ExpandedPlan(AbstractPlan):
+    """What is of low rank multiplied out, and factored with the rest."""
+
+    inner: AbstractPlan
+
+    @property
+    def is_stable(self) -> bool:
+        return self.inner.is_stable
+
+    def factor(self, matrix: Matrix) -> AbstractFactors:
+        return self.inner.factor(matrix.expanded())
+
+    def identity(self, dtype: Any) -> AbstractFactors:
+        return self.inner.identity(dtype)
