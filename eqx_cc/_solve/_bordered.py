@@ -146,6 +146,11 @@ class Woodbury(AbstractStructuredSolver):
     core: AbstractSparseSolver = _DIAGONAL
     inner: lx.AbstractLinearSolver = AUTO
 
+    @property
+    def low_rank(self) -> bool:
+        """Yes."""
+        return True
+
     def plan(self, positions: Positions, rank: int) -> AbstractPlan:
         """By the plan of the core, or an inverse if that is small and does not fit."""
         size = positions.num_rows

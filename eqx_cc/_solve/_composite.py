@@ -153,20 +153,3 @@ class LowRank(AbstractFactors):
             return self.sparse.solve(vector - inner @ self.right, True)
         found = self.sparse.solve(vector, False)
         return found - self.solved @ self.corner.solve(self.right @ found, False)
-
-
-@dataclass(frozen=True)
-class ExpandedPlan(AbstractPlan):
-    """What is of low rank multiplied out, and factored with the rest."""
-
-    inner: AbstractPlan
-
-    @property
-    def is_stable(self) -> bool:
-        return self.inner.is_stable
-
-    def factor(self, matrix: Matrix) -> AbstractFactors:
-        return self.inner.factor(matrix.expanded())
-
-    def identity(self, dtype: Any) -> AbstractFactors:
-        return self.inner.identity(dtype)

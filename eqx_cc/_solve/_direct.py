@@ -1,5 +1,7 @@
 """What direct solvers have in common: factors, and a look at what they find."""
 
+from __future__ import annotations
+
 import abc
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +72,10 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     its residual is looked at; if that is large then `inner` solves the system.
     """
 
-    inner: eqx.AbstractVar[lx.AbstractLinearSolver]
+    @property
+    @abc.abstractmethod
+    def inner(self) -> lx.AbstractLinearSolver:
+        """The solver for matrices that are taken for dense."""
 
     @abc.abstractmethod
     def system(self, fun: Callable, x: PyTree) -> System:

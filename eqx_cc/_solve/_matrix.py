@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from .._partial import Partial
-from ._positions import full, merge, merged, Positions, taken_at
+from ._positions import merge, merged, Positions, taken_at
 
 
 class Matrix(eqx.Module):
@@ -42,10 +42,6 @@ class Matrix(eqx.Module):
         none = jnp.zeros((array.shape[0], 0), array.dtype)
         entries = array[positions.rows, positions.columns]
         return cls(entries, none, none.T, positions)
-
-    def expanded(self) -> Matrix:
-        """The matrix by all of its entries, what is of low rank among them."""
-        return Matrix.of_array(self.dense(), full(self.size))
 
     @property
     def transpose(self) -> Matrix:

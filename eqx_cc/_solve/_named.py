@@ -99,7 +99,7 @@ class Banded(AbstractSparseSolver):
         if self.lower is None or self.upper is None:
             raise unstated(self, "lower", "upper")
         check_order(self)
-        return banded(size, min(self.lower, size - 1), min(self.upper, size - 1))
+        return banded(size, self.lower, self.upper)
 
 
 class BlockTridiagonal(AbstractSparseSolver):
@@ -163,7 +163,7 @@ class BlockTridiagonal(AbstractSparseSolver):
         if self.width is None:
             raise unstated(self, "width")
         check_order(self)
-        return blocked(size, min(self.width, size), 1)
+        return blocked(size, self.width, 1)
 
 
 class BlockDiagonal(AbstractSparseSolver):
@@ -226,7 +226,7 @@ class BlockDiagonal(AbstractSparseSolver):
         if self.width is None:
             raise unstated(self, "width")
         check_order(self)
-        return blocked(size, min(self.width, size), 0)
+        return blocked(size, self.width, 0)
 
 
 def _order(structure: Structure, reorder: bool) -> np.ndarray:

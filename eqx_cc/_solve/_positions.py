@@ -79,19 +79,13 @@ def merge(
     return _positions(unique // shape[1], unique % shape[1], shape), inverse
 
 
-def full(size: int) -> Positions:
-    """All positions of a square matrix."""
-    return banded(size, size, size)
-
-
 def banded(size: int, lower: int, upper: int) -> Positions:
     """The positions in so many bands below the diagonal and above it."""
-    where = [
-        np.arange(max(0, -k), min(size, size - k)) for k in range(-lower, upper + 1)
-    ]
+    offsets = np.arange(-min(lower, size), min(upper, size) + 1)
+    where = [np.arange(max(0, -k), min(size, size - k)) for k in offsets]
     rows = np.concatenate(where)
-    offsets = np.repeat(np.arange(-lower, upper + 1), [len(own) for own in where])
-    return _positions(rows, rows + offsets, (size, size))
+    columns = rows + np.repeat(offsets, [len(own) for own in where])
+    return _positions(rows, columns, (size, size))
 
 
 def _positions(rows, columns, shape: tuple[int, int]) -> Positions:

@@ -15,11 +15,10 @@ from jaxtyping import PyTree
 
 from ._analysis import SMALL
 from ._base import AbstractPlan
-from ._composite import ExpandedPlan
 from ._direct import AbstractDirectSolver, Factored, factored, tags_of
 from ._flat import Flat
 from ._matrix import Matrix
-from ._positions import banded, full, Positions
+from ._positions import banded, Positions
 from ._structure import Structure
 from ._system import Choice, given_matrix, of_function, of_operator, size_of, System
 
@@ -29,12 +28,18 @@ AUTO = lx.AutoLinearSolver(well_posed=None)
 # More entries than this are not looked at one by one.
 _MOST = 5_000_000
 _INSTEAD = (
-    "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds."
+    "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
+    "or `eqx_cc.Woodbury()` if what is too much is of low rank."
 )
 
 
 class AbstractStructuredSolver(AbstractDirectSolver):
     """A direct solver for one structure, which the matrix is known to have."""
+
+    @property
+    @abc.abstractmethod
+    def low_rank(self) -> bool:
+        """Whether what is of low rank is kept apart."""
 
     @abc.abstractmethod
     def plan(self, positions: Positions, rank: int) -> AbstractPlan:
@@ -71,7 +76,7 @@ class AbstractStructuredSolver(AbstractDirectSolver):
 
     @property
     def _choice(self) -> Choice:
-        return Choice(lambda size, count: size > 0 and count <= _MOST, self.plan)
+        return Choice(_is_few, self.plan, self.low_rank)
 
     def _known(self, system: System) -> tuple[AbstractPlan, Matrix]:
         if system.plan is None:
@@ -97,25 +102,25 @@ class AbstractStructuredSolver(AbstractDirectSolver):
 
 
 class AbstractSparseSolver(AbstractStructuredSolver):
-    """A structure of zeros, where nothing is of low rank."""
+    """A structure of zeros."""
+
+    @property
+    def low_rank(self) -> bool:
+        """No: all entries are looked at."""
+        return False
 
     @abc.abstractmethod
     def sparse_plan(self, structure: Structure) -> AbstractPlan:
         """How a sparse matrix is factored."""
 
     def plan(self, positions: Positions, rank: int) -> AbstractPlan:
-        """How matrices with these entries are factored; small ones also if something is
-        of low rank."""
-        if rank == 0:
-            return self.sparse_plan(Structure.of(positions))
-        size = positions.num_rows
-        if size > SMALL:
-            raise unsuited(
-                self,
-                f"there is a part of rank {rank}, which may fill all of its {size} "
-                "rows. Use `eqx_cc.Woodbury`",
-            )
-        return ExpandedPlan(self.sparse_plan(Structure.of(full(size))))
+        """How matrices with these entries are factored."""
+        assert rank == 0
+        return self.sparse_plan(Structure.of(positions))
+
+
+def _is_few(size: int, count: int) -> bool:
+    return size > 0 and count <= _MOST
 
 
 def check_real_and_square(solver: lx.AbstractLinearSolver, flat: Flat) -> None:
@@ -191,7 +196,9 @@ def is_wide(width: int, size: int) -> bool:
 @ft.lru_cache(maxsize=64)
 def blocked(size: int, width: int, reach: int) -> Positions:
     """The positions in blocks of that width that are so many from the diagonal."""
-    bands = banded(size, *[min(size, (reach + 1) * width) - 1] * 2)
+    width = max(1, min(width, size))
+    most = (reach + 1) * width - 1
+    bands = banded(size, most, most)
     rows, columns = bands.rows, bands.columns
     kept = np.abs(rows // width - columns // width) <= reach
     return Positions(rows[kept], columns[kept], size, size)

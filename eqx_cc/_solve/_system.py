@@ -62,10 +62,11 @@ def given_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | N
 class Choice(NamedTuple):
     """What is factored by its entries: matrices of a size that have so many of them,
     and are `enough` of a structure; and how, by their positions and the rank of what
-    there is besides."""
+    there is besides, if `low_rank` is kept apart."""
 
     enough: Callable[[int, int], bool] = is_enough
     plan: Callable[[Positions, int], AbstractPlan | None] = plan_for
+    low_rank: bool = True
 
 
 def of_operator(
@@ -92,12 +93,16 @@ def of_function(fun: Callable, x: PyTree, choice: Choice = Choice()) -> System:
 
 
 def sparse_matrix(
-    fun: Callable, leaves: Sequence[Array], enough: Callable[[int], bool]
+    fun: Callable,
+    leaves: Sequence[Array],
+    enough: Callable[[int], bool],
+    low_rank: bool = True,
 ) -> Traced[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
 
     def matrix(leaves):
-        blocks = jacobian_blocks(fun, leaves, Automatic(), "array", True, False)
+        how = Automatic(), "array", True, False, low_rank
+        blocks = jacobian_blocks(fun, leaves, *how)
         return assemble(blocks[2], enough)
 
     with contextlib.suppress(DoesNotFit, TooDear):
@@ -112,7 +117,8 @@ def _structured(
     size = size_of(leaves)
     if not choice.enough(size, 0):
         return None
-    traced = sparse_matrix(fun, leaves, lambda count: choice.enough(size, count))
+    enough = lambda count: choice.enough(size, count)  # noqa: E731
+    traced = sparse_matrix(fun, leaves, enough, choice.low_rank)
     struct = None if traced is None else traced.struct
     if traced is None or struct is None:
         return None
