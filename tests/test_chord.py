@@ -190,6 +190,17 @@ def test_structures_that_are_not_there():
         optx.root_find(lambda y, _: y + jnp.outer(y, y) @ y, finder, jnp.ones(40))
 
 
+@pytest.mark.parametrize("size", [3, 30])
+def test_without_jit(size):
+    """Operation by operation, for those who debug."""
+    field = lambda t, y, args: jnp.roll(y, 1) - 50 * (y - jnp.cos(t))  # noqa: E731
+    run = lambda y0: _solve(field, y0, 0.02, tol=1e-4, dt0=0.01).ys  # noqa: E731
+    y0 = jnp.linspace(1.0, 2.0, size)
+    with jax.disable_jit():
+        found = run(y0)
+    np.testing.assert_allclose(found, jax.jit(run)(y0), rtol=1e-12)
+
+
 def test_diffrax_with_our_linear_solver():
     y0 = _brusselator_state(32)
     linear = with_stepsize_controller_tols(Repaired)(linear_solver=EliminationSolver())

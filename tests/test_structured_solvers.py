@@ -18,6 +18,7 @@ from eqx_cc import (
     SuperLU,
     Woodbury,
 )
+from eqx_cc._solve._banded import _factor
 
 
 class Case(NamedTuple):
@@ -143,7 +144,7 @@ CASES = {
     ),
 }
 # 25 and 50 are divisible by hardly any of the widths above.
-SIZES = [1, 2, 25, 50]
+SIZES = [1, 2, 25, pytest.param(50, marks=pytest.mark.slow)]
 # Whose pivots are sought in the whole matrix.
 PIVOTED = "banded", "sparse", "small"
 
@@ -420,6 +421,25 @@ def test_parts_that_are_singular(entry):
         _assert_solves(np.asarray(operator.as_matrix()), found, vector)
 
 
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.stated])
+def test_without_jit(name):
+    """Operation by operation, for those who debug."""
+    size = 19
+    entries, vector = _entries(name, size), _vector(size)
+    solver, operator = _case(name, True, entries)
+    with jax.disable_jit():
+        state = solver.init(operator, {})
+        found, _, _ = solver.compute(state, vector, {})
+    _assert_solves(_dense(name, entries), found, vector)
+
+
+def test_loops_without_jit():
+    """They stay loops, also for those who solve such systems with jit afterwards."""
+    with jax.disable_jit():
+        found = _factor.__wrapped__(9, 2, 1, jnp.dtype(jnp.float64))
+    assert str(found.native).count("scan[") == str(found.plain).count("scan[") == 1
+
+
 #
 # Orders
 #
@@ -556,3 +576,9 @@ def test_refuses_numbers_that_are_none():
     ):
         with pytest.raises(ValueError, match="must be at least"):
             make()
+
+
+def test_refuses_cores_that_are_for_anything():
+    for kind in (Arrowhead, Woodbury):
+        with pytest.raises(TypeError, match="`core` of"):
+            kind(core=lx.LU())

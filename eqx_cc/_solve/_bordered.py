@@ -26,6 +26,7 @@ from ._structured import (
     check_count,
     check_order,
     check_real_and_square,
+    checked_core,
     named,
     unsuited,
 )
@@ -58,13 +59,14 @@ class Arrowhead(AbstractSparseSolver):
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows:
         $D$ may be singular though the whole is not.
 
-    Of a `lx.MatrixLinearOperator`, entries outside of the structure are not looked at.
+    Of a `lx.MatrixLinearOperator`, entries outside of the structure are taken for zero
+    without a look at them.
 
     !!! Example
 
         ```python
         lx.linear_solve(operator, vector, eqx_cc.Arrowhead(width=2))
-        banded = eqx_cc.Arrowhead(width=1, core=eqx_cc.Banded())
+        solver = eqx_cc.Arrowhead(width=1, core=eqx_cc.Banded())
         ```
 
     ??? cite "Reference"
@@ -74,12 +76,13 @@ class Arrowhead(AbstractSparseSolver):
     """
 
     width: int = eqx.field(static=True, default=1)
-    core: AbstractSparseSolver = _DIAGONAL
+    core: lx.AbstractLinearSolver = _DIAGONAL
     reorder: bool = eqx.field(static=True, default=False)
     inner: lx.AbstractLinearSolver = AUTO
 
     def __check_init__(self):
         check_count(self, "width", 1)
+        checked_core(self)
 
     def sparse_plan(self, structure: Structure) -> AbstractPlan:
         """By the plan of the core."""
@@ -92,7 +95,7 @@ class Arrowhead(AbstractSparseSolver):
             full = np.argsort(-structure.degrees(), kind="stable")[: self.width]
             order = np.concatenate([np.setdiff1d(order, full), np.sort(full)])
         try:
-            core = self.core.sparse_plan(structure.restricted(order[:inside]))
+            core = checked_core(self).sparse_plan(structure.restricted(order[:inside]))
         except ValueError as error:
             raise unsuited(self, f"its core does not suit `core`: {error}") from error
         return in_order(order, BorderedPlan(size, self.width, core))
@@ -101,7 +104,7 @@ class Arrowhead(AbstractSparseSolver):
         """The border, and the core if it is stated."""
         check_order(self)
         inside = max(0, size - self.width)
-        core = self.core.stated(inside)
+        core = checked_core(self).stated(inside)
         i, j = np.indices((size, size)).reshape(2, -1)
         border = np.maximum(i, j) >= inside
         rows = np.concatenate([core.rows, i[border]])
@@ -132,9 +135,9 @@ class Woodbury(AbstractStructuredSolver):
     !!! Example
 
         ```python
-        diagonal = lx.DiagonalLinearOperator(entries)
-        product = lx.MatrixLinearOperator(left) @ lx.MatrixLinearOperator(right)
-        lx.linear_solve(diagonal + product, vector, eqx_cc.Woodbury())
+        left = lx.MatrixLinearOperator(jnp.ones((3, 1)))
+        right = lx.MatrixLinearOperator(jnp.ones((1, 3)))
+        lx.linear_solve(operator + left @ right, vector, eqx_cc.Woodbury())
         ```
 
     ??? cite "Reference"
@@ -143,8 +146,11 @@ class Woodbury(AbstractStructuredSolver):
         1989.
     """
 
-    core: AbstractSparseSolver = _DIAGONAL
+    core: lx.AbstractLinearSolver = _DIAGONAL
     inner: lx.AbstractLinearSolver = AUTO
+
+    def __check_init__(self):
+        checked_core(self)
 
     @property
     def low_rank(self) -> bool:
@@ -155,7 +161,7 @@ class Woodbury(AbstractStructuredSolver):
         """By the plan of the core, or an inverse if that is small and does not fit."""
         size = positions.num_rows
         try:
-            core = self.core.plan(positions, 0)
+            core = checked_core(self).plan(positions, 0)
         except ValueError as error:
             if size <= SMALL:
                 return InversePlan(size)

@@ -42,7 +42,7 @@ class Banded(AbstractSparseSolver):
     - `lower`, `upper`: the number of bands below the diagonal, and above it; by default
         as many as are found. They have to be stated for `lx.MatrixLinearOperator` and
         `lx.PyTreeLinearOperator`, whose zeros are not known when tracing: as in LAPACK,
-        entries outside of the bands are not looked at.
+        entries outside of the bands are taken for zero without a look at them.
     - `reorder`: whether to reorder rows and columns (reverse Cuthill-McKee) where that
         makes bands narrower, as for several species on a grid, one after the other.
     - `inner`: what solves the system if the residual stays large, as it may with more
@@ -53,8 +53,8 @@ class Banded(AbstractSparseSolver):
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
         lx.linear_solve(operator, vector, eqx_cc.Banded())
-        matrix = lx.MatrixLinearOperator(matrix)
-        lx.linear_solve(matrix, vector, eqx_cc.Banded(lower=2, upper=1))
+        operator = lx.MatrixLinearOperator(jnp.tri(3, k=1) + jnp.eye(3))
+        lx.linear_solve(operator, vector, eqx_cc.Banded(lower=2, upper=1))
         ```
 
     ??? cite "References"
@@ -115,8 +115,8 @@ class BlockTridiagonal(AbstractSparseSolver):
 
     - `width`: $w$; by default the least that has all entries that are found. It has to
         be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing: entries outside of the blocks are not looked
-        at.
+        zeros are not known when tracing: entries outside of the blocks are taken for
+        zero without a look at them.
     - `reorder`: whether to reorder rows and columns first (reverse Cuthill-McKee).
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
 
@@ -179,15 +179,15 @@ class BlockDiagonal(AbstractSparseSolver):
 
     - `width`: $w$; by default the least that has all entries that are found. It has to
         be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing: entries outside of the blocks are not looked
-        at.
+        zeros are not known when tracing: entries outside of the blocks are taken for
+        zero without a look at them.
     - `reorder`: whether to put next to each other what hangs together first.
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
 
     !!! Example
 
         ```python
-        operator = lx.MatrixLinearOperator(matrix)
+        operator = lx.MatrixLinearOperator(jnp.tri(3))
         lx.linear_solve(operator, vector, eqx_cc.BlockDiagonal(width=3))
         ```
     """

@@ -61,7 +61,8 @@ class AbstractStructuredSolver(AbstractDirectSolver):
             return Factored(None, None, None, flat, False, tags)
         given = given_matrix(operator)
         if given is None:
-            plan, matrix = self._known(of_operator(operator, self._choice))
+            system = of_operator(operator, self._choice)
+            plan, matrix = self._found(system), system.matrix()
         else:
             plan, matrix = self._given(operator, given().astype(flat.dtype))
         return factored(plan, matrix, flat, tags)
@@ -69,21 +70,21 @@ class AbstractStructuredSolver(AbstractDirectSolver):
     def system(self, fun: Callable, x: PyTree) -> System:
         """How the Jacobian of a function, at `x`, is computed and factored."""
         check_real_and_square(self, Flat.of(x, x))
-        found = of_function(fun, x, self._choice)
+        system = of_function(fun, x, self._choice)
         if size_of(x) > 0:
-            self._known(found)
-        return found
+            self._found(system)
+        return system
 
     @property
     def _choice(self) -> Choice:
         return Choice(_is_few, self.plan, self.low_rank)
 
-    def _known(self, system: System) -> tuple[AbstractPlan, Matrix]:
+    def _found(self, system: System) -> AbstractPlan:
         if system.plan is None:
             raise unsuited(
                 self, f"it has more than {_MOST} entries, or takes long to look at"
             )
-        return system.plan, system.matrix()
+        return system.plan
 
     def _given(self, operator, array: Any) -> tuple[AbstractPlan, Matrix]:
         """By what the tags say, or else what is stated."""
@@ -121,6 +122,16 @@ class AbstractSparseSolver(AbstractStructuredSolver):
 
 def _is_few(size: int, count: int) -> bool:
     return size > 0 and count <= _MOST
+
+
+def checked_core(solver: Any) -> AbstractSparseSolver:
+    """The solver for a part of a matrix. Raises a `TypeError` if it is for any."""
+    if not isinstance(solver.core, AbstractSparseSolver):
+        raise TypeError(
+            f"`core` of `{type(solver).__name__}` must be a solver for a structure of "
+            f"zeros, such as `eqx_cc.Banded()`, but got {solver.core}."
+        )
+    return solver.core
 
 
 def check_real_and_square(solver: lx.AbstractLinearSolver, flat: Flat) -> None:
