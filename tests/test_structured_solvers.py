@@ -181,12 +181,17 @@ def _assert_solves(dense, found, vector, tol=1e-13):
     np.testing.assert_allclose(dense @ found, vector, rtol=0, atol=atol)
 
 
-GIVEN = [
-    pytest.param(name, given, id=f"{name}-{'matrix' if given else 'function'}")
-    for name, case in CASES.items()
-    for given in (False, True)
-    if not given or case.stated is not None
-]
+def _params(*marks):
+    """Every case as a function; and as a matrix, with these marks."""
+    for name, case in CASES.items():
+        yield pytest.param(name, False, id=f"{name}-function")
+        if case.stated is not None:
+            yield pytest.param(name, True, id=f"{name}-matrix", marks=marks)
+
+
+GIVEN = list(_params())
+# Matrices that are given differ from functions in how they are built alone.
+FEW = list(_params(pytest.mark.slow))
 
 
 def _case(name, given, entries):
@@ -225,7 +230,7 @@ def test_solutions(name, given, size):
         _assert_solves(dense.T, own, vector)
 
 
-@pytest.mark.parametrize("name, given", GIVEN)
+@pytest.mark.parametrize("name, given", FEW)
 def test_batches_derivatives_and_single_precision(name, given):
     """Through `lx.linear_solve`, with respect to the matrix and the right-hand side."""
     size = 25
@@ -265,7 +270,7 @@ def test_batches_derivatives_and_single_precision(name, given):
     _assert_solves(dense, single, vector, 1e-5)
 
 
-@pytest.mark.parametrize("name, given", GIVEN)
+@pytest.mark.parametrize("name, given", FEW)
 def test_what_is_singular_is_reported(name, given):
     """A column of zeros, in a batch next to a matrix that is regular."""
     size = 25

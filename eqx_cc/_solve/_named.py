@@ -187,7 +187,7 @@ class BlockDiagonal(AbstractSparseSolver):
     !!! Example
 
         ```python
-        operator = lx.MatrixLinearOperator(jnp.tri(3))
+        operator = lx.MatrixLinearOperator(jnp.eye(3))
         lx.linear_solve(operator, vector, eqx_cc.BlockDiagonal(width=3))
         ```
     """
