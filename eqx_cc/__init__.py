@@ -51,11 +51,18 @@ from ._search import (
     RandomisedMarkowitz as RandomisedMarkowitz,
 )
 from ._solve import (
+    Arrowhead as Arrowhead,
+    Banded as Banded,
+    BlockDiagonal as BlockDiagonal,
+    BlockTridiagonal as BlockTridiagonal,
     CCChord as CCChord,
     EliminationSolver as EliminationSolver,
     jacobian_operator as jacobian_operator,
     JacobianOperator as JacobianOperator,
     preaccumulate as preaccumulate,
+    SmallInverse as SmallInverse,
+    SuperLU as SuperLU,
+    Woodbury as Woodbury,
 )
 
 

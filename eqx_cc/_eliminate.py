@@ -35,6 +35,7 @@ def jacobian_blocks(
     granularity: Granularity,
     structured: bool = False,
     with_value: bool = True,
+    low_rank: bool = True,
 ) -> tuple[list[Any], Any, list[list[Partial]]]:
     """The value of a function of arrays, and its Jacobian by vertex elimination.
 
@@ -46,9 +47,10 @@ def jacobian_blocks(
     - `order`: chooses the elimination order.
     - `granularity`: whether vertices are arrays or scalars; structured blocks are those
         of arrays.
-    - `structured`: whether blocks of low rank keep their factors.
+    - `structured`: whether blocks keep their patterns.
     - `with_value`: whether `outputs` are wanted. If not then they are
         `jax.ShapeDtypeStruct`s.
+    - `low_rank`: whether structured blocks of low rank keep their factors.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
@@ -56,7 +58,7 @@ def jacobian_blocks(
     program, count, auxiliary = trace_function(fun, leaves)
     problem = Problem(program, count, with_value)
     if structured:
-        found = by_arrays(problem, leaves, order, structured=True)
+        found = by_arrays(problem, leaves, order, low_rank)
     else:
         found = _dense(problem, leaves, order, granularity)
     outputs = found.outputs if with_value else list(map(_struct, problem.avals))

@@ -55,13 +55,13 @@ def by_arrays(
     problem: Problem,
     leaves: Sequence[Array],
     order: AbstractOrdering,
-    structured: bool = False,
+    low_rank: bool = False,
 ) -> Found:
-    """Vertex elimination of arrays; `structured` keeps factors of low rank."""
+    """Vertex elimination of arrays; blocks of `low_rank` may keep their factors."""
     problem.tried.append("elimination of arrays")
     count = problem.count
     made = linearise(problem.program, leaves, range(len(leaves)), order, count)
-    if structured:
+    if low_rank:
         blocks = factorised(made, order)
     else:
         blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}

@@ -17,7 +17,15 @@ from benchmarks import answers
 from benchmarks._rows import read
 from benchmarks._stiff import Repaired
 from diffrax import with_stepsize_controller_tols
-from eqx_cc import CCChord, EliminationSolver, preaccumulate
+from eqx_cc import (
+    Banded,
+    BlockTridiagonal,
+    CCChord,
+    EliminationSolver,
+    preaccumulate,
+    SmallInverse,
+    SuperLU,
+)
 from eqx_cc._solve import _chord
 from eqx_cc._solve._stage import is_identity
 
@@ -154,6 +162,43 @@ def test_other_linear_solvers(inner):
     other, ours = run(y0)
     assert other.stats["num_steps"] == ours.stats["num_steps"]
     np.testing.assert_allclose(other.ys, ours.ys, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "linear", [Banded(reorder=True), BlockTridiagonal(16), SuperLU(), SmallInverse()]
+)
+def test_structures_by_name(linear):
+    """As many steps, and the same end, as with the structure that is found."""
+    finder = with_stepsize_controller_tols(CCChord)(linear_solver=linear)
+    y0 = _brusselator_state(32)
+
+    @jax.jit
+    def run(y0):
+        return [
+            _solve(_brusselator, y0, 0.5, tol=1e-6, root_finder=own)
+            for own in (finder, CHORD)
+        ]
+
+    ours, theirs = run(y0)
+    assert ours.stats["num_steps"] == theirs.stats["num_steps"]
+    np.testing.assert_allclose(ours.ys, theirs.ys, rtol=1e-8)
+
+
+def test_structures_that_are_not_there():
+    finder = CCChord(1e-6, 1e-6, linear_solver=Banded())
+    with pytest.raises(ValueError, match="does not suit `operator`"):
+        optx.root_find(lambda y, _: y + jnp.outer(y, y) @ y, finder, jnp.ones(40))
+
+
+@pytest.mark.parametrize("size", [3, 30])
+def test_without_jit(size):
+    """Operation by operation, for those who debug."""
+    field = lambda t, y, args: jnp.roll(y, 1) - 50 * (y - jnp.cos(t))  # noqa: E731
+    run = lambda y0: _solve(field, y0, 0.02, tol=1e-4, dt0=0.01).ys  # noqa: E731
+    y0 = jnp.linspace(1.0, 2.0, size)
+    with jax.disable_jit():
+        found = run(y0)
+    np.testing.assert_allclose(found, jax.jit(run)(y0), rtol=1e-12)
 
 
 def test_diffrax_with_our_linear_solver():

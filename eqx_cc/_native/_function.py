@@ -48,7 +48,8 @@ def native_function(
     native: Callable, plain: Callable, *structs, always: bool = False
 ) -> NativeFunction:
     """The function that both are; `structs` have the types of its arguments."""
-    made = jax.make_jaxpr(native)(*structs), jax.make_jaxpr(plain)(*structs)
+    with jax.disable_jit(False):  # Which would unroll loops.
+        made = jax.make_jaxpr(native)(*structs), jax.make_jaxpr(plain)(*structs)
     return NativeFunction(*made, always)
 
 

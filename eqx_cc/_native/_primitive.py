@@ -28,7 +28,8 @@ def native_primitive(name: str) -> jex.Primitive:
 
     @primitive.def_impl
     def _(*arrays, call):
-        return jitted(call)(*arrays)
+        with jax.disable_jit(False):  # As JAX does for primitives of its own.
+            return jitted(call)(*arrays)
 
     ad.primitive_jvps[primitive] = _jvp
     mlir.register_lowering(primitive, _lower_plain)
@@ -42,10 +43,15 @@ def _jvp(primals, tangents, *, call: Any):
 
 
 def _lower_plain(ctx, *arrays, call: Any):
-    return mlir.lower_fun(call.plain, multiple_results=True)(ctx, *arrays)
+    return _lowered(call.plain, ctx, arrays)
 
 
 def _lower_native(ctx, *arrays, call: Any):
     if not call.is_native or not is_native(ctx.module_context):
         return _lower_plain(ctx, *arrays, call=call)
-    return mlir.lower_fun(call.native, multiple_results=True)(ctx, *arrays)
+    return _lowered(call.native, ctx, arrays)
+
+
+def _lowered(fun: Callable, ctx, arrays):
+    with jax.disable_jit(False):  # JAX compiles branches whole where jit is disabled.
+        return mlir.lower_fun(fun, multiple_results=True)(ctx, *arrays)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools as ft
-from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from ._banded import BandedPlan
 from ._base import AbstractPlan
 from ._blocks import BlocksPlan, DiagonalPlan
-from ._composite import BorderedPlan, LowRankPlan, Order, ReorderedPlan
-from ._positions import merge, Positions
+from ._composite import BorderedPlan, in_order, LowRankPlan
+from ._positions import Positions
+from ._structure import Structure
 from ._superlu import SuperLUPlan
 from ._tridiagonal import BlockTridiagonalPlan
 
@@ -46,58 +44,13 @@ def plan_for(positions: Positions, rank: int) -> AbstractPlan | None:
     size = positions.num_rows
     if size != positions.num_columns or rank > _BORDER * size:
         return None
-    found = _plan(_Graph.of(positions), with_border=True)
+    found = _plan(Structure.of(positions), with_border=True)
     if found is None or rank == 0:
         return found
     return LowRankPlan(found, rank, size)
 
 
-class _Graph(NamedTuple):
-    """The structure of a square matrix."""
-
-    matrix: sparse.csr_matrix
-
-    @classmethod
-    def of(cls, positions: Positions) -> _Graph:
-        size = positions.num_rows
-        ones = np.ones(len(positions), np.int8)
-        where = positions.rows, positions.columns
-        return cls(sparse.csr_matrix((ones, where), (size, size)))
-
-    @property
-    def size(self) -> int:
-        return len(self.matrix.indptr) - 1
-
-    @property
-    def symmetric(self) -> sparse.csr_matrix:
-        return sparse.csr_matrix(self.matrix + self.matrix.T)
-
-    @property
-    def positions(self) -> Positions:
-        found = self.matrix.tocoo()
-        return merge(found.row, found.col, (self.size, self.size))[0]
-
-    @property
-    def is_singular(self) -> bool:
-        """Whether it is singular whatever the entries are."""
-        return bool(csgraph.structural_rank(self.matrix) < self.size)
-
-    def degrees(self) -> np.ndarray:
-        """For every number, the entries in its row or in its column: the more."""
-        rows = np.diff(self.matrix.indptr)
-        return np.maximum(rows, np.diff(self.matrix.tocsc().indptr))
-
-    def bandwidths(self) -> tuple[int, int]:
-        """The number of bands below the diagonal and above it."""
-        found = self.matrix.tocoo()
-        offsets = found.col.astype(int) - found.row
-        return -int(offsets.min(initial=0)), int(offsets.max(initial=0))
-
-    def restricted(self, places: np.ndarray) -> _Graph:
-        return _Graph(self.matrix[places][:, places])
-
-
-def _plan(graph: _Graph, with_border: bool) -> AbstractPlan | None:
+def _plan(graph: Structure, with_border: bool) -> AbstractPlan | None:
     if graph.size == 0 or graph.is_singular:
         return None
     if graph.bandwidths() == (0, 0):
@@ -112,7 +65,7 @@ def _plan(graph: _Graph, with_border: bool) -> AbstractPlan | None:
     return found
 
 
-def _bordered(graph: _Graph) -> AbstractPlan | None:
+def _bordered(graph: Structure) -> AbstractPlan | None:
     """Full rows and columns last."""
     full = graph.degrees() > max(8, _FULL * graph.size)
     (border,), (inside,) = np.nonzero(full), np.nonzero(~full)
@@ -122,20 +75,20 @@ def _bordered(graph: _Graph) -> AbstractPlan | None:
     if core is None:
         return None
     plan = BorderedPlan(graph.size, len(border), core)
-    return _in_order(np.concatenate([inside, border]), plan)
+    return in_order(np.concatenate([inside, border]), plan)
 
 
-def _blocks(graph: _Graph) -> AbstractPlan | None:
+def _blocks(graph: Structure) -> AbstractPlan | None:
     """What hangs together, side by side."""
-    _, labels = csgraph.connected_components(graph.matrix, directed=False)
+    labels = graph.components()
     sizes = np.bincount(labels)
     width = int(sizes.max())
     if width > min(_BLOCK, graph.size // 4) or np.any(sizes != width):
         return None
-    return _in_order(np.argsort(labels, kind="stable"), BlocksPlan(graph.size, width))
+    return in_order(np.argsort(labels, kind="stable"), BlocksPlan(graph.size, width))
 
 
-def _banded(graph: _Graph) -> AbstractPlan | None:
+def _banded(graph: Structure) -> AbstractPlan | None:
     """Few bands."""
     lower, upper = graph.bandwidths()
     lower = max(1, lower)
@@ -144,30 +97,22 @@ def _banded(graph: _Graph) -> AbstractPlan | None:
     return BandedPlan(graph.size, lower, upper)
 
 
-def _reordered(graph: _Graph) -> AbstractPlan | None:
+def _reordered(graph: Structure) -> AbstractPlan | None:
     """The order of reverse Cuthill and McKee has narrow bands: it interleaves what was
     one after the other, for one thing. SuperLU has orders of its own, for what fills
     fewer entries than a band has."""
-    order = csgraph.reverse_cuthill_mckee(graph.symmetric, symmetric_mode=True)
+    order = graph.narrow_order()
     turned = graph.restricted(order)
-    if max(turned.bandwidths()) >= max(graph.bandwidths()):
-        order, turned = np.arange(graph.size), graph
     found = _banded(turned)
     if found is not None:
-        return _in_order(order, found)
+        return in_order(order, found)
     width = max(turned.bandwidths())
     time = _BY_BLOCKS * graph.size * width**2
     if width <= _BAND * graph.size:
-        found = _in_order(order, BlockTridiagonalPlan(graph.size, width))
+        found = in_order(order, BlockTridiagonalPlan(graph.size, width))
     else:
         time = _DENSELY * graph.size**3
     if time > _CONSIDERED:
         general = SuperLUPlan.of(graph.positions)
         found = general if general.nanoseconds() < time else found
     return found
-
-
-def _in_order(order: np.ndarray, plan: AbstractPlan) -> AbstractPlan:
-    if np.array_equal(order, np.arange(len(order))):
-        return plan
-    return ReorderedPlan(Order(order), plan)

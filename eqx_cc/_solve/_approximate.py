@@ -16,8 +16,9 @@ from jaxtyping import Array, Int, Num, PyTree
 from .._native import inverse
 from ._base import AbstractFactors, AbstractPlan
 from ._blocks import Inverse, InversePlan
-from ._solver import EliminationSolver, Factored, Flat
-from ._system import of_function, size_of, structure_of
+from ._direct import AbstractDirectSolver, Factored
+from ._flat import Flat
+from ._system import size_of, structure_of
 
 
 # Up to here a dense matrix that many systems are solved with is inverted: a product
@@ -54,11 +55,11 @@ class Prepared:
     """The Jacobian of a function between real vectors of one structure: what it takes
     to factor it is known, and nothing has been computed."""
 
-    def __init__(self, solver: EliminationSolver, fun: Callable, x: PyTree):
+    def __init__(self, solver: AbstractDirectSolver, fun: Callable, x: PyTree):
         structure = structure_of(x)
         self._flat = Flat.of(structure, structure)
         self._solver, self._size = solver, size_of(structure)
-        self._system = of_function(fun, x)
+        self._system = solver.system(fun, x)
 
     @property
     def _plan(self) -> AbstractPlan | None:

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
 from ._approximate import Prepared
+from ._direct import AbstractDirectSolver
 from ._natively import natively
 from ._solver import EliminationSolver
 from ._stage import is_identity
@@ -59,8 +60,8 @@ class CCChord(optx.AbstractRootFinder):
     - `rtol`, `atol`, `norm`: the tolerances, and the norm for corrections relative to
         them. `diffrax.with_stepsize_controller_tols` fills them in.
     - `kappa`: which part of the tolerances the error of the iteration may be.
-    - `linear_solver`: an [`eqx_cc.EliminationSolver`][], or any other linear solver of
-        lineax.
+    - `linear_solver`: an [`eqx_cc.EliminationSolver`][], one for a named structure, or
+        any other linear solver of lineax.
 
     States may be complex: then the matrix is that of lineax, and has no structure.
 
@@ -108,7 +109,7 @@ class CCChord(optx.AbstractRootFinder):
     def _factors(self, fn, y, args, tags) -> Any:
         fun = lambda y: fn(y, args)[0]  # noqa: E731
         solver = self.linear_solver
-        if not isinstance(solver, EliminationSolver) or not is_real(y):
+        if not isinstance(solver, AbstractDirectSolver) or not is_real(y):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(lx.linearise(operator), {})
         made = Prepared(solver, fun, y)

@@ -50,6 +50,13 @@ class ReorderedPlan(AbstractPlan):
         return Reordered(self.inner.identity(dtype), self.order)
 
 
+def in_order(order: np.ndarray, plan: AbstractPlan) -> AbstractPlan:
+    """A plan for the matrix in that order, as one for the matrix."""
+    if np.array_equal(order, np.arange(len(order))):
+        return plan
+    return ReorderedPlan(Order(order), plan)
+
+
 class Reordered(AbstractFactors):
     """Factors of the reordered matrix."""
 

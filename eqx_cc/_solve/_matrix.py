@@ -36,6 +36,13 @@ class Matrix(eqx.Module):
         """The matrix without what is of low rank."""
         return Matrix(self.entries, self.left[:, :0], self.right[:0], self.positions)
 
+    @classmethod
+    def of_array(cls, array: Num[Array, "n n"], positions: Positions) -> Matrix:
+        """The entries of an array at some positions."""
+        none = jnp.zeros((array.shape[0], 0), array.dtype)
+        entries = array[positions.rows, positions.columns]
+        return cls(entries, none, none.T, positions)
+
     @property
     def transpose(self) -> Matrix:
         return Matrix(self.entries, self.right.T, self.left.T, self.positions.transpose)

@@ -79,6 +79,15 @@ def merge(
     return _positions(unique // shape[1], unique % shape[1], shape), inverse
 
 
+def banded(size: int, lower: int, upper: int) -> Positions:
+    """The positions in so many bands below the diagonal and above it."""
+    offsets = np.arange(-min(lower, size), min(upper, size) + 1)
+    where = [np.arange(max(0, -k), min(size, size - k)) for k in offsets]
+    rows = np.concatenate(where)
+    columns = rows + np.repeat(offsets, [len(own) for own in where])
+    return _positions(rows, columns, (size, size))
+
+
 def _positions(rows, columns, shape: tuple[int, int]) -> Positions:
     return Positions(rows.astype(np.int32), columns.astype(np.int32), *shape)
 

@@ -24,6 +24,7 @@ from .._traced import Traced
 from ._analysis import is_enough, plan_for
 from ._base import AbstractPlan
 from ._matrix import assemble, Matrix
+from ._positions import Positions
 
 
 class System(NamedTuple):
@@ -50,15 +51,36 @@ def structure_of(tree: PyTree) -> PyTree:
     return jtu.tree_map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
-def of_operator(operator: lx.AbstractLinearOperator) -> System:
+def given_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | None:
+    """The matrix of an operator that is one, of which the pattern is not known."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    given = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
+    return operator.as_matrix if isinstance(operator, given) else None
+
+
+class Choice(NamedTuple):
+    """What is factored by its entries: matrices of a size that have so many of them,
+    and are `enough` of a structure; and how, by their positions and the rank of what
+    there is besides, if `low_rank` is kept apart."""
+
+    enough: Callable[[int, int], bool] = is_enough
+    plan: Callable[[Positions, int], AbstractPlan | None] = plan_for
+    low_rank: bool = True
+
+
+def of_operator(
+    operator: lx.AbstractLinearOperator, choice: Choice = Choice()
+) -> System:
     """The matrix of a linear operator between real vectors."""
     if isinstance(operator, lx.JacobianLinearOperator):
-        return of_function(lambda x: operator.fn(x, operator.args), operator.x)
+        fun, x = lambda x: operator.fn(x, operator.args), operator.x
+        return of_function(fun, x, choice)
     zeros = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure())
-    return of_function(operator.mv, zeros)
+    return of_function(operator.mv, zeros, choice)
 
 
-def of_function(fun: Callable, x: PyTree) -> System:
+def of_function(fun: Callable, x: PyTree, choice: Choice = Choice()) -> System:
     """The Jacobian of a function of a PyTree."""
     leaves, tree = jtu.tree_flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
@@ -66,17 +88,21 @@ def of_function(fun: Callable, x: PyTree) -> System:
     def flat(leaves):
         return jtu.tree_leaves(fun(jtu.tree_unflatten(tree, leaves))), None
 
-    found = _structured(flat, leaves)
+    found = _structured(flat, leaves, choice)
     return System(None, lambda: _dense(flat, leaves)) if found is None else found
 
 
 def sparse_matrix(
-    fun: Callable, leaves: Sequence[Array], enough: Callable[[int], bool]
+    fun: Callable,
+    leaves: Sequence[Array],
+    enough: Callable[[int], bool],
+    low_rank: bool = True,
 ) -> Traced[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
 
     def matrix(leaves):
-        blocks = jacobian_blocks(fun, leaves, Automatic(), "array", True, False)
+        how = Automatic(), "array", True, False, low_rank
+        blocks = jacobian_blocks(fun, leaves, *how)
         return assemble(blocks[2], enough)
 
     with contextlib.suppress(DoesNotFit, TooDear):
@@ -85,15 +111,18 @@ def sparse_matrix(
     return None
 
 
-def _structured(fun: Callable, leaves: Sequence[Array]) -> System | None:
+def _structured(
+    fun: Callable, leaves: Sequence[Array], choice: Choice
+) -> System | None:
     size = size_of(leaves)
-    if not is_enough(size, 0):
+    if not choice.enough(size, 0):
         return None
-    traced = sparse_matrix(fun, leaves, lambda count: is_enough(size, count))
+    enough = lambda count: choice.enough(size, count)  # noqa: E731
+    traced = sparse_matrix(fun, leaves, enough, choice.low_rank)
     struct = None if traced is None else traced.struct
     if traced is None or struct is None:
         return None
-    plan = plan_for(struct.positions, struct.rank)
+    plan = choice.plan(struct.positions, struct.rank)
     return None if plan is None else System(plan, lambda: traced(leaves))
 
 

@@ -1,0 +1,215 @@
+"""What solvers by a named structure have in common."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools as ft
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import PyTree
+
+from ._analysis import SMALL
+from ._base import AbstractPlan
+from ._direct import AbstractDirectSolver, Factored, factored, tags_of
+from ._flat import Flat
+from ._matrix import Matrix
+from ._positions import banded, Positions
+from ._structure import Structure
+from ._system import Choice, given_matrix, of_function, of_operator, size_of, System
+
+
+# What solves a system of which the residual stays large.
+AUTO = lx.AutoLinearSolver(well_posed=None)
+# More entries than this are not looked at one by one.
+_MOST = 5_000_000
+_INSTEAD = (
+    "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
+    "or `eqx_cc.Woodbury()` if what is too much is of low rank."
+)
+
+
+class AbstractStructuredSolver(AbstractDirectSolver):
+    """A direct solver for one structure, which the matrix is known to have."""
+
+    @property
+    @abc.abstractmethod
+    def low_rank(self) -> bool:
+        """Whether what is of low rank is kept apart."""
+
+    @abc.abstractmethod
+    def plan(self, positions: Positions, rank: int) -> AbstractPlan:
+        """How matrices with these entries are factored, and others of low rank
+        besides. Raises a `ValueError` if they do not have the structure."""
+
+    @abc.abstractmethod
+    def stated(self, size: int) -> Positions:
+        """Which entries a matrix may have. Raises a `ValueError` if that is not
+        stated."""
+
+    def init(self, operator: lx.AbstractLinearOperator, options: dict) -> Factored:
+        """Builds and factors the matrix of `operator`."""
+        del options
+        flat = Flat.of(operator.in_structure(), operator.out_structure())
+        check_real_and_square(self, flat)
+        tags = tags_of(operator)
+        if size_of(flat.taken[0]) == 0:
+            return Factored(None, None, None, flat, False, tags)
+        given = given_matrix(operator)
+        if given is None:
+            system = of_operator(operator, self._choice)
+            plan, matrix = self._found(system), system.matrix()
+        else:
+            plan, matrix = self._given(operator, given().astype(flat.dtype))
+        return factored(plan, matrix, flat, tags)
+
+    def system(self, fun: Callable, x: PyTree) -> System:
+        """How the Jacobian of a function, at `x`, is computed and factored."""
+        check_real_and_square(self, Flat.of(x, x))
+        system = of_function(fun, x, self._choice)
+        if size_of(x) > 0:
+            self._found(system)
+        return system
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(_is_few, self.plan, self.low_rank)
+
+    def _found(self, system: System) -> AbstractPlan:
+        if system.plan is None:
+            raise unsuited(
+                self, f"it has more than {_MOST} entries, or takes long to look at"
+            )
+        return system.plan
+
+    def _given(self, operator, array: Any) -> tuple[AbstractPlan, Matrix]:
+        """By what the tags say, or else what is stated."""
+        size = len(array)
+        if lx.is_diagonal(operator):
+            positions = banded(size, 0, 0)
+        elif lx.is_tridiagonal(operator):
+            positions = banded(size, 1, 1)
+        else:
+            positions = self.stated(size)
+        return self.plan(positions, 0), Matrix.of_array(array, positions)
+
+    def assume_full_rank(self) -> bool:
+        """Yes: what is singular is reported."""
+        return True
+
+
+class AbstractSparseSolver(AbstractStructuredSolver):
+    """A structure of zeros."""
+
+    @property
+    def low_rank(self) -> bool:
+        """No: all entries are looked at."""
+        return False
+
+    @abc.abstractmethod
+    def sparse_plan(self, structure: Structure) -> AbstractPlan:
+        """How a sparse matrix is factored."""
+
+    def plan(self, positions: Positions, rank: int) -> AbstractPlan:
+        """How matrices with these entries are factored."""
+        assert rank == 0
+        return self.sparse_plan(Structure.of(positions))
+
+
+def _is_few(size: int, count: int) -> bool:
+    return size > 0 and count <= _MOST
+
+
+def checked_core(solver: Any) -> AbstractSparseSolver:
+    """The solver for a part of a matrix. Raises a `TypeError` if it is for any."""
+    if not isinstance(solver.core, AbstractSparseSolver):
+        raise TypeError(
+            f"`core` of `{type(solver).__name__}` must be a solver for a structure of "
+            f"zeros, such as `eqx_cc.Banded()`, but got {solver.core}."
+        )
+    return solver.core
+
+
+def check_real_and_square(solver: lx.AbstractLinearSolver, flat: Flat) -> None:
+    """Raises a `ValueError` for what direct solvers of ours do not factor."""
+    name = named(solver)
+    columns, rows = (size_of(leaves) for leaves, _ in (flat.taken, flat.returned))
+    if rows != columns:
+        raise ValueError(
+            f"`{name}` is for square matrices, but got `operator` with {rows} rows and "
+            f"{columns} columns. Use `lx.QR()`."
+        )
+    if flat.dtype not in (jnp.float32, jnp.float64):
+        raise ValueError(
+            f"`{name}` is for numbers of type float32 or float64, but got `operator` "
+            f"of type {flat.dtype}. Use `lx.LU()`."
+        )
+
+
+def check_count(solver: Any, name: str, least: int) -> None:
+    """Raises a `ValueError` unless a field is a number, or left open."""
+    value = getattr(solver, name)
+    if value is not None and value < least:
+        raise ValueError(
+            f"`{name}` of `{type(solver).__name__}` must be at least {least}, but got "
+            f"{value}."
+        )
+
+
+def check_order(solver: Any) -> None:
+    """Raises a `ValueError` where a reordering is asked for, but there is no telling
+    which."""
+    if solver.reorder:
+        raise unsuited(
+            solver,
+            "`reorder=True` needs the pattern, and that of a matrix without tags is "
+            "not known when tracing",
+            "Give an operator that is a function, or the matrix in a suitable order.",
+        )
+
+
+def unstated(solver: Any, *names: str) -> ValueError:
+    """For matrices of which the pattern is not known, and not stated."""
+    said = " and ".join(f"`{name}`" for name in names)
+    return ValueError(
+        f"`{named(solver)}` does not know which entries of `operator` are zero: those "
+        f"of a matrix are not known when tracing. State {said}, or give an operator "
+        "that is a function, such as `lx.JacobianLinearOperator`."
+    )
+
+
+def unsuited(solver: Any, found: str, instead: str = _INSTEAD) -> ValueError:
+    """For what does not have the structure."""
+    return ValueError(f"`{named(solver)}` does not suit `operator`: {found}. {instead}")
+
+
+def named(solver: Any) -> str:
+    """A solver with what it was given."""
+    own = {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver)}
+    own.pop("inner", None)
+    given = {k: v for k, v in own.items() if v is not None and v is not False}
+    said = ", ".join(
+        f"{k}={named(v) if dataclasses.is_dataclass(v) else v}"
+        for k, v in given.items()
+    )
+    return f"{type(solver).__name__}({said})"
+
+
+def is_wide(width: int, size: int) -> bool:
+    """Whether bands, or blocks, of that width are of no use."""
+    return size > SMALL and 2 * width >= size
+
+
+@ft.lru_cache(maxsize=64)
+def blocked(size: int, width: int, reach: int) -> Positions:
+    """The positions in blocks of that width that are so many from the diagonal."""
+    width = max(1, min(width, size))
+    most = (reach + 1) * width - 1
+    bands = banded(size, most, most)
+    rows, columns = bands.rows, bands.columns
+    kept = np.abs(rows // width - columns // width) <= reach
+    return Positions(rows[kept], columns[kept], size, size)

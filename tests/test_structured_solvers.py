@@ -1,0 +1,589 @@
+"""Linear solvers by the name of a structure."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import lineax as lx
+import numpy as np
+import pytest
+from eqx_cc import (
+    Arrowhead,
+    Banded,
+    BlockDiagonal,
+    BlockTridiagonal,
+    SmallInverse,
+    SuperLU,
+    Woodbury,
+)
+from eqx_cc._solve._banded import _factor
+
+
+class Case(NamedTuple):
+    """A solver that looks for the structure, one to which it is stated (None if that
+    cannot be), which entries there are, and products of which elimination is to find
+    that again."""
+
+    open: Any
+    stated: Any
+    keep: Callable
+    product: Callable
+
+    def pattern(self, size):
+        i, j = np.indices((size, size))
+        return np.broadcast_to(self.keep(i, j, size), (size, size))
+
+
+def _bands(lower, upper):
+    return lambda i, j, size: (i - j <= lower) & (j - i <= upper)
+
+
+def _blocks(width):
+    return lambda i, j, size: i // width == j // width
+
+
+def _wide(i, j, size):
+    return np.isin(abs(i - j), [0, 9])
+
+
+def _arrow(width, lower=0, upper=0):
+    bands = _bands(lower, upper)
+    return lambda i, j, n: bands(i, j, n) | (np.maximum(i, j) >= n - width)
+
+
+def _grid(i, j, size):
+    return np.isin(abs(i - j), [0, 1, 7])
+
+
+def _by_diagonals(*offsets):
+    def product(entries, x):
+        size, found = len(x), jnp.zeros_like(x)
+        for k in offsets:
+            rows = np.arange(max(0, -k), min(size, size - k))
+            if len(rows) > 0:
+                terms = entries[rows, rows + k] * x[rows[0] + k : rows[-1] + 1 + k]
+                found = found + jnp.pad(terms, (rows[0], size - 1 - rows[-1]))
+        return found
+
+    return product
+
+
+def _by_blocks(width):
+    def product(entries, x):
+        """The last block by itself, as it may be smaller."""
+        count = len(x) // width
+        inside = count * width
+        where = np.arange(count)
+        whole = entries[:inside, :inside].reshape(count, width, count, width)
+        first = jnp.einsum(
+            "kij,kj->ki", whole[where, :, where, :], x[:inside].reshape(count, width)
+        )
+        last = entries[inside:, inside:] @ x[inside:]
+        return jnp.concatenate([first.reshape(-1), last])
+
+    return product
+
+
+def _with_border(width, core):
+    def product(entries, x):
+        width_ = min(width, len(x))
+        inside = len(x) - width_
+        first = core(entries[:inside, :inside], x[:inside])
+        first = first + entries[:inside, inside:] @ x[inside:]
+        return jnp.concatenate([first, entries[inside:] @ x])
+
+    return product
+
+
+def _with_mean(core):
+    def product(entries, x):
+        weights = jnp.sin(jnp.arange(len(x), dtype=x.dtype))
+        return core(entries, x) + weights * jnp.mean(x)
+
+    return product
+
+
+CASES = {
+    "banded": Case(Banded(), Banded(2, 1), _bands(2, 1), _by_diagonals(-2, -1, 0, 1)),
+    "upper": Case(Banded(), Banded(0, 2), _bands(0, 2), _by_diagonals(0, 1, 2)),
+    "many bands": Case(Banded(), Banded(9, 9), _wide, _by_diagonals(-9, 0, 9)),
+    "bands of blocks": Case(Banded(), Banded(3, 3), _blocks(4), _by_blocks(4)),
+    "block-tridiagonal": Case(
+        BlockTridiagonal(),
+        BlockTridiagonal(width=3),
+        _bands(2, 2),
+        _by_diagonals(*range(-2, 3)),
+    ),
+    "block-diagonal": Case(
+        BlockDiagonal(), BlockDiagonal(width=3), _blocks(3), _by_blocks(3)
+    ),
+    "diagonal": Case(
+        BlockDiagonal(), BlockDiagonal(width=1), _blocks(1), _by_diagonals(0)
+    ),
+    "arrowhead": Case(
+        Arrowhead(width=2),
+        Arrowhead(width=2),
+        _arrow(2),
+        _with_border(2, _by_diagonals(0)),
+    ),
+    "banded arrowhead": Case(
+        Arrowhead(width=2, core=Banded()),
+        Arrowhead(width=2, core=Banded(1, 1)),
+        _arrow(2, 1, 1),
+        _with_border(2, _by_diagonals(-1, 0, 1)),
+    ),
+    "low rank": Case(Woodbury(), None, _bands(0, 0), _with_mean(_by_diagonals(0))),
+    "low rank and bands": Case(
+        Woodbury(Banded()), None, _bands(1, 1), _with_mean(_by_diagonals(-1, 0, 1))
+    ),
+    "sparse": Case(SuperLU(), None, _grid, _by_diagonals(-7, -1, 0, 1, 7)),
+    "small": Case(
+        SmallInverse(), SmallInverse(), lambda i, j, n: i == i, lambda a, x: a @ x
+    ),
+}
+# 25 and 50 are divisible by hardly any of the widths above.
+SIZES = [1, 2, 25, pytest.param(50, marks=pytest.mark.slow)]
+# Whose pivots are sought in the whole matrix.
+PIVOTED = "banded", "sparse", "small"
+
+
+def _entries(name, size, dtype=jnp.float64):
+    """Normal entries: no diagonal is dominant where pivots are sought."""
+    dense = np.asarray(jr.normal(jr.key(3), (size, size)))
+    dense = dense + (0 if name in PIVOTED else 4) * np.eye(size)
+    return jnp.asarray(np.where(CASES[name].pattern(size), dense, 0), dtype)
+
+
+def _as_function(name, entries):
+    struct = jax.ShapeDtypeStruct(entries.shape[:1], entries.dtype)
+    product = CASES[name].product
+    return lx.FunctionLinearOperator(lambda x: product(entries, x), struct)
+
+
+def _dense(name, entries):
+    found = np.asarray(entries, np.float64)
+    if name.startswith("low rank"):
+        size = len(found)
+        found = found + np.outer(np.sin(np.arange(size)), np.full(size, 1 / size))
+    return found
+
+
+def _vector(size, dtype=jnp.float64):
+    return jnp.asarray(np.cos(1.7 * np.arange(size)), dtype)
+
+
+def _assert_solves(dense, found, vector, tol=1e-13):
+    found = np.asarray(found, np.float64)
+    size = np.abs(dense).sum(1).max() * np.abs(found).max(initial=0)
+    atol = tol * (size + np.abs(vector).max(initial=0))
+    np.testing.assert_allclose(dense @ found, vector, rtol=0, atol=atol)
+
+
+def _params(*marks):
+    """Every case as a function; and as a matrix, with these marks."""
+    for name, case in CASES.items():
+        yield pytest.param(name, False, id=f"{name}-function")
+        if case.stated is not None:
+            yield pytest.param(name, True, id=f"{name}-matrix", marks=marks)
+
+
+GIVEN = list(_params())
+# Matrices that are given differ from functions in how they are built alone.
+FEW = list(_params(pytest.mark.slow))
+
+
+def _case(name, given, entries):
+    if given:
+        return CASES[name].stated, lx.MatrixLinearOperator(entries)
+    return CASES[name].open, _as_function(name, entries)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name, given", GIVEN)
+def test_solutions(name, given, size):
+    """Against dense products: solved, transposed, through `lx.linear_solve`."""
+    entries, vector = _entries(name, size), _vector(size)
+
+    @jax.jit
+    def run(entries, vector):
+        solver, operator = _case(name, given, entries)
+        state = solver.init(operator, {})
+        turned, _ = solver.transpose(state, {})
+        same, _ = solver.conj(state, {})
+        found = [
+            solver.compute(state, vector, {})[0],
+            solver.compute(same, vector, {})[0],
+            lx.linear_solve(operator, vector, solver).value,
+            solver.compute(turned, vector, {})[0],
+        ]
+        if not given:  # What is stated is not for the transposed operator.
+            found.append(lx.linear_solve(operator.T, vector, solver).value)
+        return found
+
+    dense = _dense(name, entries)
+    found = run(entries, vector)
+    for own in found[:3]:
+        _assert_solves(dense, own, vector)
+    for own in found[3:]:
+        _assert_solves(dense.T, own, vector)
+
+
+@pytest.mark.parametrize("name, given", FEW)
+def test_batches_derivatives_and_single_precision(name, given):
+    """Through `lx.linear_solve`, with respect to the matrix and the right-hand side."""
+    size = 25
+    entries, vector = _entries(name, size), _vector(size)
+    scales = jnp.array([1.0, 2.0, -0.5])
+
+    def solve(scale, vector, entries=entries):
+        solver, operator = _case(name, given, entries * scale)
+        return lx.linear_solve(operator, vector, solver).value
+
+    def total(scale, vector):
+        return jnp.sum(solve(scale, vector) * jnp.arange(1.0, size + 1))
+
+    @jax.jit
+    def run(scales, vector):
+        both = scales[1], vector
+        single = entries.astype(jnp.float32)
+        return (
+            jax.vmap(solve, (0, None))(scales, vector),
+            jax.grad(total, (0, 1))(*both),
+            jax.jvp(total, both, (1.0, jnp.cos(vector)))[1],
+            solve(scales[1].astype(jnp.float32), vector.astype(jnp.float32), single),
+        )
+
+    found, gradients, moved, single = run(scales, vector)
+    plain = np.asarray(entries)
+    rest = _dense(name, plain) - plain
+    for scale, own in zip(np.asarray(scales), found):
+        _assert_solves(scale * plain + rest, own, vector)
+    dense, expected = 2 * plain + rest, np.asarray(found[1])
+    left = np.linalg.solve(dense.T, np.arange(1.0, size + 1))
+    np.testing.assert_allclose(gradients[0], -left @ plain @ expected, rtol=1e-8)
+    np.testing.assert_allclose(gradients[1], left, rtol=1e-8, atol=1e-12)
+    change = gradients[0] + left @ np.cos(vector)
+    np.testing.assert_allclose(moved, change, rtol=1e-8)
+    assert single.dtype == jnp.float32
+    _assert_solves(dense, single, vector, 1e-5)
+
+
+@pytest.mark.parametrize("name, given", FEW)
+def test_what_is_singular_is_reported(name, given):
+    """A column of zeros, in a batch next to a matrix that is regular."""
+    size = 25
+    entries, vector = _entries(name, size), _vector(size)
+
+    @jax.jit
+    def run(entries, vector):
+        solver, operator = _case(name, given, entries)
+        found = lx.linear_solve(operator, vector, solver, throw=False)
+        return found.value, found.result == lx.RESULTS.successful
+
+    # The mean gives one column back, but not two.
+    bad = entries.at[:, np.array([4, 5])].set(0.0)
+    values, good = jax.vmap(run, (0, None))(jnp.stack([entries, bad]), vector)
+    np.testing.assert_array_equal(good, [True, False])
+    _assert_solves(_dense(name, entries), values[0], vector)
+
+
+SOLVERS = {
+    "banded": (Banded(), Banded(1, 1)),
+    "block-tridiagonal": (BlockTridiagonal(), BlockTridiagonal(1)),
+    "block-diagonal": (BlockDiagonal(), BlockDiagonal(2)),
+    "arrowhead": (Arrowhead(), Arrowhead()),
+    "low rank": (Woodbury(), None),
+    "sparse": (SuperLU(), None),
+    "small": (SmallInverse(), SmallInverse()),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_nothing_to_solve(name):
+    for solver, matrix in zip(SOLVERS[name], (jnp.zeros((0, 0)),) * 2):
+        for operator in (
+            lx.JacobianLinearOperator(lambda y, _: jnp.sin(y), jnp.zeros(0)),
+            lx.MatrixLinearOperator(matrix),
+        ):
+            if solver is not None:
+                state = solver.init(operator, {})
+                found, result, _ = solver.compute(state, jnp.zeros(0), {})
+                assert found.shape == (0,) and result == lx.RESULTS.successful
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_pytrees(name):
+    """Two leaves of one type, and the function of one is diagonal."""
+
+    def fun(y, _):
+        return {"u": 3 * y["u"] + y["u"] ** 2, "v": jnp.exp(y["v"])}
+
+    y = {"u": jnp.linspace(1.0, 2.0, 6).reshape(2, 3), "v": jnp.array(0.5)}
+    vector = jax.tree.map(jnp.cos, y)
+
+    @jax.jit
+    def run(y, vector):
+        operator = lx.JacobianLinearOperator(fun, y)
+        return lx.linear_solve(operator, vector, SOLVERS[name][0]).value
+
+    found = run(y, vector)
+    expected = {
+        "u": vector["u"] / (3 + 2 * y["u"]),
+        "v": vector["v"] / jnp.exp(y["v"]),
+    }
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected
+    )
+
+
+#
+# What the operators of lineax tell
+#
+
+
+def test_operators_of_lineax():
+    size = 9
+    diagonal = lx.DiagonalLinearOperator(jnp.linspace(2.0, 3.0, size))
+    three = jnp.linspace(4.0, 5.0, size), jnp.ones(size - 1), -jnp.ones(size - 1)
+    bands = lx.TridiagonalLinearOperator(*three)
+    matrix = bands.as_matrix()
+    operators = [
+        (diagonal, [Banded(0, 0), BlockDiagonal(1), SuperLU()]),
+        (bands, [Banded(1, 1), BlockTridiagonal(1), Woodbury(Banded())]),
+        (bands + diagonal, [Banded(1, 1), SmallInverse()]),
+        (bands @ diagonal @ bands, [Banded(2, 2), BlockTridiagonal(2)]),
+        (lx.MatrixLinearOperator(matrix, lx.tridiagonal_tag), [Banded(), SuperLU()]),
+        (lx.TaggedLinearOperator(bands, lx.symmetric_tag), [Banded()]),
+        (2 * lx.IdentityLinearOperator(bands.in_structure()) - bands, [Banded()]),
+    ]
+    vector = _vector(size)
+    for operator, solvers in operators:
+        for solver in solvers:
+            found = lx.linear_solve(operator, vector, solver).value
+            _assert_solves(np.asarray(operator.as_matrix()), found, vector)
+
+
+def test_low_rank_of_operators():
+    size = 40
+    left, right = jr.normal(jr.key(0), (2, size, 2))
+    diagonal = lx.DiagonalLinearOperator(jnp.linspace(2.0, 3.0, size))
+    product = lx.MatrixLinearOperator(left) @ lx.MatrixLinearOperator(right.T)
+
+    @jax.jit
+    def run(vector):
+        state = Woodbury().init(diagonal + product, {})
+        assert type(state.factors).__name__ == "LowRank"
+        return lx.linear_solve(diagonal + product, vector, Woodbury()).value
+
+    vector = _vector(size)
+    dense = np.asarray(diagonal.as_matrix()) + np.asarray(left @ right.T)
+    _assert_solves(dense, run(vector), vector)
+
+
+def test_entries_outside_of_what_is_stated_are_not_looked_at():
+    """As in LAPACK, and as documented."""
+    dense = jnp.asarray(_entries("small", 7))
+    i, j = np.indices((7, 7))
+    vector = _vector(7)
+    for solver, kept in (
+        (Banded(2, 1), (i - j <= 2) & (j - i <= 1)),
+        (BlockTridiagonal(2), abs(i // 2 - j // 2) <= 1),
+        (BlockDiagonal(3), i // 3 == j // 3),
+        (Arrowhead(2), (i == j) | (np.maximum(i, j) >= 5)),
+    ):
+        own = lx.MatrixLinearOperator(dense)
+        found = lx.linear_solve(own, vector, solver).value
+        _assert_solves(np.where(kept, dense, 0), found, vector, 1e-12)
+
+
+@pytest.mark.parametrize("entry", [0.0, 1e-30])
+def test_parts_that_are_singular(entry):
+    """What is eliminated first is singular, or next to it; the whole is not."""
+    size = 12
+    weights = jnp.ones(size).at[4].set(entry)
+
+    def arrow(y, _):
+        last = jnp.sum(y)[None]
+        return jnp.concatenate([weights[:-1] * y[:-1] + y[-1], last])
+
+    def mean(y, _):
+        return weights * y + jnp.mean(y)
+
+    def swapped(y, _):
+        return jnp.roll(y.reshape(-1, 2), 1, 1).reshape(-1) + entry * y
+
+    vector = _vector(size)
+    for fun, solver in (
+        (arrow, Arrowhead()),
+        (mean, Woodbury()),
+        (swapped, BlockTridiagonal(1)),
+        (swapped, BlockDiagonal()),
+    ):
+        operator = lx.JacobianLinearOperator(fun, jnp.ones(size))
+        found = lx.linear_solve(operator, vector, solver).value
+        _assert_solves(np.asarray(operator.as_matrix()), found, vector)
+
+
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.stated])
+def test_without_jit(name):
+    """Operation by operation, for those who debug."""
+    size = 19
+    entries, vector = _entries(name, size), _vector(size)
+    solver, operator = _case(name, True, entries)
+    with jax.disable_jit():
+        state = solver.init(operator, {})
+        found, _, _ = solver.compute(state, vector, {})
+    _assert_solves(_dense(name, entries), found, vector)
+
+
+def test_loops_without_jit():
+    """They stay loops, also for those who solve such systems with jit afterwards."""
+    with jax.disable_jit():
+        found = _factor.__wrapped__(9, 2, 1, jnp.dtype(jnp.float64))
+    assert str(found.native).count("scan[") == str(found.plain).count("scan[") == 1
+
+
+#
+# Orders
+#
+
+
+def test_reordering():
+    """Two species one after the other, pairs far apart, and a hub in the middle."""
+    size = 50
+    x = jnp.linspace(1.0, 2.0, size)
+
+    def species(y):
+        u, v = jnp.split(y, 2)
+        near = jnp.pad(u[1:], (0, 1)) - jnp.pad(v[:-1], (1, 0))
+        return jnp.concatenate([4 * u + near * v, 5 * v - near])
+
+    def pairs(y):
+        u, v = jnp.split(y, 2)
+        return jnp.concatenate([u * v, u - 3 * v**2])
+
+    def hub(y):
+        unit = jnp.zeros(size).at[20].set(1.0)
+        total = jnp.concatenate([jnp.zeros(20), jnp.sum(y)[None], jnp.zeros(29)])
+        return 3 * y + y[20] * jnp.sin(y) * (1 - unit) + total
+
+    vector = _vector(size)
+    for fun, solver, factors in (
+        (species, Banded(reorder=True), "Banded"),
+        (species, BlockTridiagonal(reorder=True), "BlockTridiagonal"),
+        (pairs, BlockDiagonal(reorder=True), "Blocks"),
+        (hub, Arrowhead(reorder=True), "Bordered"),
+    ):
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), x)  # noqa: B023
+
+        @jax.jit
+        def run(vector):
+            state = solver.init(operator, {})  # noqa: B023
+            reordered: Any = state.factors
+            assert type(reordered.inner).__name__ == factors  # noqa: B023
+            turned, _ = solver.transpose(state, {})  # noqa: B023
+            both = state, turned
+            return [solver.compute(own, vector, {})[0] for own in both]  # noqa: B023
+
+        found, transposed = run(vector)
+        jacobian = np.asarray(jax.jacfwd(fun)(x))
+        _assert_solves(jacobian, found, vector)
+        _assert_solves(jacobian.T, transposed, vector)
+
+
+#
+# What does not have the structure
+#
+
+
+def _tridiagonal(y, _=None):
+    return 4 * y + jnp.pad(y[1:], (0, 1)) - jnp.pad(y[:-1], (1, 0))
+
+
+REFUSED = {
+    "narrower bands": (Banded(1, 0), _tridiagonal, "1 bands below .* and 1 above"),
+    "no bands": (
+        Banded(),
+        lambda y, _: y * jnp.roll(y, 1),
+        "1 bands below .* and 39 above",
+    ),
+    "narrower blocks": (BlockDiagonal(2), _tridiagonal, "from a width of 40 on"),
+    "one block": (BlockDiagonal(), _tridiagonal, "40 rows hang together"),
+    "no blocks": (
+        BlockTridiagonal(),
+        lambda y, _: y + jnp.roll(y, 20) * y,
+        "block-tridiagonal from a width of",
+    ),
+    "not tridiagonal by blocks": (
+        BlockTridiagonal(1),
+        lambda y, _: y + jnp.pad(y[2:], (0, 2)),
+        "from a width of 2 on",
+    ),
+    "core": (Arrowhead(), _tridiagonal, "core does not suit"),
+    "rank": (
+        Banded(),
+        lambda y, _: y + jnp.mean(y) * jnp.sin(jnp.arange(40.0)),
+        r"39 bands below .*`eqx_cc.Woodbury\(\)`",
+    ),
+    "no rank": (Woodbury(), _tridiagonal, "with none of low rank"),
+    "not sparse": (
+        SuperLU(),
+        lambda y, _: jnp.cos(jnp.outer(jnp.arange(40.0), jnp.arange(40.0))) @ y,
+        "1600 of its 1600 entries",
+    ),
+    "not small": (SmallInverse(), lambda y, _: jnp.tile(y, 1), "up to 64 rows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_what_does_not_have_the_structure(name):
+    solver, fun, said = REFUSED[name]
+    y = jnp.ones(70 if name == "not small" else 40)
+    operator = lx.JacobianLinearOperator(fun, y)
+    with pytest.raises(ValueError, match=said):
+        lx.linear_solve(operator, y, solver)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_refuses_what_is_complex_or_not_square(name):
+    solver = SOLVERS[name][0]
+    wide = lx.MatrixLinearOperator(jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match="2 rows and 3 columns"):
+        solver.init(wide, {})
+    matrix = jax.lax.complex(jnp.eye(3), jnp.eye(3))
+    with pytest.raises(ValueError, match="of type complex128"):
+        solver.init(lx.MatrixLinearOperator(matrix), {})
+
+
+def test_refuses_matrices_of_unknown_pattern():
+    operator = lx.MatrixLinearOperator(jnp.eye(30))
+    for solver in (Banded(), Banded(lower=1), BlockDiagonal(), BlockTridiagonal()):
+        with pytest.raises(ValueError, match="State `"):
+            solver.init(operator, {})
+    for solver in (
+        Banded(1, 1, reorder=True),
+        Arrowhead(reorder=True),
+        Woodbury(),
+        SuperLU(),
+    ):
+        with pytest.raises(ValueError, match="not known when tracing"):
+            solver.init(operator, {})
+
+
+def test_refuses_numbers_that_are_none():
+    for make in (
+        lambda: Banded(lower=-1),
+        lambda: BlockDiagonal(width=0),
+        lambda: BlockTridiagonal(width=0),
+        lambda: Arrowhead(width=0),
+    ):
+        with pytest.raises(ValueError, match="must be at least"):
+            make()
+
+
+def test_refuses_cores_that_are_for_anything():
+    for kind in (Arrowhead, Woodbury):
+        with pytest.raises(TypeError, match="`core` of"):
+            kind(core=lx.LU())
