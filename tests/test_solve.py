@@ -10,10 +10,10 @@ import numpy as np
 import optimistix as optx
 import pytest
 from eqx_cc import EliminationSolver
+from eqx_cc._native import inverse
 from eqx_cc._solve import _analysis
 from eqx_cc._solve._analysis import plan_for
 from eqx_cc._solve._banded import BandedPlan
-from eqx_cc._solve._inverse import inverse
 from eqx_cc._solve._matrix import Matrix
 from eqx_cc._solve._positions import merge
 from eqx_cc._solve._superlu import SuperLUPlan

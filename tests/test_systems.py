@@ -1,5 +1,7 @@
 """Small linear systems in scalars have the Jacobians that JAX has."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.scipy as jsp
@@ -18,7 +20,7 @@ DRAW = np.random.default_rng(3)
 MATRICES = {n: DRAW.normal(size=(n, n)) for n in (1, 2, 6, 8, 13)}
 
 
-def system(n, dtype=np.float64):
+def system(n, dtype: Any = np.float64):
     """A matrix that depends on numbers, and so does what is known."""
     base = jnp.asarray(MATRICES[n], dtype)
 
