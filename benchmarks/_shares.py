@@ -59,7 +59,7 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
 
     def jacobian(k):
         if ours:
-            return Prepared(solver, relation, k)._system.matrix()
+            return Prepared(solver, relation, k, shifted=True)._system.matrix()
         if contestant == "repaired":
             return jax.jacfwd(relation)(k)
         return of_operator(_operator(k)).matrix()
@@ -69,7 +69,7 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
 
     def factored(k):
         if ours:
-            return Prepared(solver, relation, k).factored()
+            return Prepared(solver, relation, k, shifted=True).factored()
         return solver.init(_operator(k), {})
 
     state = jax.jit(factored)(start)

@@ -5,8 +5,9 @@ In one of scalars, entries that are 0 or 1 are constants, and cost nothing; movi
 entries about (indexing, stacking, transposing) is no equation at all.
 """
 
+from ._depends import dependences as dependences
+from ._entries import entry as entry
 from ._expand import (
-    entry as entry,
     MAX_EQUATIONS as MAX_EQUATIONS,
     NotScalar as NotScalar,
     scalarise as scalarise,

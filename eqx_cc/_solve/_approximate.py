@@ -13,28 +13,31 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Int, Num, PyTree
 
-from .._native import inverse
-from ._base import AbstractFactors, AbstractPlan
-from ._blocks import Inverse, InversePlan
+from ._base import AbstractDensePlan, AbstractFactors, AbstractPlan
+from ._blocks import InversePlan
 from ._direct import AbstractDirectSolver, Factored
 from ._flat import Flat
-from ._system import size_of, structure_of
+from ._straight import StraightPlan
+from ._system import few_scalars, size_of, structure_of
 
 
 # Up to here a dense matrix that many systems are solved with is inverted: a product
 # takes a fifth of the time of two substitutions, and the inverse three factorisations
 # (`python -m benchmarks.solvers --shares`).
 _INVERTED = 64
+# From here on an inverse may take more time than the operations on the entries that
+# are there.
+_SPARSE = 5
 
 
 @dataclass(frozen=True)
-class LUPlan(AbstractPlan):
+class LUPlan(AbstractDensePlan):
     """A matrix without structure."""
 
     size: int
 
-    def factor(self, matrix: Any) -> LU:
-        return LU(*jsp.linalg.lu_factor(matrix.dense()))
+    def of_array(self, matrix: Num[Array, "n n"]) -> LU:
+        return LU(*jsp.linalg.lu_factor(matrix))
 
     def identity(self, dtype: Any) -> LU:
         return LU(jnp.eye(self.size, dtype=dtype), jnp.arange(self.size, dtype="int32"))
@@ -53,22 +56,27 @@ class LU(AbstractFactors):
 
 class Prepared:
     """The Jacobian of a function between real vectors of one structure: what it takes
-    to factor it is known, and nothing has been computed."""
+    to factor it is known, and nothing has been computed. `shifted`: it is the identity,
+    plus what may be small."""
 
-    def __init__(self, solver: AbstractDirectSolver, fun: Callable, x: PyTree):
+    def __init__(
+        self, solver: AbstractDirectSolver, fun: Callable, x: PyTree, shifted: bool
+    ):
         structure = structure_of(x)
         self._flat = Flat.of(structure, structure)
         self._solver, self._size = solver, size_of(structure)
         self._system = solver.system(fun, x)
+        self._plan = self._system.plan
+        if self._plan is None and isinstance(solver.inner, lx.AutoLinearSolver):
+            self._plan = self._of_dense(fun, x, shifted)
 
-    @property
-    def _plan(self) -> AbstractPlan | None:
+    def _of_dense(self, fun: Callable, x: PyTree, shifted: bool) -> AbstractPlan | None:
         """None if the inner solver is asked."""
-        if self._system.plan is not None:
-            return self._system.plan
-        if not isinstance(self._solver.inner, lx.AutoLinearSolver) or self._size == 0:
-            return None
-        return (InversePlan if self._size <= _INVERTED else LUPlan)(self._size)
+        if self._size == 0 or self._size > _INVERTED:
+            return LUPlan(self._size) if self._size else None
+        positions = few_scalars(fun, x) if shifted and self._size >= _SPARSE else None
+        plan = None if positions is None else StraightPlan.of(positions)
+        return plan or InversePlan(self._size)
 
     def factored(self) -> Factored:
         """The factors of the Jacobian. Nobody differentiates them."""
@@ -76,10 +84,8 @@ class Prepared:
         matrix = jax.tree.map(lax.stop_gradient, matrix)
         if plan is None:
             return self._solver.of_dense(matrix, self._flat, {}, ())
-        if isinstance(plan, InversePlan):
-            return self._of(Inverse(inverse(matrix)))
-        if isinstance(plan, LUPlan):
-            return self._of(LU(*jsp.linalg.lu_factor(matrix)))
+        if isinstance(plan, AbstractDensePlan):
+            return self._of(plan.of_array(matrix))
         return self._of(plan.factor(matrix))
 
     def identity(self) -> Factored:

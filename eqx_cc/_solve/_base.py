@@ -43,3 +43,14 @@ class AbstractPlan(abc.ABC):
     @abc.abstractmethod
     def identity(self, dtype: Any) -> AbstractFactors:
         """The factors of the identity, at no cost."""
+
+
+class AbstractDensePlan(AbstractPlan):
+    """How matrices are factored that are arrays."""
+
+    @abc.abstractmethod
+    def of_array(self, matrix: Num[Array, "n n"]) -> AbstractFactors:
+        """The factors of an array."""
+
+    def factor(self, matrix: Matrix) -> AbstractFactors:
+        return self.of_array(matrix.dense())

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from .._native import inverse
-from ._base import AbstractFactors, AbstractPlan
+from ._base import AbstractDensePlan, AbstractFactors, AbstractPlan
 from ._matrix import Matrix
 
 
@@ -105,13 +105,13 @@ def blocks_at(matrix: Matrix, width: int, offset: int) -> Num[Array, "count w w"
 
 
 @dataclass(frozen=True)
-class InversePlan(AbstractPlan):
+class InversePlan(AbstractDensePlan):
     """A small matrix that many systems are solved with."""
 
     size: int
 
-    def factor(self, matrix: Matrix) -> Inverse:
-        return Inverse(inverse(matrix.dense()))
+    def of_array(self, matrix: Num[Array, "n n"]) -> Inverse:
+        return Inverse(inverse(matrix))
 
     def identity(self, dtype: Any) -> Inverse:
         return Inverse(jnp.eye(self.size, dtype=dtype))

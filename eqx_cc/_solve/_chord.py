@@ -112,8 +112,8 @@ class CCChord(optx.AbstractRootFinder):
         if not isinstance(solver, AbstractDirectSolver) or not is_real(y):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(lx.linearise(operator), {})
-        made = Prepared(solver, fun, y)
         identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
+        made = Prepared(solver, fun, y, shifted=identity is not None)
         if identity is None:
             return made.factored()
         return lax.cond(identity, made.identity, made.factored)

@@ -20,7 +20,11 @@ from .._automatic import Automatic
 from .._choice import MOST_EFFORT
 from .._effort import limited, TooDear
 from .._eliminate import jacobian_blocks
-from .._traced import Traced
+from .._granularity import scalar_program
+from .._program import flatten
+from .._scalarise import dependences
+from .._traced import captured, Traced
+from .._varying import is_split
 from ._analysis import is_enough, plan_for
 from ._base import AbstractPlan
 from ._matrix import assemble, Matrix
@@ -90,6 +94,23 @@ def of_function(fun: Callable, x: PyTree, choice: Choice = Choice()) -> System:
 
     found = _structured(flat, leaves, choice)
     return System(None, lambda: _dense(flat, leaves)) if found is None else found
+
+
+def few_scalars(fun: Callable, x: PyTree) -> Positions | None:
+    """Where the entries of the Jacobian of a program of few scalars may be, row by row;
+    None of any other function."""
+    leaves, tree = jtu.tree_flatten(x)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    closed = Traced(lambda own: fun(jtu.tree_unflatten(tree, own)), leaves).closed
+    program = flatten(closed.jaxpr, closed.consts)
+    if any(map(is_split, [*leaves, *captured(program)])):
+        return None
+    made = scalar_program(program, closed.in_avals, len(closed.out_avals))
+    if made is None:
+        return None
+    found = dependences(made)
+    rows, columns = np.nonzero(found)
+    return Positions(rows, columns, *found.shape)
 
 
 def sparse_matrix(
