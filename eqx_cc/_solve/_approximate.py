@@ -25,9 +25,6 @@ from ._system import few_scalars, size_of, structure_of
 # takes a fifth of the time of two substitutions, and the inverse three factorisations
 # (`python -m benchmarks.solvers --shares`).
 _INVERTED = 64
-# From here on an inverse may take more time than the operations on the entries that
-# are there.
-_SPARSE = 5
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Prepared:
         """None if the inner solver is asked."""
         if self._size == 0 or self._size > _INVERTED:
             return LUPlan(self._size) if self._size else None
-        positions = few_scalars(fun, x) if shifted and self._size >= _SPARSE else None
+        positions = few_scalars(fun, x) if shifted else None
         plan = None if positions is None else StraightPlan.of(positions)
         return plan or InversePlan(self._size)
 
