@@ -91,6 +91,25 @@ def test_functions(fun, granularity):
     close(made(x), jax.jacfwd(fun)(x))
 
 
+@pytest.mark.parametrize("granularity", ["auto", "scalar"])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_only_one_triangle_is_read(granularity, batch):
+    """By Cholesky's factorisation: what is above the diagonal is arbitrary."""
+    matrix = jnp.array([[4.0, 0.0], [1.0, 3.0]])
+
+    def fun(x):
+        def solution(known):
+            return jsp.linalg.solve(matrix, known, lower=True, assume_a="pos")
+
+        return solution(x) if batch is None else jax.vmap(solution)(jnp.stack([x, x]))
+
+    x = jnp.array([0.3, -1.2])
+    found = jax.jit(filter_jacobian(fun, granularity=granularity))(x)
+    close(found, jax.jacfwd(fun)(x))
+    inverse = jnp.linalg.inv(matrix + jnp.array([[0.0, 1.0], [0.0, 0.0]]))
+    close(found.reshape(-1, 2, 2)[0], inverse)
+
+
 def test_pivots_are_sought():
     """Every one of them is zero where it stands."""
 

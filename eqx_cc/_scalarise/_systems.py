@@ -52,7 +52,7 @@ class Expansion(Protocol):
 
 
 def is_small_system(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation solves a small linear system by substitution."""
+    """Whether an equation solves a small linear system by substitution with $LU$."""
     if eqn.primitive.name != "custom_linear_solve" or len(eqn.outvars) != 1:
         return False
     aval = aval_of(eqn.outvars[0])
@@ -84,18 +84,21 @@ def solved(
 
 
 def _is_substitution(jaxpr: jex.Jaxpr) -> bool:
-    names = set(_names(jaxpr))
-    return "triangular_solve" in names and names <= _SUBSTITUTION
+    """Not with the factors of Cholesky: they are of one triangle of the matrix, and
+    what is in the other one, which products have in them, is arbitrary."""
+    eqns = list(_equations(jaxpr))
+    has_unit = any(eqn.params.get("unit_diagonal", False) for eqn in eqns)
+    return has_unit and _SUBSTITUTION.issuperset(eqn.primitive.name for eqn in eqns)
 
 
-def _names(jaxpr: jex.Jaxpr) -> Iterator[str]:
-    """The primitives of a jaxpr, and of what it calls."""
+def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
+    """The equations of a jaxpr, and of what it calls."""
     for eqn in jaxpr.eqns:
         inner = [body for value in eqn.params.values() for body in bodies(value)]
         for body in inner:
-            yield from _names(body)
+            yield from _equations(body)
         if not inner:
-            yield eqn.primitive.name
+            yield eqn
 
 
 def _matrix(
