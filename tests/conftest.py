@@ -30,10 +30,11 @@ _APART = "test_documentation", "test_examples", "test_optimised"
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """The tests of a file run in one process, as they share what is compiled."""
+    is_shared_out = config.pluginmanager.hasplugin("xdist")
     for item in items:
-        if item.path.stem not in _APART:
+        if is_shared_out and item.path.stem not in _APART:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 

@@ -65,7 +65,7 @@ def test_it_is_in_scalars():
 
 def test_of_32_bits():
     fun, x = system(6, np.float32)
-    close(*together(x, filter_jacobian(fun), jax.jacfwd(fun)), 1e-4)
+    close(*together(x, filter_jacobian(fun), jax.jacfwd(fun)), rtol=1e-4)
 
 
 CONSTANT = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [0.0, 0.5, 1.0]])
@@ -116,7 +116,7 @@ def test_ill_conditioned():
         return jnp.linalg.solve(hilbert * x[0], x)
 
     x = jnp.linspace(1.0, 2.0, 6)
-    close(*together(x, cc_jacobian(fun), jax.jacfwd(fun)), 1e-8)
+    close(*together(x, cc_jacobian(fun), jax.jacfwd(fun)), rtol=1e-8)
 
 
 def test_singular_is_not_finite():
