@@ -44,6 +44,12 @@ graph = eqx_cc.trace(fun, x).graph
 double_p = jex.core.Primitive("double")
 """
 _IN_NEED = {"orders.md", "policy.md", "solvers.md"}
+# A third of the time for a hundredth of the code: training, and large networks.
+_LONG = {
+    "docs/policy.md",
+    "eqx_cc.policy.AbstractAgent",
+    "eqx_cc.policy.EdgeTransformer",
+}
 
 # Runs one piece of code after the other, and prints what each of them prints.
 _RUN = """
@@ -106,11 +112,16 @@ def _own_blocks() -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_code_of_pages_and_docstrings(tmp_path):
-    """In one process, as most of the time goes into starting one."""
-    pages, examples = _own_blocks(), _examples()
+@pytest.mark.parametrize("long", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_code_of_pages_and_docstrings(long, tmp_path):
+    """In one process, as much of the time goes into starting one."""
+    pages, examples = (
+        {name: own for name, own in found.items() if (name in _LONG) == long}
+        for found in (_own_blocks(), _examples())
+    )
     assert len(pages) > 0 and len(examples) > 0
     code = {name: code for name, (code, _) in pages.items()} | examples
+    assert not long or code.keys() == _LONG
     text = re.sub(r"seconds=[\d.]+", "seconds=0.3", json.dumps(code))  # Enough here.
     (tmp_path / "code.json").write_text(text)
     printed = json.loads(run("-c", _RUN, str(tmp_path)))

@@ -30,7 +30,18 @@ def test_outputs_are_compared():
     assert not agree("iterations: 12", "steps: 12")
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+# What it shows is tested with smaller networks in `test_policy_train.py`.
+LONG = {"train_policy"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ())
+        for path in EXAMPLES
+    ],
+    ids=lambda path: path.stem,
+)
 def test_example(path, tmp_path):
     """`python examples/_make.py` writes the outputs and the figures anew."""
     printed = run_optimised(str(path), EQX_CC_FIGURES=str(tmp_path))

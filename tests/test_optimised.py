@@ -23,8 +23,11 @@ test_solve.py::test_bands_with_pivots[7-2-1] test_solve.py::test_inverses[40-5]
 def test_native_code():
     env = os.environ | as_users_have_it() | {"EQX_CC_TESTS_OPTIMISED": "1"}
     env |= {"PYTEST_ADDOPTS": "", "JAX_PLATFORMS": "cpu"}
+    # The same tests run with types checked as well, optimised less.
+    env |= {"EQX_CC_TESTS_CHECKED": "0"}
+    settings = ["-o", "addopts=", "--strict-config", "--strict-markers"]
     tests = [os.path.join("tests", name) for name in NATIVE.split()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
-    command += ["-p", "no:cacheprovider", *tests]
+    command += ["-p", "no:cacheprovider", *settings, *tests]
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

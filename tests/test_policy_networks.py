@@ -43,15 +43,22 @@ def _trained(policy):
 
 
 UNTRAINED = {
-    "markowitz": Markowitz(),
-    "graph": GraphPolicy(8, 2, key=jr.key(0)),
-    "transformer": EdgeTransformer(8, 2, 2, key=jr.key(0)),
+    "markowitz": Markowitz,
+    "graph": lambda: GraphPolicy(8, 2, key=jr.key(0)),
+    "transformer": lambda: EdgeTransformer(8, 2, 2, key=jr.key(0)),
 }
-POLICIES = {name: _trained(policy) for name, policy in UNTRAINED.items()}
-POLICIES |= {"pretrained": pretrained()}
-JITTED = {name: eqx.filter_jit(policy) for name, policy in POLICIES.items()}
-_policies = pytest.mark.parametrize("name", POLICIES)
+_policies = pytest.mark.parametrize("name", [*UNTRAINED, "pretrained"])
 _untrained = pytest.mark.parametrize("name", UNTRAINED)
+
+
+@ft.cache
+def _policy(name):
+    return pretrained() if name == "pretrained" else _trained(UNTRAINED[name]())
+
+
+@ft.cache
+def _jitted(name):
+    return eqx.filter_jit(_policy(name))
 
 
 def _structured():
@@ -93,7 +100,7 @@ def _permuted(tree, order, n):
 
 @_policies
 def test_equivariant_to_renumbering(name):
-    policy, rng = JITTED[name], np.random.default_rng(0)
+    policy, rng = _jitted(name), np.random.default_rng(0)
     for game, state in _states(size=29):
         n = state.remaining.size
         order = jnp.asarray(rng.permutation(n))
@@ -106,7 +113,7 @@ def test_equivariant_to_renumbering(name):
 
 @_policies
 def test_invariant_to_padding(name):
-    policy = JITTED[name]
+    policy = _jitted(name)
     for small, large in zip(_states(), _states(size=29)):
         n = small[1].remaining.size
         (logits, value), padded = policy(*small), policy(*large)
@@ -117,7 +124,7 @@ def test_invariant_to_padding(name):
 
 @_policies
 def test_only_what_remains(name):
-    policy = JITTED[name]
+    policy = _jitted(name)
     for game, state in _states():
         logits, value = policy(game, state)
         assert (jnp.isfinite(logits) == state.remaining).all()
@@ -132,7 +139,7 @@ def test_of_no_vertex_and_of_one(name):
         graph = ComputationalGraph.from_edges(len(ends), ends, ends, [])
         for size in (1, 8):
             game, state = new_game(graph, Published(), size=size)
-            logits, value = JITTED[name](game, state)
+            logits, value = _jitted(name)(game, state)
             assert (logits == -jnp.inf).all() and value == 0
 
 
@@ -142,7 +149,7 @@ def test_next_to_nothing(name, edges):
     graph = ComputationalGraph.from_edges(3, [0], [2], edges)
     for size in (3, 8):
         game, state = new_game(graph, Published(), size=size)
-        logits, value = JITTED[name](game, state)
+        logits, value = _jitted(name)(game, state)
         assert (jnp.isfinite(logits) == state.remaining).all()
         assert jnp.isfinite(value) and (state.finished <= (value == 0))
 
@@ -156,7 +163,7 @@ def test_gradients_are_finite(name):
         return jnp.max(logits) + value
 
     for game, state in _states(size=29):
-        leaves = jax.tree.leaves(gradient(POLICIES[name], game, state))
+        leaves = jax.tree.leaves(gradient(_policy(name), game, state))
         assert all(jnp.isfinite(leaf).all() for leaf in leaves)
         assert sum(bool(jnp.any(leaf != 0)) for leaf in leaves) > len(leaves) / 2
 
@@ -167,7 +174,7 @@ def test_untrained_it_is_the_markowitz_rule(name):
     graphs = [published_graph("HumanHeartDipole"), *map(helpers.random_graph, range(9))]
     games, states = new_games(graphs, Published())
     play = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
-    states, orders = play(UNTRAINED[name], games, states)
+    states, orders = play(UNTRAINED[name](), games, states)
     for i, graph in enumerate(graphs):
         expected = MinimalMarkowitz()(graph)
         assert states.total[i] == order_cost(graph, expected, Published())

@@ -1,5 +1,6 @@
 """Policies as orderings: of scalars, of structured blocks, and while tracing."""
 
+import functools as ft
 import itertools as it
 
 import equinox as eqx
@@ -39,13 +40,19 @@ from eqx_cc.policy._shorten import shortened
 from jaxtyping import Array, Float
 
 
-POLICY = GraphPolicy(8, 1, key=jr.key(0))
-# Not really, but it does not play as it does at first.
-TRAINED = eqx.tree_at(
-    lambda policy: policy.heads.logits.second.weight,
-    POLICY,
-    3.0 * jr.normal(jr.key(1), (1, 8), jnp.float32),
-)
+@ft.cache
+def _policy():
+    return GraphPolicy(8, 1, key=jr.key(0))
+
+
+@ft.cache
+def _trained():
+    """Not really, but it does not play as it does at first."""
+    return eqx.tree_at(
+        lambda policy: policy.heads.logits.second.weight,
+        _policy(),
+        3.0 * jr.normal(jr.key(1), (1, 8), jnp.float32),
+    )
 
 
 def _cost(graph, ordering, cost: AbstractCost = Published()):
@@ -62,7 +69,7 @@ def _structured():
 def test_untrained_it_is_markowitz():
     for name in ("RoeFlux_1d", "PropaneCombustion"):
         graph = TASKS[name].graph
-        assert PolicyOrdering(POLICY)(graph) == MinimalMarkowitz()(graph)
+        assert PolicyOrdering(_policy())(graph) == MinimalMarkowitz()(graph)
 
 
 def test_more_games_are_no_worse():
@@ -90,7 +97,7 @@ def test_simulations():
 @pytest.mark.parametrize("edges", [[], [(0, 1)], [(0, 1), (1, 2)]], ids=str)
 def test_next_to_nothing(edges):
     graph = eqx_cc.ComputationalGraph.from_edges(3, [0], [2], edges)
-    ordering = PolicyOrdering(POLICY, beam=3)
+    ordering = PolicyOrdering(_policy(), beam=3)
     assert ordering(graph) == graph.intermediates
 
 
@@ -104,9 +111,9 @@ def test_move_by_move(cost):
     ]
     for graph in graphs:
         short = shortened(graph, cost)
-        moves = hosted_rollout(TRAINED, short.graph, cost, 32)
+        moves = hosted_rollout(_trained(), short.graph, cost, 32)
         names = [numbering(short.graph)[v] for v in moves]
-        assert PolicyOrdering(TRAINED, cost=cost)(graph) == (*short.prefix, *names)
+        assert PolicyOrdering(_trained(), cost=cost)(graph) == (*short.prefix, *names)
 
 
 def test_the_beam_looks_at_games_of_one_state_once():
@@ -115,16 +122,16 @@ def test_the_beam_looks_at_games_of_one_state_once():
     assert len(graph.intermediates) >= 4
     orders = it.permutations(graph.intermediates)
     least = min(order_cost(graph, order, Published()) for order in orders)
-    ordering = PolicyOrdering(POLICY, beam=64, cost="published")
+    ordering = PolicyOrdering(_policy(), beam=64, cost="published")
     assert _cost(graph, ordering) == least
 
 
 def test_fine_tuning(tmp_path):
     """After a round it has something better than what it began with; it is kept."""
     cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
-    tuning = FineTuning(POLICY, 0.0, cost="published", games=4, moves=5, steps=1)
+    tuning = FineTuning(_policy(), 0.0, cost="published", games=4, moves=5, steps=1)
     found = eqx_cc.optimise(graph, ordering=tuning, cache=cache, progress=False)
-    assert found.cost < _cost(graph, PolicyOrdering(POLICY, cost="published"))
+    assert found.cost < _cost(graph, PolicyOrdering(_policy(), cost="published"))
     assert cache.get(graph, Published()) == found
     assert found.found_by.startswith("FineTuning, seed 0")
 
@@ -134,8 +141,8 @@ def test_too_many_patterns():
     graph = TASKS["KerrSenMetric"].graph
     with pytest.raises(ValueError, match="`graph` must have at most 64 patterns"):
         new_game(graph)
-    assert PolicyOrdering(POLICY)(graph) == MinimalMarkowitz()(graph)
-    assert PolicyOrdering(TRAINED)(graph) != MinimalMarkowitz()(graph)
+    assert PolicyOrdering(_policy())(graph) == MinimalMarkowitz()(graph)
+    assert PolicyOrdering(_trained())(graph) != MinimalMarkowitz()(graph)
 
 
 def test_what_is_eliminated_first():
@@ -154,7 +161,7 @@ def test_what_is_eliminated_first():
 @pytest.mark.parametrize("jit", [False, True])
 def test_jacobians(jit):
     """As an order, while JAX traces and while it does not."""
-    ordering = PolicyOrdering(POLICY, beam=2)
+    ordering = PolicyOrdering(_policy(), beam=2)
     fun = lambda x: jnp.cumsum(jnp.sin(x) * x)[:-1] / jnp.sum(x)  # noqa: E731
     jacobian = eqx_cc.filter_jacobian(fun, order=ordering)
     x = jnp.arange(1.0, 5.0)
@@ -171,9 +178,9 @@ def test_optimise(tmp_path):
             graph, ordering=ordering, cost="published", cache=cache, progress=False
         )
 
-    plain = found(PolicyOrdering(POLICY))
-    assert cache.get(graph, Published()) == plain == PolicyOrdering(POLICY)(graph)
-    polished = found(PolicyAnnealing(POLICY, seconds=1.0))
+    plain = found(PolicyOrdering(_policy()))
+    assert cache.get(graph, Published()) == plain == PolicyOrdering(_policy())(graph)
+    polished = found(PolicyAnnealing(_policy(), seconds=1.0))
     assert polished.cost < plain.cost
     assert polished.found_by.startswith("PolicyAnnealing, seed 0")
 
@@ -222,14 +229,14 @@ def test_what_comes_with_the_package():
 def test_equal_where_the_policy_is_the_same():
     other = GraphPolicy(8, 1, key=jr.key(0))
     for kind in (PolicyOrdering, PolicyAnnealing, FineTuning):
-        assert kind(POLICY) == kind(POLICY) and kind(POLICY) != kind(other)
-        assert hash(kind(POLICY)) == hash(kind(POLICY))
+        assert kind(_policy()) == kind(_policy()) and kind(_policy()) != kind(other)
+        assert hash(kind(_policy())) == hash(kind(_policy()))
     for kind in (PolicyOrdering, PolicyAnnealing):
-        assert kind(POLICY) != kind(POLICY, beam=2)
-    assert PolicyOrdering(POLICY).cost == Multiplications()
+        assert kind(_policy()) != kind(_policy(), beam=2)
+    assert PolicyOrdering(_policy()).cost == Multiplications()
 
 
 def test_bad_settings():
     for simulations, beam in ((-1, 1), (0, 0)):
         with pytest.raises(ValueError, match="`num_simulations` must not be negative"):
-            PolicyOrdering(POLICY, simulations, beam)
+            PolicyOrdering(_policy(), simulations, beam)

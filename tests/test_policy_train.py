@@ -140,6 +140,7 @@ def test_lessons(cost):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_batch_is_split_over_devices():
     """And what is learnt is what one device learns."""
     helpers.run_on_devices("sharded_training.py", 2)

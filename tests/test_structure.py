@@ -21,8 +21,8 @@ ORDERS = ["auto", "forward", "reverse"]
 
 
 def _layers(*sizes):
-    keys = jr.split(jr.key(0), len(sizes))
-    weights = [jr.normal(k, (o, i)) for k, i, o in zip(keys, sizes, sizes[1:])]
+    draw = np.random.default_rng(0)
+    weights = [draw.normal(size=shape) for shape in zip(sizes[1:], sizes)]
 
     def network(x):
         for weight in weights:

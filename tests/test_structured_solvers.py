@@ -143,8 +143,16 @@ CASES = {
         SmallInverse(), SmallInverse(), lambda i, j, n: i == i, lambda a, x: a @ x
     ),
 }
-# 25 and 50 are divisible by hardly any of the widths above.
-SIZES = [1, 2, 25, pytest.param(50, marks=pytest.mark.slow)]
+# One for each solver; the others are about its structures.
+NAMED = {
+    "banded",
+    "block-tridiagonal",
+    "block-diagonal",
+    "arrowhead",
+    "low rank",
+    "sparse",
+    "small",
+}
 # Whose pivots are sought in the whole matrix.
 PIVOTED = "banded", "sparse", "small"
 
@@ -181,17 +189,36 @@ def _assert_solves(dense, found, vector, tol=1e-13):
     np.testing.assert_allclose(dense @ found, vector, rtol=0, atol=atol)
 
 
-def _params(*marks):
-    """Every case as a function; and as a matrix, with these marks."""
+def _params(often):
+    """Every case, as a function and as a matrix; `slow` but for those named in `often`
+    as the former, as matrices differ in how they are built alone."""
     for name, case in CASES.items():
-        yield pytest.param(name, False, id=f"{name}-function")
+        marks = () if name in often else pytest.mark.slow
+        yield pytest.param(name, False, id=f"{name}-function", marks=marks)
         if case.stated is not None:
-            yield pytest.param(name, True, id=f"{name}-matrix", marks=marks)
+            yield pytest.param(name, True, id=f"{name}-matrix", marks=pytest.mark.slow)
 
 
-GIVEN = list(_params())
-# Matrices that are given differ from functions in how they are built alone.
-FEW = list(_params(pytest.mark.slow))
+# Which differ from a case that is named in numbers alone.
+ALIKE = {"upper", "bands of blocks", "diagonal"}
+
+
+def _often(name, given):
+    if name in NAMED:
+        return {25, 2 if given else 1}
+    return set() if given or name in ALIKE else {25}
+
+
+def _with_sizes():
+    """Most cases; as matrices, and at sizes that are next to nothing, one of each
+    solver. 25 and 50 are divisible by hardly any of the widths above."""
+    for name, case in CASES.items():
+        for given in (False, True)[: 1 + (case.stated is not None)]:
+            often = _often(name, given)
+            for size in (1, 2, 25, 50):
+                marks = () if size in often else pytest.mark.slow
+                own = f"{name}-{'matrix' if given else 'function'}-{size}"
+                yield pytest.param(name, given, size, id=own, marks=marks)
 
 
 def _case(name, given, entries):
@@ -200,8 +227,7 @@ def _case(name, given, entries):
     return CASES[name].open, _as_function(name, entries)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name, given", GIVEN)
+@pytest.mark.parametrize("name, given, size", list(_with_sizes()))
 def test_solutions(name, given, size):
     """Against dense products: solved, transposed, through `lx.linear_solve`."""
     entries, vector = _entries(name, size), _vector(size)
@@ -230,7 +256,7 @@ def test_solutions(name, given, size):
         _assert_solves(dense.T, own, vector)
 
 
-@pytest.mark.parametrize("name, given", FEW)
+@pytest.mark.parametrize("name, given", list(_params(NAMED)))
 def test_batches_derivatives_and_single_precision(name, given):
     """Through `lx.linear_solve`, with respect to the matrix and the right-hand side."""
     size = 25
@@ -270,7 +296,7 @@ def test_batches_derivatives_and_single_precision(name, given):
     _assert_solves(dense, single, vector, 1e-5)
 
 
-@pytest.mark.parametrize("name, given", FEW)
+@pytest.mark.parametrize("name, given", list(_params(NAMED)))
 def test_what_is_singular_is_reported(name, given):
     """A column of zeros, in a batch next to a matrix that is regular."""
     size = 25
@@ -359,9 +385,16 @@ def test_operators_of_lineax():
         (2 * lx.IdentityLinearOperator(bands.in_structure()) - bands, [Banded()]),
     ]
     vector = _vector(size)
-    for operator, solvers in operators:
-        for solver in solvers:
-            found = lx.linear_solve(operator, vector, solver).value
+
+    @jax.jit
+    def run(vector):
+        return [
+            [lx.linear_solve(operator, vector, solver).value for solver in solvers]
+            for operator, solvers in operators
+        ]
+
+    for (operator, _), solutions in zip(operators, run(vector)):
+        for found in solutions:
             _assert_solves(np.asarray(operator.as_matrix()), found, vector)
 
 
@@ -387,14 +420,19 @@ def test_entries_outside_of_what_is_stated_are_not_looked_at():
     dense = jnp.asarray(_entries("small", 7))
     i, j = np.indices((7, 7))
     vector = _vector(7)
-    for solver, kept in (
+    cases = (
         (Banded(2, 1), (i - j <= 2) & (j - i <= 1)),
         (BlockTridiagonal(2), abs(i // 2 - j // 2) <= 1),
         (BlockDiagonal(3), i // 3 == j // 3),
         (Arrowhead(2), (i == j) | (np.maximum(i, j) >= 5)),
-    ):
+    )
+
+    @jax.jit
+    def run(vector):
         own = lx.MatrixLinearOperator(dense)
-        found = lx.linear_solve(own, vector, solver).value
+        return [lx.linear_solve(own, vector, solver).value for solver, _ in cases]
+
+    for (_, kept), found in zip(cases, run(vector)):
         _assert_solves(np.where(kept, dense, 0), found, vector, 1e-12)
 
 
@@ -415,18 +453,33 @@ def test_parts_that_are_singular(entry):
         return jnp.roll(y.reshape(-1, 2), 1, 1).reshape(-1) + entry * y
 
     vector = _vector(size)
-    for fun, solver in (
-        (arrow, Arrowhead()),
-        (mean, Woodbury()),
-        (swapped, BlockTridiagonal(1)),
-        (swapped, BlockDiagonal()),
-    ):
-        operator = lx.JacobianLinearOperator(fun, jnp.ones(size))
-        found = lx.linear_solve(operator, vector, solver).value
-        _assert_solves(np.asarray(operator.as_matrix()), found, vector)
+
+    @jax.jit
+    def run(vector):
+        found = []
+        for fun, solver in (
+            (arrow, Arrowhead()),
+            (mean, Woodbury()),
+            (swapped, BlockTridiagonal(1)),
+            (swapped, BlockDiagonal()),
+        ):
+            operator = lx.JacobianLinearOperator(fun, jnp.ones(size))
+            own = lx.linear_solve(operator, vector, solver).value
+            found.append((operator.as_matrix(), own))
+        return found
+
+    for dense, found in run(vector):
+        _assert_solves(np.asarray(dense), found, vector)
 
 
-@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.stated])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in NAMED else pytest.mark.slow)
+        for name, case in CASES.items()
+        if case.stated
+    ],
+)
 def test_without_jit(name):
     """Operation by operation, for those who debug."""
     size = 19
