@@ -20,6 +20,7 @@ from ._body import Block, Body, Ends
 from ._loop import at, Blocks, stable, stacked
 from ._pattern import identity, Pattern
 from ._program import Equation
+from ._releases import scan_arity
 from ._rules.dense import is_complex, is_inexact
 
 
@@ -36,11 +37,11 @@ class _Scan:
 
     @property
     def num_consts(self) -> int:
-        return self.equation.params["num_consts"]
+        return scan_arity(self.equation.eqn).num_consts
 
     @property
     def num_carry(self) -> int:
-        return self.equation.params["num_carry"]
+        return scan_arity(self.equation.eqn).num_carry
 
     @property
     def length(self) -> int:

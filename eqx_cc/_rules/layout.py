@@ -10,6 +10,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._affine import Affine, single
+from .._releases import available_primitives
 from ._registry import axes, BlockBuilder, indexed, register_rule
 
 
@@ -191,7 +192,7 @@ def _split(operands, results, params):
     return blocks
 
 
-@register_rule(lax.stack_p)
+@register_rule(*available_primitives("stack_p"))
 def _stack(operands, results, params):
     """out[.., j, ..] = in_j[..]"""
     blocks = []
@@ -205,7 +206,7 @@ def _stack(operands, results, params):
     return blocks
 
 
-@register_rule(lax.unstack_p)
+@register_rule(*available_primitives("unstack_p"))
 def _unstack(operands, results, params):
     """out_j[..] = in[.., j, ..]"""
     blocks = []
@@ -218,7 +219,7 @@ def _unstack(operands, results, params):
     return blocks
 
 
-@register_rule(lax.tile_p)
+@register_rule(*available_primitives("tile_p"))
 def _tile(operands, results, params):
     """out[n * j + k] = in[k]"""
     rank = len(operands[0].shape)
