@@ -1,10 +1,12 @@
 """Makes the library of orders that comes with the package.
 
-    python -m benchmarks.library [--seconds 20]
+    python -m benchmarks.library [--seconds 20] [--again]
 
 searches the graphs of all tasks, of the published ones and of the examples, loops and
-branches included, in 32 and in 64 bits, and writes `eqx_cc/_library.json`. An order
-that the library had already is kept if it is better.
+branches included, in 32 and in 64 bits, and adds those orders to
+`eqx_cc/_library.json` that it does not have. With `--again` all are searched anew, and
+what is better is kept. Releases of JAX trace different graphs, so that it is run under
+the oldest, the newest, and any between them that differs.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import io
 import json
 import pathlib
 import runpy
+import sys
 from collections.abc import Iterator
 
 import eqx_cc
@@ -45,12 +48,14 @@ def _of_examples() -> list[ComputationalGraph]:
         return look_up(self, graph)
 
     Automatic.__call__ = recorded
+    sys.path.insert(0, str(ROOT / "examples"))  # They import `_figures`.
     try:
-        for example in sorted((ROOT / "examples").glob("*.py")):
+        for example in sorted((ROOT / "examples").glob("[!_]*.py")):
             with contextlib.redirect_stdout(io.StringIO()):
                 runpy.run_path(str(example), run_name="__main__")
     finally:
         Automatic.__call__ = look_up
+        sys.path.pop(0)
     return graphs
 
 
@@ -73,16 +78,30 @@ def _wanted() -> dict[str, tuple[ComputationalGraph, AbstractSearch]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=20.0)
-    seconds = parser.parse_args().seconds
-    entries = {}
-    for key, (graph, search) in sorted(_wanted().items()):
-        order = eqx_cc.optimise(graph, seconds=seconds, ordering=search, progress=False)
-        order.found_by = order.found_by.removesuffix(ORIGIN) + ORIGIN
-        entries[key] = json.dumps(_entry(graph, order))
-        print(order, flush=True)
-    rows = ",\n".join(f'"{key}": {entry}' for key, entry in entries.items())
-    head = f'"version": {VERSION}, "jax": "{jax.__version__}"'
+    parser.add_argument("--again", action="store_true", help="search all anew")
+    options = parser.parse_args()
+    library = json.loads(LIBRARY.read_text())
+    orders, wanted = library["orders"], _wanted()
+    present = len(wanted.keys() & orders.keys())
+    print(f"jax {jax.__version__}: {present} of {len(wanted)} orders are there.")
+    for key, (graph, search) in wanted.items():
+        if options.again or key not in orders:
+            orders[key] = _searched(graph, search, options.seconds)
+    releases = sorted({*library["jax"], jax.__version__}, key=_numbers)
+    rows = ",\n".join(f'"{key}": {json.dumps(orders[key])}' for key in sorted(orders))
+    head = f'"version": {VERSION}, "jax": {json.dumps(releases)}'
     LIBRARY.write_text(f'{{{head}, "orders": {{\n{rows}\n}}}}\n')
+
+
+def _searched(graph: ComputationalGraph, search: AbstractSearch, seconds: float):
+    order = eqx_cc.optimise(graph, seconds=seconds, ordering=search, progress=False)
+    order.found_by = order.found_by.removesuffix(ORIGIN) + ORIGIN
+    print(order, flush=True)
+    return _entry(graph, order)
+
+
+def _numbers(release: str) -> list[int]:
+    return list(map(int, release.split(".")))
 
 
 if __name__ == "__main__":

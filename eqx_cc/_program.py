@@ -13,39 +13,14 @@ import numpy as np
 from jax.core import Tracer
 
 from ._held import held_p
+from ._primitives import facts
 from ._varying import alike
 
 
 # Calls that only group equations: their bodies are read in place.
-INLINED = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat": "jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "native_call": "call",  # Our own: a Jacobian of scalars.
-    "preaccumulated": "jaxpr",  # Our own: a function.
-}
-# Besides, those of functions with derivatives of their own, which are for values alone.
-VALUES = INLINED | {"custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}
-# What static indices are made of; evaluated while tracing if their operands are known.
-INDEXING = frozenset(
-    "add and broadcast_in_dim clamp concatenate convert_element_type copy cumsum div "
-    "dynamic_slice eq gather ge gt iota le lt max min mul ne neg not or pad reduce_sum "
-    "rem reshape rev select_n sign slice sort squeeze stack sub tile transpose "
-    "unstack xor".split()
-)
-# Each entry of the result is the same function of those of the operands.
-ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp "
-    "convert_element_type copy copy_p cos cosh digamma div eq erf erf_inv erfc exp "
-    "exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max "
-    "min mul ne neg nextafter not or pow rem round rsqrt select_n shift_left "
-    "shift_right_arithmetic shift_right_logical sign sin sinh sqrt square sub tan tanh "
-    "xor".split()
-)
+GROUPING = frozenset({"call"})
+# Besides, functions with a derivative of their own, read in place for values alone.
+EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
 _SMALL = 1 << 16
 
 
@@ -100,10 +75,11 @@ class Program:
 def flatten(
     jaxpr: jex.Jaxpr,
     constants: Sequence[Any] | None = None,
-    calls: Mapping[str, str] = INLINED,
+    inlined: frozenset[str] = GROUPING,
 ) -> Program:
     """The flat program of a jaxpr whose constant variables have given values, or else
-    are inputs as well, after the others. `calls` are read in place."""
+    are inputs as well, after the others. Primitives of the kinds `inlined` are read in
+    place."""
     counter = itertools.count()
     inputs: list[int | Constant] = [next(counter) for _ in jaxpr.invars]
     if constants is None:
@@ -112,7 +88,7 @@ def flatten(
         captured = _constants(jaxpr, constants)
     num_inputs = len(inputs) + (len(captured) if constants is None else 0)
     equations: list[Equation] = []
-    outputs = _inline(jaxpr, captured, inputs, counter, equations, calls)
+    outputs = _inline(jaxpr, captured, inputs, counter, equations, inlined)
     avals = tuple(v.aval for v in jaxpr.outvars)
     kept = tuple(needed(equations, outputs))
     return Program(num_inputs, kept, tuple(outputs), avals)
@@ -142,7 +118,7 @@ def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
 
 
 def _inline(
-    jaxpr, constants, operands, counter, equations, calls
+    jaxpr, constants, operands, counter, equations, inlined
 ) -> list[int | Constant]:
     env: dict[jex.Var, int | Constant] = {}
     env.update(zip(jaxpr.constvars, constants))
@@ -154,7 +130,7 @@ def _inline(
         return env[atom]
 
     for eqn in jaxpr.eqns:
-        inner = _called(eqn, calls)
+        inner = _called(eqn, inlined)
         arguments = [read(atom) for atom in eqn.invars]
         if inner is None:
             results = [next(counter) for _ in eqn.outvars]
@@ -162,22 +138,25 @@ def _inline(
         else:
             inner, values = inner
             captured = _constants(inner, values)
-            own = captured, arguments, counter, equations, calls
+            own = captured, arguments, counter, equations, inlined
             results = _inline(inner, *own)
         env.update(zip(eqn.outvars, results))
     return [read(atom) for atom in jaxpr.outvars]
 
 
 def _called(
-    eqn: jex.JaxprEqn, calls: Mapping[str, str]
+    eqn: jex.JaxprEqn, inlined: frozenset[str]
 ) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
-    """The body of a call that only groups equations, and its constants."""
-    name = calls.get(eqn.primitive.name)
-    body = eqn.params.get(name) if name is not None else None
-    body = getattr(body, "body", body)
-    if isinstance(body, jex.ClosedJaxpr):
-        return body.jaxpr, body.consts
-    return (body, ()) if isinstance(body, jex.Jaxpr) else None
+    """The body of a call of one of the kinds `inlined`, and its constants."""
+    if facts(eqn.primitive.name).kind not in inlined:
+        return None
+    for value in eqn.params.values():
+        body = getattr(value, "body", value)
+        if isinstance(body, jex.ClosedJaxpr):
+            return body.jaxpr, body.consts
+        if isinstance(body, jex.Jaxpr):
+            return body, ()
+    return None
 
 
 def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
@@ -254,7 +233,9 @@ def concrete(
     Static indices reach a gather through such equations.
     """
     avals = equation.result_avals
-    if equation.primitive.name not in INDEXING or not all(map(_is_index, avals)):
+    if not facts(equation.primitive.name).makes_indices:
+        return None
+    if not all(map(_is_index, avals)):
         return None
     operands = [known_value(operand, known) for operand in equation.operands]
     if any(operand is None for operand in operands):

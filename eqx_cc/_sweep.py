@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ._arrays import check_fits
+from ._primitives import facts
 from ._program import bodies, evaluate, Program
 from ._rules.dense import is_complex, is_inexact
 from ._varying import vary_as
@@ -26,8 +27,6 @@ Direction: TypeAlias = Literal["forward", "reverse"]
 
 # A block of the Jacobian by the positions of its output and its input.
 Blocks: TypeAlias = dict[tuple[int, int], Array]
-
-_NO_FORWARD = frozenset({"custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"})
 
 
 def sweep(
@@ -55,7 +54,7 @@ def directions(program: Program, num_outputs: int) -> tuple[Direction, ...]:
     yet refuse one of them."""
     avals = [program.output_avals[i] for i in differentiable(program, num_outputs)]
     found: list[Direction] = []
-    if not any(_is_in(_NO_FORWARD, e.eqn) for e in program.equations):
+    if not any(_has_no_jvp(equation.eqn) for equation in program.equations):
         found.append("forward")
     if not any(map(is_complex, avals)):
         found.append("reverse")
@@ -94,12 +93,12 @@ def _check_result(program: Program, leaves: Sequence[Array], rows: list[int]) ->
             )
 
 
-def _is_in(names: frozenset[str], eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation, or one in its body, is of a primitive that is named."""
-    if eqn.primitive.name in names:
+def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
+    """Whether an equation, or one in its body, has a reverse rule alone."""
+    if facts(eqn.primitive.name).kind == "custom_vjp":
         return True
     inner = (body for value in eqn.params.values() for body in bodies(value))
-    return any(_is_in(names, e) for body in inner for e in body.eqns)
+    return any(_has_no_jvp(e) for body in inner for e in body.eqns)
 
 
 #

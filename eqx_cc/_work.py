@@ -13,6 +13,7 @@ from typing import Any
 
 import jax.extend.core as jex
 
+from ._primitives import facts
 from ._program import bodies, Program
 from ._rules.dense import is_inexact
 
@@ -27,26 +28,6 @@ _SCATTER = 12.0  # A number that is added wherever it belongs.
 _START = 100.0  # To start a large operation; a quarter of it for one that is fused.
 _CALL = 500.0  # To call the library that factorises one matrix.
 _TRIPS = 10  # Of a loop that does not say.
-
-_FREE = frozenset(
-    "broadcast_in_dim convert_element_type copy iota reshape squeeze "
-    "stop_gradient".split()
-)
-_FETCHES = frozenset("concatenate dynamic_slice gather pad rev sort transpose".split())
-_SCATTERS = frozenset(
-    "dynamic_update_slice scatter scatter-add scatter-mul scatter_add scatter_max "
-    "scatter_min scatter_mul".split()
-)
-_FACTORISES = frozenset(
-    "cholesky custom_linear_solve eig eigh geqrf hessenberg householder_product lu qr "
-    "schur svd triangular_solve tridiagonal".split()
-)
-_WINDOWS = frozenset(
-    "reduce_window reduce_window_max reduce_window_min reduce_window_sum "
-    "select_and_gather_add select_and_scatter_add".split()
-)
-# Their tangents are found by a tree of products.
-_SCANS = frozenset("cumlogsumexp cummax cummin cumprod".split())
 
 
 def jaxpr_work(jaxpr: jex.Jaxpr) -> float:
@@ -79,42 +60,51 @@ def _work(
 ) -> float:
     """How long an equation may take; if only some operands are `active`, then how long
     its partials with respect to these, applied to so many copies."""
-    name = eqn.primitive.name
+    time = facts(eqn.primitive.name).time
     inner = [own for value in eqn.params.values() for own in bodies(value)]
-    if inner and name not in _FACTORISES and not name.startswith(("reduce", "scatter")):
+    if inner and time not in ("factorise", "reduce", "scatter", "window"):
         which = None if active is None else (0,)
         each = sum(_work(e, copies, which, reverse) for own in inner for e in own.eqns)
         return _START + _trips(eqn) * each
     read, made = _size(eqn.invars), copies * _size(eqn.outvars)
-    if name == "dot_general":
-        return _START + _dot(eqn, copies, active)
-    if name == "conv_general_dilated":
-        kernel = math.prod(_shape(eqn.invars[1])[1:])  # In whatever layout: roughly.
-        return _START + _CONVOLVE * made * kernel
-    if name in _FREE:
-        return _FUSE * made / 2
-    if name in _FACTORISES:
-        rows = max(_shape(eqn.invars[0])[-1:], default=1)
-        calls = max(math.prod(_shape(v)[:-2]) for v in eqn.outvars)
-        return _CALL * calls + _FACTORISE * (read + made) * rows
-    if name in _WINDOWS:
-        window = math.prod(eqn.params.get("window_dimensions", ()))
-        return _START + _FETCH * made * window
-    if name in _SCATTERS:
-        return _START + _SCATTER * copies * _size(eqn.invars[-1:]) + _MOVE * made
-    if reverse and name in ("dynamic_slice", "slice", "split"):
-        return _START + _MOVE * copies * read  # What it has not read is zero.
-    if name in _FETCHES:
-        turned = reverse and name in ("gather", "sort")
-        return _START + (_SCATTER if turned else _FETCH) * made
-    if name == "fft":
-        return _START + _MOVE * made * math.log2(1 + made)
-    if name in _SCANS and active is not None:
-        each = (12 if reverse else 8) * _MOVE
-        return _START + each * made * math.log2(1 + made / copies)
-    if name.startswith(("arg", "cum", "reduce")):
-        return _START + _MOVE * copies * read
+    match time:
+        case "product":
+            return _START + _dot(eqn, copies, active)
+        case "convolve":
+            kernel = math.prod(_shape(eqn.invars[1])[1:])  # In whatever layout: roughly
+            return _START + _CONVOLVE * made * kernel
+        case "free":
+            return _FUSE * made / 2
+        case "factorise":
+            rows = max(_shape(eqn.invars[0])[-1:], default=1)
+            calls = max(math.prod(_shape(v)[:-2]) for v in eqn.outvars)
+            return _CALL * calls + _FACTORISE * (read + made) * rows
+        case "window":
+            window = math.prod(eqn.params.get("window_dimensions", ()))
+            return _START + _FETCH * made * window
+        case "scatter":
+            return _START + _SCATTER * copies * _size(eqn.invars[-1:]) + _MOVE * made
+        case "fetch":
+            return _START + _fetched(eqn, copies, reverse)
+        case "transform":
+            return _START + _MOVE * made * math.log2(1 + made)
+        case "scan" if active is not None:  # Tangents are found by a tree of products.
+            each = (12 if reverse else 8) * _MOVE
+            return _START + each * made * math.log2(1 + made / copies)
+        case "scan" | "reduce":
+            return _START + _MOVE * copies * read
+    if reverse and eqn.primitive.name in ("slice", "split"):
+        return _START + _fetched(eqn, copies, reverse)
     return _FUSE * made + _START / 4
+
+
+def _fetched(eqn: jex.JaxprEqn, copies: int, reverse: bool) -> float:
+    """Moving numbers. What slices have not read is zero, in reverse."""
+    name = eqn.primitive.name
+    if reverse and name in ("dynamic_slice", "slice", "split"):
+        return _MOVE * copies * _size(eqn.invars)
+    is_scattered = reverse and name in ("gather", "sort")
+    return (_SCATTER if is_scattered else _FETCH) * copies * _size(eqn.outvars)
 
 
 def _dot(eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None) -> float:

@@ -31,7 +31,7 @@ PUBLISHED = {
 
 # Another release of JAX may trace other graphs, which are then searched anew.
 same_jax = pytest.mark.skipif(
-    jax.__version__ != LIBRARY["jax"], reason="made with another release of JAX"
+    jax.__version__ not in LIBRARY["jax"], reason="not made with this release of JAX"
 )
 
 

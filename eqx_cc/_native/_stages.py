@@ -14,20 +14,13 @@ from functools import cached_property
 
 import jax.extend.core as jex
 
-from .._program import aval_of, ELEMENTWISE
+from .._primitives import facts, is_elementwise
+from .._program import aval_of
 
 
 # A value is stored if it is used twice and computing it takes more than this many
 # multiplications; `python -m benchmarks.runtime --setting loop` tells what that takes.
 _DEAR = 3
-_WEIGHTS: dict[str, int] = dict.fromkeys("div sqrt rsqrt rem".split(), 4)
-_WEIGHTS |= dict.fromkeys(
-    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp "
-    "exp2 expm1 lgamma log log1p logistic pow sin sinh tan tanh".split(),
-    32,
-)
-# Reading an entry of an array, and what costs as little.
-_FREE = frozenset("copy neg reshape slice squeeze stop_gradient".split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +73,7 @@ def stages(jaxpr: jex.Jaxpr) -> Stages:
 
 def weight_of(eqn: jex.JaxprEqn) -> int:
     """What an equation of scalars takes, in multiplications: roughly."""
-    name = eqn.primitive.name
-    return 0 if name in _FREE else _WEIGHTS.get(name, 1)
+    return facts(eqn.primitive.name).weight
 
 
 def _store(operands, eqn, own, weight, level, stored) -> int:
@@ -100,7 +92,7 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
         return False
     if is_reading(eqn):
         return True
-    if eqn.primitive.name not in ELEMENTWISE:
+    if not is_elementwise(eqn.primitive.name):
         return False
     return all(aval_of(v).shape == () for v in [*eqn.invars, *eqn.outvars])
 

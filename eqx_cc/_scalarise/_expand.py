@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .._primitives import facts, is_elementwise
 from .._program import (
     aval_of,
     Constant,
-    ELEMENTWISE,
     Equation,
     flatten,
-    INDEXING,
     needed,
     Program,
 )
@@ -36,7 +35,7 @@ from ._entries import (
     scalar_aval,
 )
 from ._fold import drops, folded
-from ._rules import CONTROL_FLOW, RULES
+from ._rules import RULES
 from ._systems import INVERTING, is_small_system, solved, without_factors
 
 
@@ -97,7 +96,7 @@ def scalarise(
 def _is_scalar(name: str) -> bool:
     """Whether an equation is of scalars, takes one out of an array, or belongs to the
     inverse of a small matrix."""
-    return name in ELEMENTWISE or name in _READING or name in INVERTING
+    return is_elementwise(name) or name in _READING or name in INVERTING
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
@@ -107,7 +106,7 @@ def _live(program: Program, num_outputs: int) -> list[Equation]:
         name = equation.primitive.name
         if equation.eqn.effects:
             raise NotScalar(f"`{name}` has side effects")
-        if name in CONTROL_FLOW:
+        if facts(name).kind == "loop":
             raise NotScalar(f"it has a loop or a branch (`{name}`)")
     return live
 
@@ -182,11 +181,12 @@ class Expansion:
         self._check(sum(aval.size for aval in equation.result_avals))
         known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
-        is_understood = name in ELEMENTWISE or name in INDEXING or rule is not None
+        is_moved = facts(name).makes_indices or rule is not None
+        is_understood = is_elementwise(name) or is_moved
         if is_understood and all(value is not None for value in known):
             values = evaluated(eqn, known)
             return [constants(v, a) for v, a in zip(values, equation.result_avals)]
-        if name in ELEMENTWISE:
+        if is_elementwise(name):
             return [self._elementwise(eqn, arrays)]
         made = None if rule is None else rule(self.scalar, eqn, arrays, known)
         return self._kept(equation, arrays) if made is None else made

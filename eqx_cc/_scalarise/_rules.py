@@ -25,8 +25,6 @@ Rule: TypeAlias = Callable[
     [Emit, jex.JaxprEqn, list[Entries], list[np.ndarray | None]], list[Entries] | None
 ]
 
-CONTROL_FLOW = frozenset({"scan", "while", "cond"})
-
 
 #
 # Entries that move

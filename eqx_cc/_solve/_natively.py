@@ -12,7 +12,7 @@ import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from .._granularity import scalar_program
-from .._program import flatten, VALUES
+from .._program import EVALUATING, flatten
 from .._scalars import scalar_values
 from .._traced import is_traced, opened, Traced
 from .._varying import is_split
@@ -31,7 +31,7 @@ def natively(fun: Callable, *args: PyTree) -> Any:
     arrays, outputs = [*outside, *leaves], closed.out_avals
     if any(map(is_split, arrays)):
         return traced(leaves)
-    program = flatten(closed.jaxpr, closed.consts, VALUES)
+    program = flatten(closed.jaxpr, closed.consts, EVALUATING)
     made = scalar_program(program, closed.in_avals, len(outputs))
     if made is None or not made.is_strict:
         return traced(leaves)
