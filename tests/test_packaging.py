@@ -1,5 +1,6 @@
 """What is declared about releases and files agrees with what is tested."""
 
+import itertools as it
 import re
 import tomllib
 
@@ -12,8 +13,8 @@ SELECTION = (ROOT / ".ci" / "selection.txt").read_text().split()
 
 
 def _floors(*extras: str) -> dict[str, str]:
-    optional = PROJECT["optional-dependencies"]
-    declared = sum((optional[extra] for extra in extras), PROJECT["dependencies"])
+    optional = (PROJECT["optional-dependencies"][extra] for extra in extras)
+    declared = it.chain(PROJECT["dependencies"], *optional)
     return dict(dependency.split(">=") for dependency in declared)
 
 
