@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from eqx_cc._releases import available_primitives
 from jax import lax
 from jax.extend.core import Literal, Primitive, primitives
 
@@ -23,8 +24,8 @@ _LAYOUT: set[Primitive] = {
     lax.slice_p,
     lax.split_p,
     lax.squeeze_p,
-    lax.stack_p,
     lax.transpose_p,
+    *available_primitives("stack_p"),
 }
 # How many of their operands are elements, where others are positions.
 _ELEMENTS = {lax.gather_p: 1, lax.dynamic_slice_p: 1}
