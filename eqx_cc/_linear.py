@@ -138,7 +138,9 @@ class LinearProgram:
             for i, c in known.items()
             if not isinstance(c.value, Tracer) and _is_integer(c.aval)
         }
-        found = linear_blocks(equation.eqn, linear, indices, scalars)
+        found = _inside(equation.eqn, linear)
+        if found is None:
+            found = linear_blocks(equation.eqn, linear, indices, scalars)
         self.fallback = self.fallback or found is None
         pairs, read = found or _fallback_blocks(equation.eqn, linear)
         kept = [n for n, (_, _, pattern) in enumerate(pairs) if not pattern.is_zero]
@@ -195,3 +197,18 @@ def _is_integer(aval) -> bool:
     return (
         isinstance(getattr(aval, "dtype", None), np.dtype) and aval.dtype.kind in "iu"
     )
+
+
+def _inside(
+    eqn: jex.JaxprEqn, linear: Sequence[int]
+) -> tuple[Sequence[Pair], Reading] | None:
+    """The blocks of a function with a derivative of its own, all operands of which are
+    tangents: it is linear, and its values are its derivative. (Where a rule calls such
+    a function, JAX 0.12 leaves the call in the linear jaxpr.)"""
+    if eqn.primitive.name != "custom_jvp_call" or len(linear) < len(eqn.invars):
+        return None
+    body = eqn.params["call_jaxpr"]
+    inside = LinearProgram(body.jaxpr, avals_of(eqn.invars), body.consts)
+    if inside.fallback:
+        return None
+    return inside.pairs, lambda arrays: inside.run(body.consts)

@@ -36,6 +36,12 @@ class AbstractPlan(abc.ABC):
         as long as the solution is finite."""
         return False
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether every equation has one unknown, so that there is nothing to look at
+        as long as the solution is finite."""
+        return False
+
     @abc.abstractmethod
     def factor(self, matrix: Matrix) -> AbstractFactors:
         """The factors of a matrix of this structure."""

@@ -25,6 +25,10 @@ class DiagonalPlan(AbstractPlan):
     def is_stable(self) -> bool:
         return True
 
+    @property
+    def is_diagonal(self) -> bool:
+        return True
+
     def factor(self, matrix: Matrix) -> Diagonal:
         index = np.arange(self.size)
         return Diagonal(1 / matrix.at(index, index))

@@ -13,10 +13,11 @@ from ._analysis import SMALL
 from ._base import AbstractPlan
 from ._blocks import InversePlan
 from ._composite import BorderedPlan, in_order, LowRankPlan
-from ._direct import AbstractDirectSolver, Factored, tags_of
+from ._direct import AbstractDirectSolver, Factored
 from ._flat import Flat
 from ._named import BlockDiagonal
 from ._positions import merge, Positions
+from ._residual import is_regular
 from ._small import Small
 from ._structure import Structure
 from ._structured import (
@@ -32,6 +33,7 @@ from ._structured import (
 )
 from ._superlu import SuperLUPlan
 from ._system import Choice, given_matrix, of_function, of_operator, size_of, System
+from ._tags import tags_of
 
 
 # The most rows of a matrix of which an inverse is as good as its factors.
@@ -263,7 +265,10 @@ class SmallInverse(AbstractDirectSolver):
         given = given_matrix(operator)
         matrix = of_operator(operator, _DENSE).matrix if given is None else given
         own = Small.of(matrix().astype(flat.dtype))
-        return Factored(own, None, None, flat, False, tags)
+        regular = None
+        if not self.assume_full_rank():
+            regular = is_regular(own.matrix, own)
+        return Factored(own, None, None, flat, False, tags, is_regular=regular)
 
     def system(self, fun: Callable, x: PyTree) -> System:
         """The dense Jacobian of a function, at `x`."""
@@ -278,10 +283,6 @@ class SmallInverse(AbstractDirectSolver):
                 f"`{named(self)}` is for up to {_INVERTED} rows, but got `operator` "
                 f"with {size}. Use `lx.LU()`."
             )
-
-    def assume_full_rank(self) -> bool:
-        """Yes: what is singular is reported."""
-        return True
 
 
 _DENSE = Choice(lambda size, count: False)

@@ -3,73 +3,70 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import lineax as lx
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, PyTree
 
 from ._base import AbstractFactors, AbstractPlan
 from ._flat import Flat
 from ._matrix import Matrix
+from ._residual import is_regular, is_solution
 from ._small import Small
 from ._system import size_of, System
+from ._tags import believed_array, turned
 
 
-# How large a residual may be, relative to the matrix, the solution and the right-hand
-# side, in units of rounding; and the rows up to which what fails is solved as dense.
-_RESIDUAL = 1e4
+# The rows up to which what fails is solved as dense.
 _DENSE = 2048
-
-_TAGS = (
-    (lx.is_symmetric, lx.symmetric_tag),
-    (lx.is_diagonal, lx.diagonal_tag),
-    (lx.is_tridiagonal, lx.tridiagonal_tag),
-    (lx.has_unit_diagonal, lx.unit_diagonal_tag),
-    (lx.is_lower_triangular, lx.lower_triangular_tag),
-    (lx.is_upper_triangular, lx.upper_triangular_tag),
-    (lx.is_positive_semidefinite, lx.positive_semidefinite_tag),
-    (lx.is_negative_semidefinite, lx.negative_semidefinite_tag),
+# What solves a system by a factorisation, and thus up to rounding.
+DIRECT = (
+    lx.AutoLinearSolver,
+    lx.Cholesky,
+    lx.Diagonal,
+    lx.LU,
+    lx.QR,
+    lx.Triangular,
+    lx.Tridiagonal,
 )
-_TURNED: dict[Any, Any] = {
-    lx.lower_triangular_tag: lx.upper_triangular_tag,
-    lx.upper_triangular_tag: lx.lower_triangular_tag,
-}
 
 
 class Factored(eqx.Module):
-    """A state: factors, or the state of the inner solver; and the matrix, with its
-    tags, where residuals are to be looked at."""
+    """A state: factors, or the state of the inner solver; the matrix, with its tags,
+    where residuals are to be looked at; and whether it is regular beyond doubt, where
+    the inner solver is for what is not as well."""
 
     factors: AbstractFactors | None
     inner: Any
-    matrix: Matrix | None
+    matrix: Matrix | Array | None
     flat: Flat
     transposed: bool = eqx.field(static=True)
     tags: frozenset[object] = eqx.field(static=True, default=frozenset())
+    is_stable: bool = eqx.field(static=True, default=False)
+    is_regular: Bool[Array, ""] | None = None
 
-
-def tags_of(operator: lx.AbstractLinearOperator) -> frozenset[object]:
-    """What lineax knows of an operator."""
-    return frozenset(tag for has, tag in _TAGS if has(operator))
-
-
-def factored(
-    plan: AbstractPlan, matrix: Matrix, flat: Flat, tags: frozenset[object]
-) -> Factored:
-    """The state of a matrix that is factored as planned."""
-    kept = None if plan.is_stable else matrix
-    return Factored(plan.factor(matrix), None, kept, flat, False, tags)
+    @property
+    def oriented(self) -> Any:
+        """The matrix of the system that is solved."""
+        if not self.transposed or self.matrix is None:
+            return self.matrix
+        own = self.matrix
+        return own.transpose if isinstance(own, Matrix) else own.T
 
 
 class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     """A linear solver that factors the matrix of an operator.
 
-    Where pivots are not sought in all of the matrix, the solution is refined once and
-    its residual is looked at; if that is large then `inner` solves the system.
+    Where pivots are not sought in all of the matrix, the solution is refined once; its
+    residual is looked at, and if that is large then `inner` solves the system. What is
+    not solved is reported. If `inner` is not for regular matrices alone, then it has
+    every system of which it is in doubt whether the matrix is one.
     """
 
     @property
@@ -81,11 +78,46 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     def system(self, fun: Callable, x: PyTree) -> System:
         """How the Jacobian of a function, at `x`, is computed and factored."""
 
+    def assume_full_rank(self) -> bool:
+        """As `inner`. What is singular is then reported."""
+        return self.inner.assume_full_rank()
+
+    def factored(
+        self, plan: AbstractPlan, matrix: Matrix, flat: Flat, tags: frozenset[object]
+    ) -> Factored:
+        """The state of a matrix that is factored as planned."""
+        factors, regular = plan.factor(matrix), None
+        if not self.assume_full_rank():
+            if plan.is_diagonal and isinstance(self.inner, _OF_DIAGONALS):
+                return self._of_diagonal(matrix, flat)
+            regular = is_regular(matrix, factors)
+        elif plan.is_diagonal:
+            return Factored(factors, None, None, flat, False, tags, True)
+        stable = plan.is_stable
+        return Factored(factors, None, matrix, flat, False, tags, stable, regular)
+
+    def _of_diagonal(self, matrix: Matrix, flat: Flat) -> Factored:
+        """The state of the inner solver, which knows what to do with zeros."""
+        index = np.arange(matrix.size)
+        operator = lx.DiagonalLinearOperator(matrix.at(index, index))
+        return Factored(None, self.inner.init(operator, {}), None, flat, False)
+
     def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
         """The state of the inner solver, for a matrix without structure."""
         operator = lx.MatrixLinearOperator(matrix, tags)
         inner = self.inner.init(operator, options) if matrix.size else None
-        return Factored(None, inner, None, flat, False)
+        return Factored(None, inner, self._judged(matrix, tags), flat, False)
+
+    def _judged(self, matrix: Array, tags: frozenset[object]) -> Array | None:
+        """The matrix by which the solutions of the inner solver are judged; None if it
+        judges by a measure of its own, as for least squares."""
+        rows, columns = matrix.shape
+        is_real = jnp.issubdtype(matrix.dtype, jnp.floating)
+        if not 0 < rows == columns or not is_real:
+            return None
+        if not (isinstance(self.inner, DIRECT) and self.assume_full_rank()):
+            return None
+        return believed_array(matrix, tags)
 
     def compute(
         self, state: Factored, vector: PyTree[Array], options: dict
@@ -96,65 +128,89 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
         result, stats = lx.RESULTS.successful, {}
         if state.inner is not None:
             found, result, stats = self.inner.compute(state.inner, known, options)
+            if state.matrix is not None:
+                is_good = is_solution(state.oriented, found, known)
+                is_good = is_good | (result != lx.RESULTS.successful)
+                result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         elif state.factors is None:
             found = jnp.zeros(size_of(flat.taken[0]), flat.dtype)
-        elif isinstance(state.factors, Small):
-            found, is_good = self._small(state, known)
-            result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         else:
-            found = state.factors.solve(known, state.transposed)
-            if state.matrix is not None:
-                found, is_good = self._looked_at(state, known, found)
-                result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
+            found, is_good = self._by_factors(state, known)
+            result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
         return flat.unravel(found), result, stats
+
+    def _by_factors(
+        self, state: Factored, known: Array
+    ) -> tuple[Array, Bool[Array, ""]]:
+        """The solution, and whether it is one."""
+        assert state.factors is not None
+        if isinstance(state.factors, Small):
+            return self._small(state, known)
+        found = state.factors.solve(known, state.transposed)
+        if state.matrix is None:
+            return found, jnp.all(jnp.isfinite(found))
+        return self._looked_at(state, known, found)
 
     def _small(self, state: Factored, known: Array) -> tuple[Array, Bool[Array, ""]]:
         """By the inverse; by the inner solver if that is not as good."""
         own = state.factors
         assert isinstance(own, Small)
         own = own.transpose if state.transposed else own
+        found, is_good = own.checked(known)
+        if state.is_regular is not None:
+            is_good = is_good & state.is_regular
 
         def dense(matrix, known):
-            return self._densely(matrix, state, known)
+            return self._densely(matrix, matrix, state, known)
 
-        return _unless(*own.checked(known), dense, own.matrix, known)
+        return _unless(found, is_good, dense, own.matrix, known)
 
     def _looked_at(
         self, state: Factored, known: Array, found: Array
     ) -> tuple[Array, Bool[Array, ""]]:
         """A solution refined, or what the inner solver finds where the structure was of
         no use: where a part that is eliminated first is singular, though the whole is
-        not."""
-        found = _refined(state, known, found)
-        is_good = _is_solution(state, known, found)
-        matrix = _oriented(state)
+        not; or where the whole is, and the inner solver is for that."""
+        matrix = state.oriented
+        if not state.is_stable:
+            found = _refined(state, known, found)
+        is_good = is_solution(matrix, found, known)
+        if state.is_regular is not None:
+            is_good = is_good & state.is_regular
+        elif state.is_stable:
+            return found, is_good
         if matrix.size > _DENSE:
             return found, is_good
 
         def dense(matrix, known):
-            new, is_good = self._densely(matrix.dense(), state, known)
-            return new, is_good & _is_solution(state, known, new)
+            return self._densely(matrix, matrix.dense(), state, known)
 
         return _unless(found, is_good, dense, matrix, known)
 
     def _densely(
-        self, matrix: Array, state: Factored, known: Array
+        self, matrix: Matrix | Array, array: Array, state: Factored, known: Array
     ) -> tuple[Array, Bool[Array, ""]]:
-        """What the inner solver finds for a matrix."""
-        inner = self.of_dense(matrix, state.flat, {}, state.tags).inner
+        """What the inner solver finds for a matrix, and whether it may be relied on."""
+        tags = turned(state.tags) if state.transposed else state.tags
+        operator = lx.MatrixLinearOperator(array, tags)
+        inner = self.inner.init(operator, {})
         found, result, _ = self.inner.compute(inner, known, {})
-        is_finite = jnp.all(jnp.isfinite(found))
-        return found, is_finite & (result == lx.RESULTS.successful)
+        is_good = jnp.all(jnp.isfinite(found)) & (result == lx.RESULTS.successful)
+        if state.is_regular is None:
+            is_good = is_good & is_solution(matrix, found, known)
+        return found, is_good
 
     def transpose(self, state: Factored, options: dict) -> tuple[Factored, dict]:
         """The state of the transposed operator."""
         inner = state.inner
         if inner is not None:
             inner, options = self.inner.transpose(inner, options)
-        transposed = not state.transposed
-        flat = state.flat.transpose
-        tags = frozenset(_TURNED.get(tag, tag) for tag in state.tags)
-        state = Factored(state.factors, inner, state.matrix, flat, transposed, tags)
+        state = dataclasses.replace(
+            state,
+            inner=inner,
+            flat=state.flat.transpose,
+            transposed=not state.transposed,
+        )
         return state, options
 
     def conj(self, state: Factored, options: dict) -> tuple[Factored, dict]:
@@ -162,7 +218,11 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
         if state.inner is None:
             return state, options
         inner, options = self.inner.conj(state.inner, options)
-        return eqx.tree_at(lambda s: s.inner, state, inner), options
+        return dataclasses.replace(state, inner=inner), options
+
+
+# Solvers of lineax that divide by diagonals.
+_OF_DIAGONALS = lx.AutoLinearSolver, lx.Diagonal
 
 
 def _unless(
@@ -181,24 +241,8 @@ def _unless(
     return lax.while_loop(lambda carry: ~carry[0], step, start)[1:]
 
 
-def _oriented(state: Factored) -> Matrix:
-    assert state.matrix is not None
-    return state.matrix.transpose if state.transposed else state.matrix
-
-
 def _refined(state: Factored, known: Array, found: Array) -> Array:
     """The solution after one step of refinement."""
     assert state.factors is not None
-    residual = known - _oriented(state) @ found
+    residual = known - state.oriented @ found
     return found + state.factors.solve(residual, state.transposed)
-
-
-def _is_solution(state: Factored, known: Array, found: Array) -> Bool[Array, ""]:
-    """Whether the residual is small, and the solution not so large that rounding alone
-    may have made it. What is not a number is no solution."""
-    matrix = _oriented(state)
-    residual = jnp.max(jnp.abs(known - matrix @ found))
-    size = jnp.max(jnp.abs(known))
-    reach = matrix.norm() * jnp.max(jnp.abs(found))
-    eps = jnp.finfo(found.dtype).eps
-    return (residual <= _RESIDUAL * eps * (size + reach)) & (eps * reach <= size)

@@ -51,6 +51,13 @@ class Matrix(eqx.Module):
         """The sparse entries at static positions."""
         return taken_at(self.entries, self.positions.where(rows, columns))
 
+    def taken(self, places: np.ndarray) -> Matrix:
+        """Some of the sparse entries, by their places, and zeros elsewhere."""
+        if len(places) == len(self.positions):
+            return self
+        own = self.positions.taken(places)
+        return Matrix(self.entries[places], self.left, self.right, own)
+
     def restricted(self, rows: np.ndarray, columns: np.ndarray) -> Matrix:
         """The sparse part in some rows and columns, in that order."""
         old = self.positions

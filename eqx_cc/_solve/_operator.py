@@ -12,6 +12,9 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Num, PyTree
 
+from .._program import flatten
+from .._sweep import directions
+from .._traced import Traced
 from .._transforms import check_callable
 from ._matrix import Matrix
 from ._positions import Positions
@@ -65,7 +68,7 @@ class JacobianOperator(lx.AbstractLinearOperator):
 
 
 def jacobian_operator(
-    fn: Any, y: PyTree, args: PyTree = None, *, tags: Iterable[object] = ()
+    fn: Any, y: PyTree, args: PyTree = None, *, tags: object | Iterable[object] = ()
 ) -> JacobianOperator:
     r"""The Jacobian $\partial f(y, \text{args}) / \partial y$ as a linear operator of
     [lineax](https://docs.kidger.site/lineax/), with the structure that elimination
@@ -83,13 +86,15 @@ def jacobian_operator(
     - `fn`: the function, called as `fn(y, args)`.
     - `y`: where to differentiate: a PyTree of floating-point arrays.
     - `args`: passed to `fn`; not differentiated.
-    - `tags`: what else is known of the Jacobian, such as `lx.symmetric_tag`. These are
-        not checked.
+    - `tags`: what else is known of the Jacobian: a tag, such as `lx.symmetric_tag`, or
+        several. These are not checked.
 
     **Returns:**
 
     A `lineax.AbstractLinearOperator`, which `lx.linear_solve`, `lx.linearise`,
-    `lx.materialise`, `lx.diagonal`, `lx.tridiagonal` and `lx.conj` know.
+    `lx.materialise`, `lx.diagonal`, `lx.tridiagonal` and `lx.conj` know. A product with
+    it is one of forward mode; of a function with a `jax.custom_vjp`, which has none, it
+    is a transposed product of reverse mode, as with `jac="bwd"` in lineax.
 
     !!! Example
 
@@ -99,12 +104,12 @@ def jacobian_operator(
         ```
     """
     check_callable(fn)
-    tags = frozenset(tags)
     operator = lx.JacobianLinearOperator(fn, y, args, tags)
-    found = _found_tags(operator)
-    if found - tags:
+    found = operator.tags | _found_tags(operator)
+    jac = None if _has_forward_mode(operator) else "bwd"
+    if found != operator.tags or jac is not None:
         operator = lx.JacobianLinearOperator(
-            operator.fn, operator.x, args, tags | found, closure_convert=False
+            operator.fn, operator.x, args, found, jac, closure_convert=False
         )
     return JacobianOperator(operator)
 
@@ -119,17 +124,32 @@ def _found_tags(operator: lx.JacobianLinearOperator) -> frozenset[object]:
     if not _is_real(operator) or size != size_of(operator.out_structure()):
         return frozenset()
 
-    def fun(leaves):
-        x = jtu.tree_unflatten(jtu.tree_structure(operator.x), leaves)
-        return jtu.tree_leaves(operator.fn(x, operator.args)), None
-
+    fun, leaves = _of_leaves(operator)
     few = min(_MOST, 0.75 * size**2 + size)
-    leaves = jtu.tree_leaves(operator.x)
     traced = sparse_matrix(fun, leaves, lambda count: count <= few)
     struct = None if traced is None else traced.struct
     if struct is None or struct.rank > 0:
         return frozenset()
     return frozenset(_tags(struct.positions))
+
+
+def _has_forward_mode(operator: lx.JacobianLinearOperator) -> bool:
+    """Whether JAX has one of the function."""
+    fun, leaves = _of_leaves(operator)
+    closed = Traced(lambda leaves: fun(leaves)[0], leaves).closed
+    program = flatten(closed.jaxpr, closed.consts)
+    return "forward" in directions(program, len(closed.out_avals))
+
+
+def _of_leaves(operator: lx.JacobianLinearOperator) -> tuple[Callable, list[Array]]:
+    """The function of the leaves of its input, and these."""
+    leaves, tree = jtu.tree_flatten(operator.x)
+
+    def fun(leaves):
+        found = operator.fn(jtu.tree_unflatten(tree, leaves), operator.args)
+        return jtu.tree_leaves(found), None
+
+    return fun, leaves
 
 
 def _tags(positions: Positions):

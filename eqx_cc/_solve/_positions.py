@@ -46,6 +46,16 @@ class Positions:
     def transpose(self) -> Positions:
         return Positions(self.columns, self.rows, self.num_columns, self.num_rows)
 
+    def taken(self, places: np.ndarray) -> Positions:
+        """Some of the positions, by their places."""
+        shape = self.num_rows, self.num_columns
+        return Positions(self.rows[places], self.columns[places], *shape)
+
+    def in_bands(self, lower: int, upper: int) -> np.ndarray:
+        """The places of those in so many bands below the diagonal and above it."""
+        offsets = self.columns.astype(int) - self.rows
+        return np.flatnonzero((offsets >= -lower) & (offsets <= upper))
+
     def where(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Which entry is at each of these positions; `len(self)` where none is, as
         well as outside of the matrix."""

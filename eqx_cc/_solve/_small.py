@@ -15,10 +15,11 @@ from jaxtyping import Array, Bool, Num
 
 from .._native import inverse, native_function, NativeFunction
 from ._base import AbstractFactors
+from ._residual import is_small
 
 
 # How large a residual may be, in units of rounding: substitution leaves about one.
-_RESIDUAL = 16
+_RESIDUAL = 16.0
 
 
 class Small(AbstractFactors):
@@ -40,8 +41,8 @@ class Small(AbstractFactors):
         return own.checked(vector)[0]
 
     def checked(self, vector: Num[Array, " n"]) -> tuple[jax.Array, Bool[Array, ""]]:
-        """The solution, and whether the residual is as small as that of an LU
-        factorisation with pivoting."""
+        """The solution, and whether it is one: with a residual as small as that of an
+        LU factorisation with pivoting."""
         fun = _checked(len(vector), self.matrix.dtype)
         found, is_good = fun(self.matrix, self.inverse, vector)
         return found, is_good
@@ -60,6 +61,5 @@ def _refined(matrix, inverse, vector) -> list[jax.Array]:
     found = product(inverse, vector)
     found = found + product(inverse, vector - product(matrix, found))
     residual = jnp.max(jnp.abs(vector - product(matrix, found)))
-    norm = jnp.max(jnp.sum(jnp.abs(matrix), 1))
-    reach = jnp.max(jnp.abs(vector)) + norm * jnp.max(jnp.abs(found))
-    return [found, residual <= _RESIDUAL * jnp.finfo(found.dtype).eps * reach]
+    reach = jnp.max(jnp.sum(jnp.abs(matrix), 1)) * jnp.max(jnp.abs(found))
+    return [found, is_small(residual, jnp.max(jnp.abs(vector)), reach, _RESIDUAL)]

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, PyTree
 
-from ._direct import AbstractDirectSolver, Factored, factored, tags_of
+from ._direct import AbstractDirectSolver, Factored
 from ._flat import Flat
 from ._small import Small
 from ._system import given_matrix, is_real, of_function, of_operator, System
+from ._tags import believed, tags_of
 
 
 # Up to here two products take less time than the substitutions of LAPACK, and an
@@ -48,9 +49,15 @@ class EliminationSolver(AbstractDirectSolver):
     - `inner`: the linear solver for matrices without structure. By default that which
         lineax selects: by tags, $LU$ if square, and $QR$ if not.
 
-    Where pivots are not sought in all of the matrix, the solution is refined once and
-    its residual is looked at. If that is large then `inner` solves the system (of up to
-    2,048 rows). What is singular is reported by lineax's result codes.
+    Where pivots are not sought in all of the matrix, the solution is refined once. If
+    its residual is large then `inner` solves the system (of up to 2,048 rows). If it
+    stays large, compared with the right-hand side, then lineax's result codes say that
+    the matrix is singular: nothing is called successful that has not been solved.
+
+    What `inner` promises is kept at every size. If that is for singular matrices as
+    well, as `lx.AutoLinearSolver(well_posed=False)` is, then a structure is used where
+    its factors leave no doubt that the matrix is regular; and `inner` has every other
+    system (again of up to 2,048 rows), and its solution is taken as it is.
 
     !!! Example
 
@@ -85,19 +92,17 @@ class EliminationSolver(AbstractDirectSolver):
             return Factored(Small.of(matrix), None, None, flat, False, tags)
         if plan is None:
             return self.of_dense(matrix, flat, options, tags)
-        return factored(plan, matrix, flat, tags)
+        return self.factored(plan, believed(matrix, tags), flat, tags)
 
     def system(self, fun: Callable, x: PyTree) -> System:
         """How the Jacobian of a function, at `x`, is computed and factored."""
         return of_function(fun, x)
 
     def _inverts(self, matrix: Array, tags: frozenset[object]) -> bool:
-        """Whether it is so small that it had better be inverted."""
+        """Whether it is so small that it had better be inverted, and `inner` promises
+        no more than the solution of a regular system."""
         rows, columns = matrix.shape
-        is_default = isinstance(self.inner, lx.AutoLinearSolver)
         is_small = 0 < rows == columns <= _INVERTED and matrix.dtype in _TYPES
+        is_default = isinstance(self.inner, lx.AutoLinearSolver)
+        is_default = is_default and self.assume_full_rank()
         return is_default and is_small and tags <= {lx.symmetric_tag}
-
-    def assume_full_rank(self) -> bool:
-        """As `inner`."""
-        return self.inner.assume_full_rank()

@@ -8,6 +8,7 @@ import functools as ft
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
@@ -15,12 +16,13 @@ from jaxtyping import PyTree
 
 from ._analysis import SMALL
 from ._base import AbstractPlan
-from ._direct import AbstractDirectSolver, Factored, factored, tags_of
+from ._direct import AbstractDirectSolver, Factored
 from ._flat import Flat
 from ._matrix import Matrix
 from ._positions import banded, Positions
 from ._structure import Structure
 from ._system import Choice, given_matrix, of_function, of_operator, size_of, System
+from ._tags import bands_of, believed, believed_array, tags_of
 
 
 # What solves a system of which the residual stays large.
@@ -57,27 +59,38 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         flat = Flat.of(operator.in_structure(), operator.out_structure())
         check_real_and_square(self, flat)
         tags = tags_of(operator)
-        if size_of(flat.taken[0]) == 0:
+        size = size_of(flat.taken[0])
+        if size == 0:
             return Factored(None, None, None, flat, False, tags)
         given = given_matrix(operator)
         if given is None:
-            system = of_operator(operator, self._choice)
-            plan, matrix = self._found(system), system.matrix()
+            system = of_operator(operator, self._choice(size, tags))
+            plan, matrix = self._found(system), believed(system.matrix(), tags)
         else:
-            plan, matrix = self._given(operator, given().astype(flat.dtype))
-        return factored(plan, matrix, flat, tags)
+            plan, matrix = self._given(tags, given().astype(flat.dtype))
+        return self.factored(plan, matrix, flat, tags)
 
     def system(self, fun: Callable, x: PyTree) -> System:
         """How the Jacobian of a function, at `x`, is computed and factored."""
         check_real_and_square(self, Flat.of(x, x))
-        system = of_function(fun, x, self._choice)
-        if size_of(x) > 0:
+        size = size_of(x)
+        system = of_function(fun, x, self._choice(size, frozenset()))
+        if size > 0:
             self._found(system)
         return system
 
-    @property
-    def _choice(self) -> Choice:
-        return Choice(_is_few, self.plan, self.low_rank)
+    def _choice(self, size: int, tags: frozenset[object]) -> Choice:
+        """By those entries that the tags leave. What is of low rank is kept apart if
+        they leave all of them."""
+        bands = bands_of(tags, size)
+
+        def plan(positions, rank):
+            return self.plan(positions.taken(positions.in_bands(*bands)), rank)
+
+        def enough(size, count):
+            return size > 0 and count <= _MOST
+
+        return Choice(enough, plan, self.low_rank and min(bands) >= size - 1)
 
     def _found(self, system: System) -> AbstractPlan:
         if system.plan is None:
@@ -86,20 +99,22 @@ class AbstractStructuredSolver(AbstractDirectSolver):
             )
         return system.plan
 
-    def _given(self, operator, array: Any) -> tuple[AbstractPlan, Matrix]:
-        """By what the tags say, or else what is stated."""
+    def _given(self, tags, array: Any) -> tuple[AbstractPlan, Matrix]:
+        """By what the tags say, or else what is stated. A matrix that has other entries
+        is not solved: no number comes out of it."""
         size = len(array)
-        if lx.is_diagonal(operator):
-            positions = banded(size, 0, 0)
-        elif lx.is_tridiagonal(operator):
-            positions = banded(size, 1, 1)
+        bands = bands_of(tags, size)
+        array = believed_array(array, tags)
+        if tags & {lx.diagonal_tag, lx.tridiagonal_tag}:
+            positions = banded(size, *bands)
         else:
-            positions = self.stated(size)
-        return self.plan(positions, 0), Matrix.of_array(array, positions)
-
-    def assume_full_rank(self) -> bool:
-        """Yes: what is singular is reported."""
-        return True
+            stated = self.stated(size)
+            positions = stated.taken(stated.in_bands(*bands))
+        matrix = Matrix.of_array(array, positions)
+        has_all = jnp.count_nonzero(array) == jnp.count_nonzero(matrix.entries)
+        entries = jnp.where(has_all, matrix.entries, jnp.nan)
+        matrix = eqx.tree_at(lambda own: own.entries, matrix, entries)
+        return self.plan(positions, 0), matrix
 
 
 class AbstractSparseSolver(AbstractStructuredSolver):
@@ -118,10 +133,6 @@ class AbstractSparseSolver(AbstractStructuredSolver):
         """How matrices with these entries are factored."""
         assert rank == 0
         return self.sparse_plan(Structure.of(positions))
-
-
-def _is_few(size: int, count: int) -> bool:
-    return size > 0 and count <= _MOST
 
 
 def checked_core(solver: Any) -> AbstractSparseSolver:
