@@ -18,7 +18,9 @@ OTHERS = (
     "rng_ sharding_constraint stage swap threefry2x32"
 ).split()
 # Names that not every supported release has.
-SOMEWHERE = set("closed_call log2 mulhi one_minus_square polynomial stack unstack".split())
+SOMEWHERE = set(
+    "closed_call log2 mulhi one_minus_square polynomial stack unstack".split()
+)
 OURS = {"native_call", "preaccumulated"}
 
 
