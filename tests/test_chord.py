@@ -304,9 +304,11 @@ def test_a_singular_jacobian_is_reported():
 
 def test_steps_in_which_a_part_is_singular():
     """At the first length the diagonal has a zero that the mean makes up for, or next
-    to one: then that step is rejected, and a shorter one has none."""
+    to one: then that step is rejected, and a shorter one has none. The length and the
+    rate are powers of two: the zero is one whether or not XLA fuses their product with
+    the difference."""
     spread = jnp.sin(jnp.arange(1.0, 25.0))
-    options: Any = dict(solver=diffrax.ImplicitEuler, tol=1e-3, dt0=0.1)
+    options: Any = dict(solver=diffrax.ImplicitEuler, tol=1e-3, dt0=0.125)
 
     def field(t, y, rate):
         rates = jnp.full(24, -1.0).at[4].set(rate)
@@ -314,11 +316,11 @@ def test_steps_in_which_a_part_is_singular():
 
     @jax.jit
     def run(y0):
-        stage = lambda k, y0: k - field(0.0, y0 + 0.1 * k, 10.0)  # noqa: E731
+        stage = lambda k, y0: k - field(0.0, y0 + 0.125 * k, 8.0)  # noqa: E731
         first = optx.root_find(stage, CCChord(1e-3, 1e-3), y0, y0, throw=False)
-        near = 10.0 * (1 + 1e-15)
+        near = 8.0 * (1 + 1e-15)
         return first.result, [
-            _solve(field, y0, 0.2, args=near, root_finder=finder, **options)
+            _solve(field, y0, 0.25, args=near, root_finder=finder, **options)
             for finder in (CHORD, REPAIRED)
         ]
 
@@ -328,16 +330,157 @@ def test_steps_in_which_a_part_is_singular():
     np.testing.assert_allclose(ours.ys, theirs.ys, rtol=1e-3)
 
 
-def test_refuses_what_is_not_square():
-    with pytest.raises(ValueError, match="`fn` must return as many numbers as `y`"):
-        optx.root_find(lambda y, _: y[:2], CCChord(1e-6, 1e-6), jnp.ones(3))
-
-
 def test_divergence_is_reported():
     found = optx.root_find(
         lambda y, _: y**3 - 1, CCChord(1e-12, 1.0), jnp.array([0.1]), throw=False
     )
     assert found.result == optx.RESULTS.nonlinear_divergence
+
+
+#
+# What `optimistix.Chord` has
+#
+
+
+def _cubes(y, a):
+    return y**3 + 0.1 * jnp.mean(y) - a
+
+
+@pytest.mark.parametrize("size", [2, 12])
+def test_bounds(size):
+    """Iterates stay between them, and a bound is no root."""
+    outside = []
+
+    def fun(y, a):
+        jax.debug.callback(lambda y: outside.append(np.min(y) < 0.5), y)
+        return _cubes(y, a)
+
+    def run(finder, upper, start):
+        bounds = dict(lower=jnp.array(0.5), upper=jnp.full(size, upper))
+        found = optx.root_find(
+            fun, finder, start, 8.0, options=bounds, throw=False, max_steps=60
+        )
+        return found.value, found.result == optx.RESULTS.successful
+
+    far = jnp.full(size, 1.0).at[0].set(3.0)
+    finders = [
+        CCChord(1e-9, 1e-9),
+        CCChord(1e-9, 1e-9, cauchy_termination=True),
+        optx.Chord(1e-9, 1e-9),
+    ]
+    found = jax.jit(
+        lambda: [
+            (run(own, 3.0, jnp.full(size, 1.9)), run(own, 1.5, far)) for own in finders
+        ]
+    )()
+    jax.effects_barrier()
+    assert len(outside) > 0 and not np.any(outside)
+    for (inside, is_root), (stuck, is_none) in found:
+        np.testing.assert_allclose(_cubes(inside, 8.0), 0.0, atol=1e-6)
+        assert is_root and not is_none
+        assert np.all((stuck >= 0.5) & (stuck <= 1.5))
+
+
+def test_termination_by_the_value():
+    """As many iterations as `optimistix.Chord` takes."""
+
+    def run(finder):
+        found = optx.root_find(_cubes, finder, jnp.full(9, 1.9), 8.0)
+        return found.value, found.stats["num_steps"]
+
+    tolerances = 1e-9, 1e-9
+    own = CCChord(*tolerances, cauchy_termination=True)
+    ours, theirs = jax.jit(lambda: (run(own), run(optx.Chord(*tolerances))))()
+    assert ours[1] == theirs[1]
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
+
+
+def test_refuses_to_go_without_tolerances():
+    for make in (CCChord, lambda: CCChord(rtol=1e-6), lambda: CCChord(atol=1e-6)):
+        with pytest.raises(ValueError, match="needs tolerances.*rtol=1e-6, atol=1e-6"):
+            make()
+    with pytest.raises(ValueError, match="needs tolerances.*taken from `diffeqsolve"):
+        optx.root_find(lambda y, _: y - 1, CHORD, jnp.ones(2))
+
+
+PATTERNS = {
+    "diagonal": (lx.Diagonal(), lambda y, _: y**3 - 8),
+    "tridiagonal": (
+        lx.Tridiagonal(),
+        lambda y, _: 4 * y + jnp.pad(y[1:] ** 2, (0, 1)) - jnp.pad(y[:-1], (1, 0)) - 8,
+    ),
+    "triangular": (lx.Triangular(), lambda y, _: y**3 - 8 + jnp.pad(y[2:], (0, 2))),
+}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_linear_solvers_for_a_pattern(name):
+    """Those of lineax are told what is found, and refuse what is not there."""
+    linear, fun = PATTERNS[name]
+    finder = CCChord(1e-9, 1e-9, linear_solver=linear)
+    found = jax.jit(lambda y: optx.root_find(fun, finder, y).value)(jnp.full(7, 1.8))
+    np.testing.assert_allclose(fun(found, None), 0.0, atol=1e-7)
+    with pytest.raises(ValueError, match="may only be used"):
+        optx.root_find(lambda y, _: y + jnp.sum(y**2), finder, jnp.ones(7))
+
+
+NOT_SQUARE = {
+    "two equations": (lambda y, _: (y - 1.2, 2 * (y - 1.2)), jnp.array(0.7), True),
+    "no root": (lambda y, _: (y - 1.2, 2 * (y - 1.4)), jnp.array(0.7), False),
+    "two unknowns": (lambda y, _: y[0] + 2 * y[1] - 1, jnp.array([0.7, 0.1]), True),
+    "sphere": (lambda y, _: jnp.sum(y**2) - 9, jnp.ones(10), True),
+}
+
+
+@pytest.mark.parametrize("name", NOT_SQUARE)
+def test_more_or_fewer_equations_than_unknowns(name):
+    fun, start, is_root = NOT_SQUARE[name]
+
+    def run(finder):
+        found = optx.root_find(fun, finder, start, throw=False, max_steps=80)
+        return found.value, found.result == optx.RESULTS.successful
+
+    ours, theirs = jax.jit(
+        lambda: (run(CCChord(1e-7, 1e-7)), run(optx.Chord(1e-7, 1e-7)))
+    )()
+    assert ours[1] == theirs[1] == is_root
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+
+
+def test_events_with_two_conditions():
+    """One of which is met: its root is between two steps."""
+    conditions = [
+        lambda t, y, args, **kw: y[0] - 0.5,
+        lambda t, y, args, **kw: y[1] + 1.0,
+    ]
+
+    def run(finder):
+        event = diffrax.Event(conditions, finder)
+        field = lambda t, y, args: -y * jnp.array([1.0, 0.1])  # noqa: E731
+        found = _solve(field, jnp.ones(2), 3.0, solver=diffrax.Kvaerno3, event=event)
+        return found.ts[-1]
+
+    finders = CCChord(1e-8, 1e-8), optx.Chord(1e-8, 1e-8)
+    ours, theirs = jax.jit(lambda: [run(own) for own in finders])()
+    np.testing.assert_allclose(ours, np.log(2.0), rtol=1e-5)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7)
+
+
+@pytest.mark.parametrize("size", [3, 30])
+def test_inner_solvers_for_what_is_singular(size):
+    """Equations of which one says what another does."""
+
+    def fun(y, _):
+        values = jnp.sin(y) - 0.5
+        return values.at[1].set(2 * values[0])
+
+    linear = EliminationSolver(lx.AutoLinearSolver(well_posed=False))
+    finder = CCChord(1e-9, 1e-9, linear_solver=linear)
+    start = jnp.full(size, 0.4)
+    found = jax.jit(lambda y: optx.root_find(fun, finder, y, throw=False))(start)
+    assert found.result == optx.RESULTS.successful
+    np.testing.assert_allclose(found.value[1], start[1])
+    np.testing.assert_allclose(fun(found.value, None), 0.0, atol=1e-7)
 
 
 def test_gradients_of_steps_that_failed():

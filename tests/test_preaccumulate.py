@@ -278,3 +278,78 @@ def test_operators_keep_the_tags_that_are_given():
     operator = jacobian_operator(lambda y, _: y**3, X, tags={lx.symmetric_tag})
     assert lx.is_symmetric(operator) and lx.is_diagonal(operator)
     assert operator.T is operator
+
+
+def test_a_single_tag():
+    """As `lx.JacobianLinearOperator` takes one."""
+    operator = jacobian_operator(lambda y, _: 2 * y, X, tags=lx.symmetric_tag)
+    assert lx.is_symmetric(operator) and lx.is_diagonal(operator)
+
+
+@jax.custom_vjp
+def _product(y):
+    return jnp.sin(y) * y[0]
+
+
+def _product_fwd(y):
+    return _product(y), y
+
+
+def _product_bwd(y, cotangent):
+    return (jax.vjp(lambda y: jnp.sin(y) * y[0], y)[1](cotangent)[0],)
+
+
+_product.defvjp(_product_fwd, _product_bwd)
+
+
+@pytest.mark.parametrize("size", [3, N])
+def test_operators_of_functions_without_forward_mode(size):
+    fun = lambda y, scale: scale * y + _product(y)  # noqa: E731
+    y, vector = X[:size], jnp.cos(X[:size])
+    solvers = EliminationSolver(), lx.LU(), lx.GMRES(1e-12, 1e-12)
+
+    def solutions(operator):
+        return [lx.linear_solve(operator, vector, own).value for own in solvers]
+
+    @jax.jit
+    def run(y, scale):
+        operator = jacobian_operator(fun, y, scale)
+        whole = lx.IdentityLinearOperator(operator.in_structure()) - operator
+        matrices = [
+            own.as_matrix()
+            for own in (operator, lx.materialise(operator), lx.linearise(operator))
+        ]
+        turned = operator.T
+        return (
+            matrices,
+            [operator.mv(vector), lx.linearise(operator).mv(vector)],
+            (turned.as_matrix(), turned.mv(vector)),
+            [solutions(own) for own in (operator, turned, whole)],
+            lx.diagonal(operator),
+        )
+
+    matrix = jax.jacrev(lambda y: fun(y, 3.0))(y)
+    matrices, products, (turned, product), solved, diagonal = run(y, 3.0)
+    for found in (*matrices, turned.T):
+        np.testing.assert_allclose(found, matrix, atol=1e-12)
+    for found in products:
+        np.testing.assert_allclose(found, matrix @ vector)
+    np.testing.assert_allclose(product, matrix.T @ vector)
+    np.testing.assert_allclose(diagonal, jnp.diag(matrix))
+    for own, each in zip((matrix, matrix.T, jnp.eye(size) - matrix), solved):
+        for found in each:
+            np.testing.assert_allclose(own @ found, vector, atol=1e-9)
+
+    def total(y, make):
+        return jnp.sum(lx.linear_solve(make(y), y, EliminationSolver()).value ** 2)
+
+    def theirs(y):
+        return lx.JacobianLinearOperator(fun, y, 3.0, jac="bwd")
+
+    found, expected = jax.jit(
+        lambda y: [
+            jax.grad(total)(y, make)
+            for make in (lambda y: jacobian_operator(fun, y, 3.0), theirs)
+        ]
+    )(y)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)

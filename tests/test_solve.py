@@ -252,15 +252,16 @@ def test_small_systems_are_as_good_as_with_pivots(getkey):
     @jax.jit
     def run(matrix, vector):
         operator = lx.MatrixLinearOperator(matrix)
-        found = [lx.linear_solve(o, vector, SOLVER) for o in (operator, operator.T)]
+        both = operator, operator.T
+        found = [lx.linear_solve(own, vector, SOLVER, throw=False) for own in both]
         return [x.value for x in found]
 
-    for reach in (0, 4, 8, 15):
+    for reach in (0, 4, 8, 15):  # The last one is next to singular.
         keys = jr.split(getkey(), 4)
-        u, v = (jnp.linalg.qr(jr.normal(k, (5, 5)))[0] for k in keys[:2])
-        matrix = u @ jnp.diag(jnp.logspace(0, -reach, 5)) @ v
-        matrix = jnp.diag(10.0 ** jr.uniform(keys[2], (5,), maxval=reach / 2)) @ matrix
-        vector = jr.normal(keys[3], (5,))
+        u, v = (jnp.linalg.qr(jr.normal(k, (4, 4)))[0] for k in keys[:2])
+        matrix = u @ jnp.diag(jnp.logspace(0, -reach, 4)) @ v
+        matrix = jnp.diag(10.0 ** jr.uniform(keys[2], (4,), maxval=reach / 2)) @ matrix
+        vector = jr.normal(keys[3], (4,))
         for own, found in zip((matrix, matrix.T), run(matrix, vector)):
             residual = np.abs(own @ found - vector).max()
             size = np.abs(own).sum(1).max() * np.abs(found).max() + np.abs(vector).max()
@@ -356,6 +357,97 @@ def test_singular_systems_are_reported(name):
     if name == "diagonal":
         with pytest.raises(Exception, match="singular"):
             jax.block_until_ready(eqx.filter_jit(lambda y: solve(y, True))(y).value)
+
+
+def _of_rank(key, size, rank):
+    one, other = jr.split(key)
+    matrix = jr.normal(one, (size, rank)) @ jr.normal(other, (rank, size))
+    return matrix / max(1, rank)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, N])
+def test_what_rounding_leaves_of_singular_matrices(size, getkey):
+    """No pivot is zero, but for one row. Regular ones are solved next to them."""
+
+    @jax.jit
+    @jax.vmap
+    def run(key):
+        own, other = jr.split(key)
+        vector = jr.normal(other, (size,))
+        found = []
+        for rank in (size - 1, size):
+            operator = lx.MatrixLinearOperator(_of_rank(own, size, rank))
+            solution = lx.linear_solve(operator, vector, SOLVER, throw=False)
+            residual = jnp.max(jnp.abs(operator.mv(solution.value) - vector))
+            found.append((solution.result == lx.RESULTS.successful, residual))
+        return found
+
+    (singular, _), (regular, residuals) = run(jr.split(getkey(), 50))
+    assert not np.any(singular)
+    assert np.all(regular) and np.max(residuals) < 1e-6
+
+
+# Singular, and with structure: what is in a band, or beside it, depends on the rest.
+RANK_DEFICIENT = {
+    "small": (lambda y: jnp.outer(y, jnp.cos(y)) @ y**2, 3),
+    "one number": (lambda y: 0.0 * y, 1),
+    "dense": (lambda y: jnp.outer(y, jnp.cos(y)) @ y**2, 8),
+    "diagonal": (lambda y: y**2, N),
+    "band": (lambda y: jnp.arange(1.0, N + 1) * _graph_laplacian(y), N),
+    "arrow": (SINGULAR["arrow"], N),
+    "wide": (SINGULAR["wide"], N),
+    "not square": (lambda y: jnp.concatenate([jnp.sum(y)[None], jnp.sum(y)[None]]), 5),
+}
+
+
+def _graph_laplacian(y):
+    flow = jnp.sin(jnp.arange(1.0, N)) ** 2 * (y[1:] - y[:-1])
+    return jnp.pad(flow, (0, 1)) - jnp.pad(flow, (1, 0))
+
+
+@pytest.mark.parametrize("name", RANK_DEFICIENT)
+def test_least_squares_by_an_inner_solver(name):
+    """`well_posed=False` is kept at every size, in batches, and in derivatives."""
+    fun, size = RANK_DEFICIENT[name]
+    inner = lx.AutoLinearSolver(well_posed=False)
+    start = jnp.where(jnp.arange(size) == 3, 0.0, jnp.linspace(1.0, 2.0, size))
+    points = jnp.stack([start, jnp.roll(start, 1)])
+
+    def solve(y, solver):
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y)
+        if solver is inner:
+            operator = lx.MatrixLinearOperator(operator.as_matrix())
+        vector = jnp.cos(1.7 * jnp.arange(float(operator.out_size())))
+        found = lx.linear_solve(operator, vector, solver)
+        return jnp.sum(found.value**2), found.value
+
+    def both(solver):
+        return jax.vmap(jax.value_and_grad(lambda y: solve(y, solver), has_aux=True))
+
+    solver = EliminationSolver(inner)
+    ours, theirs = jax.jit(lambda y: (both(solver)(y), both(inner)(y)))(points)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            a, b, rtol=1e-8, atol=1e-8 * (1 + np.abs(b).max())
+        ),
+        ours,
+        theirs,
+    )
+
+
+@pytest.mark.parametrize("kind", [optx.GaussNewton, optx.Dogleg])
+def test_least_squares_from_where_the_jacobian_is_singular(kind):
+    """Two equations that are one."""
+    fun = lambda y, _: jnp.sum(y**2) * jnp.array([1.0, 2.0]) - 2.0  # noqa: E731
+    inner = lx.AutoLinearSolver(well_posed=False)
+
+    def run(linear):
+        solver = kind(1e-8, 1e-8, linear_solver=linear)
+        return optx.least_squares(fun, solver, jnp.array([1.0, 0.5]), throw=False).value
+
+    found, expected = jax.jit(lambda: (run(EliminationSolver(inner)), run(inner)))()
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(jnp.sum(found**2), 1.2, rtol=1e-4)
 
 
 def _weighted(y, entry):

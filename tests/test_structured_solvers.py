@@ -1,5 +1,6 @@
 """Linear solvers by the name of a structure."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -415,25 +416,110 @@ def test_low_rank_of_operators():
     _assert_solves(dense, run(vector), vector)
 
 
-def test_entries_outside_of_what_is_stated_are_not_looked_at():
-    """As in LAPACK, and as documented."""
-    dense = jnp.asarray(_entries("small", 7))
-    i, j = np.indices((7, 7))
-    vector = _vector(7)
+STATED = {
+    "bands": (Banded(2, 1), lambda i, j: (i - j <= 2) & (j - i <= 1)),
+    "many bands": (Banded(1, 9), lambda i, j: (i - j <= 1) & (j - i <= 9)),
+    "block-tridiagonal": (BlockTridiagonal(2), lambda i, j: abs(i // 2 - j // 2) <= 1),
+    "block-diagonal": (BlockDiagonal(3), lambda i, j: i // 3 == j // 3),
+    "diagonal": (BlockDiagonal(1), lambda i, j: i == j),
+    "arrowhead": (Arrowhead(2), lambda i, j: (i == j) | (np.maximum(i, j) >= 10)),
+}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_entries_outside_of_what_is_stated_are_reported(name):
+    """In a batch, next to a matrix that has none, and as a PyTree."""
+    solver, kept = STATED[name]
+    dense = _entries("small", 12) + 6 * jnp.eye(12)
+    i, j = np.indices((12, 12))
+    one = jnp.where(kept(i, j), dense, 0)
+    outside = np.argwhere(~kept(i, j))[-1]
+    other = one.at[tuple(outside)].set(1e-3)
+    vector = _vector(12)
+    struct = jax.ShapeDtypeStruct((12,), jnp.float64)
+
+    def run(matrix):
+        found = []
+        for operator in (
+            lx.MatrixLinearOperator(matrix),
+            lx.PyTreeLinearOperator(matrix, struct),
+        ):
+            solution = lx.linear_solve(operator, vector, solver, throw=False)
+            found.append((solution.value, solution.result == lx.RESULTS.successful))
+        return found
+
+    for values, good in jax.jit(jax.vmap(run))(jnp.stack([one, other, dense])):
+        np.testing.assert_array_equal(good, [True, False, False])
+        _assert_solves(np.asarray(one), values[0], vector)
+        assert not np.any(np.isfinite(values[1:]))
+
+
+def test_tags_are_believed():
+    """As lineax does, of operators of which the pattern is not known, or not found."""
+    size = 26
+    weights = jr.normal(jr.key(2), (size, size)) / size + 4 * jnp.eye(size)
+    vector, struct = _vector(size), jax.ShapeDtypeStruct((size,), jnp.float64)
+    tridiagonal = lambda a: jnp.triu(jnp.tril(a, 1), -1)  # noqa: E731
+    unit = lambda a: jnp.fill_diagonal(jnp.tril(a), 1, inplace=False)  # noqa: E731
+    last = size - 1
+    ones = frozenset([lx.lower_triangular_tag, lx.unit_diagonal_tag])
     cases = (
-        (Banded(2, 1), (i - j <= 2) & (j - i <= 1)),
-        (BlockTridiagonal(2), abs(i // 2 - j // 2) <= 1),
-        (BlockDiagonal(3), i // 3 == j // 3),
-        (Arrowhead(2), (i == j) | (np.maximum(i, j) >= 5)),
+        (Banded(1, 1), lx.tridiagonal_tag, tridiagonal),
+        (Banded(), lx.tridiagonal_tag, tridiagonal),
+        (BlockTridiagonal(1), lx.tridiagonal_tag, tridiagonal),
+        (Woodbury(Banded()), lx.tridiagonal_tag, tridiagonal),
+        (SuperLU(), lx.tridiagonal_tag, tridiagonal),
+        (BlockDiagonal(1), lx.diagonal_tag, lambda a: jnp.diag(jnp.diag(a))),
+        (Banded(0, last), lx.upper_triangular_tag, jnp.triu),
+        (Banded(last, 0), lx.lower_triangular_tag, jnp.tril),
+        (Banded(last, 0), ones, unit),
     )
 
     @jax.jit
     def run(vector):
-        own = lx.MatrixLinearOperator(dense)
-        return [lx.linear_solve(own, vector, solver).value for solver, _ in cases]
+        found = []
+        for solver, tags, _ in cases:
+            operators = (
+                lx.MatrixLinearOperator(weights, tags),
+                lx.FunctionLinearOperator(lambda x: weights @ x, struct, tags),
+                lx.JacobianLinearOperator(lambda x, _: weights @ x, vector, None, tags),
+            )
+            found.append([lx.linear_solve(o, vector, solver).value for o in operators])
+        return found
 
-    for (_, kept), found in zip(cases, run(vector)):
-        _assert_solves(np.where(kept, dense, 0), found, vector, 1e-12)
+    for (*_, part), each in zip(cases, run(vector)):
+        for found in each:
+            _assert_solves(np.asarray(part(weights)), found, vector)
+
+
+@pytest.mark.parametrize(
+    "solver", [Banded(), BlockDiagonal(), BlockTridiagonal(2), SmallInverse()]
+)
+def test_inner_solvers_for_what_is_singular(solver):
+    """Such a one is asked whenever the matrix may be singular."""
+    size = 12
+    inner = lx.AutoLinearSolver(well_posed=False)
+    solver = dataclasses.replace(solver, inner=inner)
+    vector = _vector(size)
+
+    def fun(y, _):
+        pairs = y.reshape(-1, 2)
+        return jnp.stack([pairs @ jnp.array([1.0, 0.3]), pairs[:, 1]], 1).reshape(-1)
+
+    @jax.jit
+    @jax.vmap
+    def run(scale):
+        scales = jnp.ones(size).at[3].set(scale)
+        own = lambda y, _: scales * fun(y, None)  # noqa: E731
+        operator = lx.JacobianLinearOperator(own, jnp.ones(size))
+        dense = lx.MatrixLinearOperator(operator.as_matrix())
+        return [
+            lx.linear_solve(o, vector, s).value
+            for o, s in ((operator, solver), (dense, inner))
+        ]
+
+    found, expected = run(jnp.array([1.0, 0.0, 1e-18]))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("entry", [0.0, 1e-30])
