@@ -61,8 +61,8 @@ class Arrowhead(AbstractSparseSolver):
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows:
         $D$ may be singular though the whole is not.
 
-    Of a `lx.MatrixLinearOperator`, entries outside of the structure are taken for zero
-    without a look at them.
+    If a `lx.MatrixLinearOperator` has entries outside of the structure then the
+    solution is NaN, and lineax's result codes report it.
 
     !!! Example
 

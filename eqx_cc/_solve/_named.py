@@ -41,12 +41,16 @@ class Banded(AbstractSparseSolver):
 
     - `lower`, `upper`: the number of bands below the diagonal, and above it; by default
         as many as are found. They have to be stated for `lx.MatrixLinearOperator` and
-        `lx.PyTreeLinearOperator`, whose zeros are not known when tracing: as in LAPACK,
-        entries outside of the bands are taken for zero without a look at them.
+        `lx.PyTreeLinearOperator`, whose zeros are not known when tracing, unless tags
+        say that the matrix is diagonal or tridiagonal. If there are other entries than
+        is stated then the solution is NaN, and lineax's result codes report it.
     - `reorder`: whether to reorder rows and columns (reverse Cuthill-McKee) where that
         makes bands narrower, as for several species on a grid, one after the other.
     - `inner`: what solves the system if the residual stays large, as it may with more
-        than eight bands on one side, where pivots are sought in blocks alone.
+        than eight bands on one side, where pivots are sought in blocks alone; and what
+        may be singular, if it is for that.
+
+    Tags are believed, as lineax does: entries that are zero by them are not looked at.
 
     !!! Example
 
@@ -115,8 +119,8 @@ class BlockTridiagonal(AbstractSparseSolver):
 
     - `width`: $w$; by default the least that has all entries that are found. It has to
         be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing: entries outside of the blocks are taken for
-        zero without a look at them.
+        zeros are not known when tracing. If there are entries outside of the blocks
+        then the solution is NaN, and lineax's result codes report it.
     - `reorder`: whether to reorder rows and columns first (reverse Cuthill-McKee).
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
 
@@ -179,8 +183,8 @@ class BlockDiagonal(AbstractSparseSolver):
 
     - `width`: $w$; by default the least that has all entries that are found. It has to
         be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing: entries outside of the blocks are taken for
-        zero without a look at them.
+        zeros are not known when tracing. If there are entries outside of the blocks
+        then the solution is NaN, and lineax's result codes report it.
     - `reorder`: whether to put next to each other what hangs together first.
     - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
 
