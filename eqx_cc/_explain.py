@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 
 from ._automatic import as_ordering, Automatic
-from ._eliminate import trace_function, way_taken
+from ._eliminate import method_taken, trace_function
 from ._granularity import Granularity, scalars_of
 from ._graph import ComputationalGraph
 from ._linearise import linearise
@@ -211,7 +211,7 @@ def explain(
 
     def look(program, count, leaves):
         graph = _graph(program, count, leaves, chosen, granularity)
-        return graph, way_taken(program, count, leaves, chosen)
+        return graph, method_taken(program, count, leaves, chosen)
 
     graph, way = _traced(fun, (x, *args), kwargs, look)
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}

@@ -8,7 +8,7 @@ fewest and the largest matrix products.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.extend.core as jex
@@ -22,6 +22,7 @@ from ._rules.dense import is_complex, is_inexact
 from ._varying import vary_as
 
 
+Result = TypeVar("Result")
 Direction: TypeAlias = Literal["forward", "reverse"]
 
 # A block of the Jacobian by the positions of its output and its input.
@@ -29,12 +30,31 @@ Blocks: TypeAlias = dict[tuple[int, int], Array]
 
 _NO_FORWARD = frozenset({"custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin"})
 
+# What JAX raises where a function has no derivative in one direction.
+_REFUSALS = TypeError, ValueError, NotImplementedError, RuntimeError
+
+
+class NotDifferentiable(TypeError):
+    """JAX does not differentiate a function in one direction."""
+
+
+def _asked(direction: Direction, call: Callable[[], Result]) -> Result:
+    """Makes a call of JAX alone: what that raises is a `NotDifferentiable`."""
+    try:
+        return call()
+    except _REFUSALS as e:
+        raise NotDifferentiable(
+            f"JAX does not differentiate the function in {direction} mode: {e}"
+        ) from e
+
 
 def sweep(
     program: Program, leaves: Sequence[Array], num_outputs: int, direction: Direction
 ) -> tuple[list[Any], Blocks]:
     """All outputs of a program, and the dense blocks of the Jacobian of the first
     `num_outputs`, of those that are inexact, as `jax.jacfwd` or `jax.jacrev` find them.
+
+    Raises `NotDifferentiable` where JAX does not differentiate in this direction.
     """
     rows = differentiable(program, num_outputs)
     _check_result(program, leaves, rows)
@@ -135,7 +155,8 @@ def _columns(primal: Callable, leaves: list[Array], own: list[int]):
         _, out, outputs = jax.jvp(of, (chosen,), (tangents,), has_aux=True)
         return outputs, out
 
-    return jax.vmap(push, out_axes=(None, -1))(_basis(chosen))
+    basis = _basis(chosen)
+    return _asked("forward", lambda: jax.vmap(push, out_axes=(None, -1))(basis))
 
 
 #
@@ -144,7 +165,9 @@ def _columns(primal: Callable, leaves: list[Array], own: list[int]):
 
 
 def _reverse(primal: Callable, leaves: list[Array]) -> tuple[list[Any], Blocks]:
-    main, pullback, outputs = jax.vjp(primal, leaves, has_aux=True)
+    main, pullback, outputs = _asked(
+        "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
+    )
     blocks: Blocks = {}
     for own in _by_dtype(main):
         for j, row in enumerate(_rows(pullback, main, own)):
@@ -166,7 +189,8 @@ def _rows(pullback: Callable, main: list[Array], own: list[int]) -> list[Array]:
         [found] = pullback(list(every.values()))
         return found
 
-    return jax.vmap(pull)(_basis([main[i] for i in own]))
+    basis = _basis([main[i] for i in own])
+    return _asked("reverse", lambda: jax.vmap(pull)(basis))
 
 
 #

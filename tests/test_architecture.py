@@ -78,10 +78,10 @@ NUMERIC = {
 }
 MEETING = {
     "_granularity": "_ordering _scalarise _traced",
-    "_choice": "_effort _granularity _traced _work",
-    "_measured": "_choice _fingerprint _measure _winners",
-    "_ways": "_partial _scalars _sweep",
-    "_eliminate": "_automatic _measured _ways",
+    "_methods": "_granularity _partial _scalars",
+    "_autotune": "_automatic _fingerprint _measure _methods _winners",
+    "_select": "_autotune",
+    "_eliminate": "_select",
     "_transforms": "_eliminate",
     "_jacobian": "_transforms _automatic",
     "_plot": "_plan",
