@@ -54,7 +54,7 @@ def jacobian_blocks(
     program, count, auxiliary = trace_function(fun, leaves)
     problem = Problem(program, count, with_value)
     if structured:
-        result = ArrayElimination(order, low_rank)(problem, leaves)
+        result = ArrayElimination(order, True, low_rank)(problem, leaves)
     else:
         result = select(problem, leaves, order, granularity)(leaves)
     outputs = result.outputs if with_value else list(map(_struct, problem.avals))

@@ -4,6 +4,7 @@ their entries."""
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
@@ -21,6 +22,7 @@ from ._pattern import dense_pattern, Pattern
 from ._program import evaluate, Program
 from ._scalarise import NotScalar, ScalarProgram
 from ._scalars import scalar_jacobian
+from ._storage import structured_limit
 from ._sweep import Direction, sweep
 from ._traced import Traced
 
@@ -96,15 +98,19 @@ class ReverseMode(_AbstractSweep):
 
 @dataclass(frozen=True)
 class ArrayElimination(AbstractMethod):
-    """Vertex elimination of arrays; blocks of `low_rank` may keep their factors."""
+    """Vertex elimination of arrays. Blocks of `low_rank` may keep their factors; with a
+    `structured` result, what is stored has a limit."""
 
     order: AbstractOrdering
+    structured: bool = False
     low_rank: bool = False
     name: ClassVar[str] = "elimination of arrays"
 
     def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
         count, order = problem.count, self.order
-        made = linearise(problem.program, leaves, range(len(leaves)), order, count)
+        program, active = problem.program, range(len(leaves))
+        limit = structured_limit(program, leaves) if self.structured else math.inf
+        made = linearise(program, leaves, active, order, count, limit=limit)
         if self.low_rank:
             blocks = factorised(made, order)
         else:
