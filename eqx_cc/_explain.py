@@ -172,6 +172,13 @@ class Explanation(eqx.Module):
         """
         return plot(self.graph, self.plans)
 
+    def __repr__(self) -> str:
+        chosen = self.plans["chosen"].num_multiplications
+        return (
+            f"Explanation({_summary(self.graph)}; chosen order: {chosen} "
+            f"multiplications, found by: {self.found_by}; when compiled: {self.way})"
+        )
+
     def __str__(self) -> str:
         sections = [_summary(self.graph), _table(self.plans), _order(self)]
         return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])

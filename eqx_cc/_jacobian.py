@@ -309,9 +309,10 @@ def filter_hessian(
 
 def cc_jacobian(
     fun: Any,
-    *,
     argnums: Any = 0,
     has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
     order: Order = "auto",
     granularity: str = "auto",
     structured: bool = False,
@@ -319,7 +320,7 @@ def cc_jacobian(
     r"""Computes the Jacobian of `fun` by cross-country elimination, as structured
     blocks if so wished.
 
-    It takes the place of `jax.jacfwd`. With `structured=True` each block
+    It takes the place of `jax.jacfwd`, with its arguments in their order. With `structured=True` each block
     $\partial y_i / \partial x_j$ is returned as elimination leaves it: a diagonal as
     its diagonal, a band as its bands, low rank (what depends on a mean, or goes through
     a bottleneck) as its factors, so that nothing of the size of the dense block ever
@@ -333,10 +334,15 @@ def cc_jacobian(
         of these arguments must be a real floating-point number or array.
     - `has_aux`: if `True` then `fun` should return a pair, of which the first element
         is differentiated, and the second is auxiliary data of any type.
+    - `holomorphic`: only `False`, the default of `jax.jacfwd`: functions of complex
+        numbers are not differentiated.
     - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
     - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
         Entries have no structure: `granularity="scalar"` is an error then.
-        It leaves nothing to measure: `order="measured"` is not for it.
+        It leaves nothing to measure: `order="measured"` is not for it. What is stored
+        on the way has a limit, 64 times the bytes of the arrays that `fun` reads and
+        writes or else 1 GiB, which is checked when tracing. The environment variable
+        `EQX_CC_STRUCTURED_LIMIT` sets another one, in bytes.
 
     **Returns:**
 
@@ -352,6 +358,9 @@ def cc_jacobian(
     It raises a `ValueError` if `argnums` names an argument that is not there, and a
     `TypeError` if a leaf to be differentiated is not real and floating.
 
+    With `structured=True` it raises a `ValueError` that names an equation if the blocks
+    would not fit into the limit.
+
     !!! Example
 
         ```python
@@ -365,6 +374,11 @@ def cc_jacobian(
         of Algorithmic Differentiation*, chapters 7, 9 and 10. SIAM, 2nd edition, 2008.
     """
     check_callable(fun)
+    if holomorphic:
+        raise ValueError(
+            "`holomorphic=True` is not supported: pass a complex number as its real "
+            "and imaginary parts, or use `jax.jacfwd`."
+        )
     argnums, order = check_argnums(argnums), as_ordering(order)
     if as_granularity(granularity) == "scalar" and structured:
         raise ValueError(
