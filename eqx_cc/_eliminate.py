@@ -16,6 +16,7 @@ from ._arrays import DoesNotFit
 from ._automatic import Automatic, Measured
 from ._autotune import measure
 from ._cache import OrderCache
+from ._eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from ._granularity import Granularity
 from ._methods import ArrayElimination, Problem
 from ._ordering import AbstractOrdering
@@ -38,7 +39,8 @@ def jacobian_blocks(
     **Arguments:**
 
     - `fun`: takes the list of arrays, returns `(list of arrays, auxiliary PyTree)`; it
-        is called once.
+        is called once, or again if it cannot be traced. `fun.__wrapped__` is the
+        function that the user wrote, if there is one.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
     - `granularity`: whether vertices are arrays or scalars; structured blocks are those
@@ -51,7 +53,13 @@ def jacobian_blocks(
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
-    program, count, auxiliary = trace_function(fun, leaves)
+    try:
+        program, count, auxiliary = trace_function(fun, leaves)
+    except NotTraceable:
+        if structured or granularity != "auto" or not isinstance(order, Automatic):
+            raise
+        result, aux = eager_jacobian(fun, leaves)
+        return result.outputs, aux, result.blocks
     problem = Problem(program, count, with_value)
     if structured:
         result = ArrayElimination(order, True, low_rank)(problem, leaves)
@@ -95,7 +103,8 @@ def trace_function(
     """The program of a function that returns `(list of arrays, auxiliary PyTree)`.
 
     Returns it with the number of its proper outputs, which auxiliary arrays follow, and
-    a function from these to the auxiliary PyTree.
+    a function from these to the auxiliary PyTree. Raises `NotTraceable` if the function
+    needs values.
     """
     box = []
 
@@ -106,7 +115,11 @@ def trace_function(
         box.append((len(outs), tree, static))
         return [*outs, *dynamic]
 
-    closed = jax.make_jaxpr(traced)(*leaves)
+    traced.__wrapped__ = getattr(fun, "__wrapped__", fun)  # For errors of JAX.
+    try:
+        closed = jax.make_jaxpr(traced)(*leaves)
+    except NEEDS_VALUES as e:
+        raise not_traceable(fun) from e
     _check_sizes([*leaves, *closed.consts])
     num_outputs, tree, static = box[0]
 

@@ -73,7 +73,9 @@ def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, In
     x, *rest = args
     inputs, static = filter_inputs(x)
     flat = flat_function(
-        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs), inputs
+        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs),
+        inputs,
+        named=fun,
     )
     return flat, inputs
 

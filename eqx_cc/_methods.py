@@ -80,7 +80,7 @@ class _AbstractSweep(AbstractMethod):
         count = problem.count
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
         rows = [[blocks.get((i, j)) for j in range(len(leaves))] for i in range(count)]
-        rows = _dense_rows(problem.avals, leaves, rows)
+        rows = dense_rows(problem.avals, leaves, rows)
         return Jacobian(outputs[:count], outputs[count:], rows)
 
 
@@ -148,7 +148,7 @@ class EntryElimination(AbstractMethod):
         if problem.has_auxiliary or (wanted and not scalars.is_strict):
             values = evaluate(problem.program, leaves)
             outputs, auxiliary = values[: problem.count], values[problem.count :]
-        return Jacobian(outputs, auxiliary, _dense_rows(avals, leaves, rows))
+        return Jacobian(outputs, auxiliary, dense_rows(avals, leaves, rows))
 
 
 def expansion(
@@ -182,7 +182,8 @@ def prepare(
     return Prepared(method, problem, traced)
 
 
-def _dense_rows(avals, leaves, rows) -> list[list[Partial]]:
+def dense_rows(avals, leaves, rows) -> list[list[Partial]]:
+    """The blocks of the Jacobian as `Partial`s, from their arrays; None is zero."""
     return [
         [
             _partial(None, out, leaf) if block is None else _dense(block, out, leaf)

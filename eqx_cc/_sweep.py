@@ -65,7 +65,9 @@ def sweep(
         outputs = as_arrays(evaluate(program, leaves), program.output_avals)
         return [outputs[i] for i in rows], outputs
 
-    found = (_forward if direction == "forward" else _reverse)(primal, list(leaves))
+    found = (forward_blocks if direction == "forward" else _reverse)(
+        primal, list(leaves)
+    )
     outputs, matrix = found
     return outputs, {(rows[i], j): block for (i, j), block in matrix.items()}
 
@@ -127,8 +129,10 @@ def _is_in(names: frozenset[str], eqn: jex.JaxprEqn) -> bool:
 #
 
 
-def _forward(primal: Callable, leaves: list[Array]) -> tuple[list[Any], Blocks]:
-    outputs: list[Any] = []
+def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+    """The auxiliary outputs and the blocks of a function that returns the outputs to be
+    differentiated and those."""
+    outputs: Any = []
     blocks: Blocks = {}
     for own in _by_dtype(leaves):
         outputs, columns = _columns(primal, leaves, own)
