@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +23,12 @@ from ._term import Scalar, Take
 # where they are a mask, `Masked` where a mask chooses among numbers.
 Values = tuple[Any, ...]
 
+# Where Linux says what a container may take: control groups, versions 2 and 1.
+_GROUP_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+
 
 class Masked(NamedTuple):
     """Numbers where the mask is true, zero elsewhere; arrays of the same shape."""
@@ -29,16 +37,42 @@ class Masked(NamedTuple):
     number: jax.Array
 
 
-@lru_cache(maxsize=1)
 def memory() -> int | float:
-    """The bytes that the default device has, infinite where it does not say."""
+    """The bytes that the default device has, or that this process may take if that is
+    less; infinite where nobody says."""
+    return min(_device_memory(), _address_space())
+
+
+@lru_cache(maxsize=1)
+def _device_memory() -> int | float:
     try:
         stats = jax.local_devices()[0].memory_stats()
-        if stats is not None:
-            return stats["bytes_limit"]
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except Exception:  # each platform has its own ways of not knowing
+    except (NotImplementedError, RuntimeError):  # A platform that does not say.
+        stats = None
+    if stats is not None and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    try:
+        pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Not a Unix.
         return math.inf
+    return min(pages, _container())
+
+
+def _container() -> int | float:
+    """The limit of the control group that this process is in, as containers have."""
+    for file in _GROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number.
+            return int(Path(file).read_text())
+    return math.inf
+
+
+def _address_space() -> int | float:
+    try:
+        import resource
+    except ImportError:  # Not a Unix.
+        return math.inf
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 class DoesNotFit(ValueError):

@@ -104,6 +104,7 @@ def _accumulate(fun, x, args, kwargs, order, granularity):
             has_aux=False,
             order=order,
             granularity=granularity,
+            named=fun,
             structured=False,
         )
 

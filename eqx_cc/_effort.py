@@ -8,8 +8,9 @@ from contextvars import ContextVar
 
 
 # What one graph may take, in pairs of terms that meet when blocks are multiplied and
-# added up: some ten seconds.
+# added up; and what it may take by default, which is some ten seconds.
 _LIMIT: ContextVar[float] = ContextVar("limit", default=float("inf"))
+MOST_EFFORT = 25_000.0
 
 
 class TooDear(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -14,18 +13,16 @@ import jax.tree_util as jtu
 from jaxtyping import Array
 
 from ._arrays import DoesNotFit
-from ._automatic import Automatic, Cheapest, Measured
-from ._cache import default_cache, OrderCache
-from ._choice import by_default
-from ._cost import Flops, Traffic
-from ._granularity import Granularity, scalars_of
-from ._measured import by_measurement, by_memory, measured, Way, Ways
+from ._automatic import Automatic, Measured
+from ._autotune import measure
+from ._cache import OrderCache
+from ._eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
+from ._granularity import Granularity
+from ._methods import ArrayElimination, Problem
 from ._ordering import AbstractOrdering
 from ._partial import Partial
-from ._program import flatten, has_collectives, Program
-from ._sweep import Direction
-from ._varying import varies
-from ._ways import by_arrays, by_scalars, by_sweep, Found, Problem
+from ._program import flatten, Program
+from ._select import select
 
 
 def jacobian_blocks(
@@ -42,7 +39,8 @@ def jacobian_blocks(
     **Arguments:**
 
     - `fun`: takes the list of arrays, returns `(list of arrays, auxiliary PyTree)`; it
-        is called once.
+        is called once, or again if it cannot be traced. `fun.__wrapped__` is the
+        function that the user wrote, if there is one.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
     - `granularity`: whether vertices are arrays or scalars; structured blocks are those
@@ -55,110 +53,48 @@ def jacobian_blocks(
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
-    program, count, auxiliary = trace_function(fun, leaves)
+    try:
+        program, count, auxiliary = trace_function(fun, leaves)
+    except NotTraceable:
+        if structured or granularity != "auto" or not isinstance(order, Automatic):
+            raise
+        result, aux = eager_jacobian(fun, leaves)
+        return result.outputs, aux, result.blocks
     problem = Problem(program, count, with_value)
     if structured:
-        found = by_arrays(problem, leaves, order, low_rank)
+        result = ArrayElimination(order, True, low_rank)(problem, leaves)
     else:
-        found = _dense(problem, leaves, order, granularity)
-    outputs = found.outputs if with_value else list(map(_struct, problem.avals))
-    return outputs, auxiliary(found.auxiliary), found.blocks
+        result = select(problem, leaves, order, granularity)(leaves)
+    outputs = result.outputs if with_value else list(map(_struct, problem.avals))
+    return outputs, auxiliary(result.auxiliary), result.blocks
 
 
 def _struct(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def _dense(
-    problem: Problem,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> Found:
-    program = problem.program
-    if any(map(varies, leaves)) and has_collectives(program):
-        return by_sweep(problem, leaves, "forward")
-    if isinstance(order, Automatic | Measured):
-        is_new = isinstance(order, Measured)
-        if is_new and granularity == "scalar":  # Which may be refused.
-            scalars_of(program, leaves, problem.count, order, granularity)
-        taken = by_measurement if is_new else by_memory
-        found = taken(program, leaves, _ways(problem, granularity), default_cache())
-        if found is not None:
-            return found
-        order = Automatic()
-    scalars = scalars_of(program, leaves, problem.count, order, granularity)
-    if scalars is not None:
-        return by_scalars(problem, scalars, leaves, order)
-    if not isinstance(order, Automatic):
-        return by_arrays(problem, leaves, order)
-    return by_default(
-        program,
-        leaves,
-        problem.count,
-        lambda leaves: by_arrays(problem, leaves, order),
-        lambda leaves, direction: by_sweep(problem, leaves, direction),
-    )
-
-
-def way_taken(
+def method_taken(
     program: Program, count: int, leaves: Sequence[Array], order: AbstractOrdering
 ) -> str:
-    """How the dense Jacobian of a program is found when it is compiled, as which it is
-    being traced; nothing is measured for that."""
+    """The name of the method for the dense Jacobian of a program, as which it is being
+    traced; nothing is measured for that."""
     problem = Problem(program, count, with_value=False)
     order = Automatic() if isinstance(order, Measured) else order
     with contextlib.suppress(DoesNotFit):
-        _dense(problem, leaves, order, "auto")
-        return problem.tried[-1]
+        prepared = select(problem, leaves, order, "auto")
+        prepared(leaves).materialise()
+        return prepared.method.name
     return "nothing, as the dense Jacobian does not fit into memory"
 
 
-def measure(
+def measure_methods(
     fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
 ) -> str | None:
-    """Finds and keeps the fastest way to a Jacobian; returns its name, or None if it
-    cannot be measured."""
+    """Finds and keeps the fastest method for a Jacobian; returns its name, or None if
+    it cannot be measured."""
     program, count, _ = trace_function(fun, leaves)
-    ways = _ways(Problem(program, count, with_value=False), granularity)
-    return measured(program, leaves, ways, cache)
-
-
-def _ways(problem: Problem, granularity: Granularity) -> Ways[Found]:
-    """What is measured."""
-
-    def swept(direction: Direction) -> Way[Found]:
-        return lambda program, leaves: by_sweep(
-            replace(problem, program=program), leaves, direction
-        )
-
-    def arrays(order: AbstractOrdering) -> Way[Found]:
-        return lambda program, leaves: by_arrays(
-            replace(problem, program=program), leaves, order
-        )
-
-    def scalars(order: AbstractOrdering) -> Way[Found]:
-        def way(program, leaves):
-            made = scalars_of(program, leaves, problem.count, order, granularity)
-            if made is None:
-                raise TypeError("The function is not expanded into scalars.")
-            return by_scalars(replace(problem, program=program), made, leaves, order)
-
-        return way
-
-    ways = {"forward": swept("forward"), "reverse": swept("reverse")}
-    if granularity != "scalar":
-        ways["arrays, multiplications"] = arrays(Automatic())
-        ways["arrays, traffic"] = arrays(Cheapest(Traffic()))
-    if granularity != "array":
-        ways["scalars, multiplications"] = scalars(Automatic())
-        ways["scalars, flops"] = scalars(Cheapest(Flops()))
-    return Ways(ways, _arrays)
-
-
-def _arrays(found: Found) -> list[Array]:
-    """The dense blocks."""
-    return [block.materialise() for row in found.blocks for block in row]
+    problem = Problem(program, count, with_value=False)
+    return measure(problem, leaves, granularity, cache)
 
 
 def trace_function(
@@ -167,7 +103,8 @@ def trace_function(
     """The program of a function that returns `(list of arrays, auxiliary PyTree)`.
 
     Returns it with the number of its proper outputs, which auxiliary arrays follow, and
-    a function from these to the auxiliary PyTree.
+    a function from these to the auxiliary PyTree. Raises `NotTraceable` if the function
+    needs values.
     """
     box = []
 
@@ -178,7 +115,11 @@ def trace_function(
         box.append((len(outs), tree, static))
         return [*outs, *dynamic]
 
-    closed = jax.make_jaxpr(traced)(*leaves)
+    traced.__wrapped__ = getattr(fun, "__wrapped__", fun)  # For errors of JAX.
+    try:
+        closed = jax.make_jaxpr(traced)(*leaves)
+    except NEEDS_VALUES as e:
+        raise not_traceable(fun) from e
     _check_sizes([*leaves, *closed.consts])
     num_outputs, tree, static = box[0]
 

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 
 from ._automatic import as_ordering, Automatic
-from ._eliminate import trace_function, way_taken
+from ._eliminate import method_taken, trace_function
 from ._granularity import Granularity, scalars_of
 from ._graph import ComputationalGraph
 from ._linearise import linearise
@@ -73,7 +73,9 @@ def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, In
     x, *rest = args
     inputs, static = filter_inputs(x)
     flat = flat_function(
-        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs), inputs
+        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs),
+        inputs,
+        named=fun,
     )
     return flat, inputs
 
@@ -172,6 +174,13 @@ class Explanation(eqx.Module):
         """
         return plot(self.graph, self.plans)
 
+    def __repr__(self) -> str:
+        chosen = self.plans["chosen"].num_multiplications
+        return (
+            f"Explanation({_summary(self.graph)}; chosen order: {chosen} "
+            f"multiplications, found by: {self.found_by}; when compiled: {self.way})"
+        )
+
     def __str__(self) -> str:
         sections = [_summary(self.graph), _table(self.plans), _order(self)]
         return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])
@@ -211,7 +220,7 @@ def explain(
 
     def look(program, count, leaves):
         graph = _graph(program, count, leaves, chosen, granularity)
-        return graph, way_taken(program, count, leaves, chosen)
+        return graph, method_taken(program, count, leaves, chosen)
 
     graph, way = _traced(fun, (x, *args), kwargs, look)
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}

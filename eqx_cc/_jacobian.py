@@ -15,6 +15,7 @@ from ._transforms import (
     argument_positions,
     check_argnums,
     check_callable,
+    check_holomorphic,
     filter_inputs,
     flatten_inputs,
     Inputs,
@@ -82,6 +83,7 @@ class _FilterJacobian(_AbstractTransform):
             has_aux=self.has_aux,
             order=self.order,
             granularity=self.granularity,
+            named=self.fun,
             structured=False,
             with_value=self.with_value,
         )
@@ -112,6 +114,7 @@ class _CCJacobian(_AbstractTransform):
             has_aux=self.has_aux,
             order=self.order,
             granularity=self.granularity,
+            named=self.fun,
             structured=self.structured,
             with_value=False,
         )
@@ -309,9 +312,10 @@ def filter_hessian(
 
 def cc_jacobian(
     fun: Any,
-    *,
     argnums: Any = 0,
     has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
     order: Order = "auto",
     granularity: str = "auto",
     structured: bool = False,
@@ -319,11 +323,11 @@ def cc_jacobian(
     r"""Computes the Jacobian of `fun` by cross-country elimination, as structured
     blocks if so wished.
 
-    It takes the place of `jax.jacfwd`. With `structured=True` each block
-    $\partial y_i / \partial x_j$ is returned as elimination leaves it: a diagonal as
-    its diagonal, a band as its bands, low rank (what depends on a mean, or goes through
-    a bottleneck) as its factors, so that nothing of the size of the dense block ever
-    exists.
+    It takes the place of `jax.jacfwd`, with its arguments in their order. With
+    `structured=True` each block $\partial y_i / \partial x_j$ is returned as
+    elimination leaves it: a diagonal as its diagonal, a band as its bands, low rank
+    (what depends on a mean, or goes through a bottleneck) as its factors, so that
+    nothing of the size of the dense block ever exists.
 
     **Arguments:**
 
@@ -333,10 +337,12 @@ def cc_jacobian(
         of these arguments must be a real floating-point number or array.
     - `has_aux`: if `True` then `fun` should return a pair, of which the first element
         is differentiated, and the second is auxiliary data of any type.
+    - `holomorphic`: only `False`: no functions of complex numbers.
     - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
     - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
-        Entries have no structure: `granularity="scalar"` is an error then.
-        It leaves nothing to measure: `order="measured"` is not for it.
+        Then `granularity="scalar"` and `order="measured"` are errors. Blocks that
+        would take more than 1 GiB, and 64 times what `fun` reads and writes, are an
+        error when tracing; `EQX_CC_STRUCTURED_LIMIT` sets another limit.
 
     **Returns:**
 
@@ -365,6 +371,7 @@ def cc_jacobian(
         of Algorithmic Differentiation*, chapters 7, 9 and 10. SIAM, 2nd edition, 2008.
     """
     check_callable(fun)
+    check_holomorphic(holomorphic)
     argnums, order = check_argnums(argnums), as_ordering(order)
     if as_granularity(granularity) == "scalar" and structured:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._accumulate import accumulate
-from ._arrays import check_fits, Values
+from ._arrays import Values
 from ._body import Block
 from ._builder import GraphBuilder
 from ._control_flow import control_flow
@@ -30,7 +31,8 @@ from ._program import (
     remainder,
 )
 from ._rules.dense import is_complex, is_inexact
-from ._source import place
+from ._source import place, placed_at
+from ._storage import check_partials, Storage
 from ._template import template
 
 
@@ -38,6 +40,7 @@ class Linearised(NamedTuple):
     """The values of a program at a point, with its linearised computational graph.
 
     `dependents` has the vertex of each output, None where it depends on no input.
+    `storage` has the limit to what its blocks may take.
     """
 
     outputs: list[Any]
@@ -45,6 +48,7 @@ class Linearised(NamedTuple):
     values: dict[tuple[int, int], Values]
     dependents: list[int | None]
     dtypes: list[np.dtype]
+    storage: Storage
 
 
 def linearise(
@@ -54,12 +58,14 @@ def linearise(
     ordering: AbstractOrdering,
     num_outputs: int,
     known: Mapping[int, np.ndarray] | None = None,
+    limit: int | float = math.inf,
 ) -> Linearised:
     """Evaluates a program, with the partials of every equation that depends on the
     inputs `active`, for the first `num_outputs` of its outputs. The bodies of loops are
     eliminated in the order of `ordering`. `known` are the inputs that are integer
-    arrays known while tracing."""
-    walk = _Walk(program, inputs, active, ordering)
+    arrays known while tracing. `limit` is the number of bytes that all blocks may take
+    at any time."""
+    walk = _Walk(program, inputs, active, ordering, limit)
     walk.known.update(known or {})
     for position, equation in enumerate(program.equations):
         if walk.is_deep(equation, num_outputs):
@@ -101,6 +107,7 @@ def accumulated(
 
 def _blocks(made: Linearised, steps: Plan) -> dict[tuple[int, int], Block]:
     """The blocks that a plan ends with, by their vertices."""
+    made.storage.check(steps, made.graph, made.dtypes)
     values = accumulate(steps, made.values, made.dtypes)
     return {
         (u, v): Block(pattern, values[u, v], made.dtypes[v])
@@ -138,8 +145,9 @@ def factorised(
 class _Walk:
     """The state of an evaluation: values, and a vertex for what depends on inputs."""
 
-    def __init__(self, program, inputs, active, ordering):
+    def __init__(self, program, inputs, active, ordering, limit):
         self.program, self.ordering = program, ordering
+        self.storage = Storage(limit)
         self.env = dict(enumerate(inputs))
         self.inputs = [jax.typeof(inputs[i]) for i in active]
         self.known: dict[int, np.ndarray] = {}
@@ -162,7 +170,8 @@ class _Walk:
         active = self._active(equation)
         results = [is_inexact(aval) for aval in equation.result_avals]
         if active and any(results):
-            outs = self._differentiate(equation, active, operands)
+            with placed_at(equation.eqn):
+                outs = self._differentiate(equation, active, operands)
         else:
             found = concrete(equation, self.known) if not active else None
             if found is not None:
@@ -178,7 +187,8 @@ class _Walk:
             made = template(equation, active, self._indices(equation))
         if made.fallback and self._pays(equation, made.pairs):
             return self._push(equation, active, operands)
-        _check_fits(equation, made.pairs)
+        check_partials(equation, made.pairs)
+        self.storage.add(equation, made.pairs)
         outs, values = made.run(operands)
         for (which, result, pattern), value in zip(made.pairs, values):
             if not pattern.is_zero:
@@ -269,6 +279,7 @@ class _Walk:
             self._inner_ordering,
             num_outputs,
             {i: self.known[v] for i, v in enumerate(live) if v in self.known},
+            self.storage.limit,
         )
         blocks = accumulated(made, self._inner_ordering)
         ends = []
@@ -338,25 +349,13 @@ class _Walk:
             ends: edge.values(list(edge.sources), builder.dtypes[ends[1]])
             for ends, edge in edges.items()
         }
-        return Linearised(outputs, graph, values, dependents, builder.dtypes)
+        dtypes, storage = builder.dtypes, self.storage
+        return Linearised(outputs, graph, values, dependents, dtypes, storage)
 
     def _end(self, operand: int | Constant, shape: tuple[int, ...]):
         """The vertex and the shape of an output, or None if it depends on no input."""
         vertex = None if isinstance(operand, Constant) else self.vertices.get(operand)
         return None if vertex is None else (vertex, shape)
-
-
-def _check_fits(equation: Equation, pairs) -> None:
-    for which, result, pattern in pairs:
-        name, at = equation.primitive.name, place(equation.eqn)
-        check_fits(
-            pattern.num_values,
-            np.dtype(equation.result_avals[result].dtype),
-            f"The Jacobian of `{name}`{at and f' at {at}'}, from shape "
-            f"{pattern.in_shape} to shape {pattern.out_shape}, {pattern.name},",
-            "Its products with vectors, as `jax.jvp` and `jax.vjp` take them, may fit; "
-            "where its structure is not known, `eqx_cc.register_rule` can state it.",
-        )
 
 
 def _array(value: Any, operand: int | Constant) -> Any:

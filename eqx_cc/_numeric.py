@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -14,7 +15,7 @@ from ._group import Group, Sum, Tiling
 from ._multiply import multiplied
 from ._pattern import Composition, Update
 from ._place import is_sparse, is_window, scattered, side_by_side, tile, window
-from ._term import Kind, Scalar
+from ._term import Kind, Scalar, Term
 
 
 def run_update(
@@ -133,3 +134,13 @@ def _valued(value, dtype: np.dtype):
     if value is None:
         return np.ones((), dtype)
     return as_numbers(value, dtype)
+
+
+def written(value: Any, term: Term, dtype: np.dtype) -> jax.Array:
+    """The value of a term times its coefficient, as numbers of a type."""
+    if value is None:
+        value = jnp.ones(term.value_shape, dtype)
+    value = scaled(as_numbers(value, dtype), term.scale)
+    if not jnp.issubdtype(dtype, jnp.complexfloating) and jnp.iscomplexobj(value):
+        value = lax.real(value)
+    return lax.convert_element_type(value, dtype)

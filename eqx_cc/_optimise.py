@@ -13,7 +13,7 @@ import equinox as eqx
 from ._automatic import Automatic
 from ._cache import default_cache, OrderCache
 from ._cost import AbstractCost, as_cost
-from ._eliminate import measure as measure_ways
+from ._eliminate import measure_methods
 from ._explain import flat_of, graph_of
 from ._graph import ComputationalGraph
 from ._interrupt import interruptible
@@ -112,7 +112,7 @@ def optimise(
         found = searcher.order(graph(_Searching(searcher)))
     if measure:
         flat, inputs = flat_of(fun, args, kwargs)
-        measure_ways(flat, inputs.leaves, "auto", cache)
+        measure_methods(flat, inputs.leaves, "auto", cache)
     return found
 
 

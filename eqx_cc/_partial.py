@@ -14,11 +14,21 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
-from ._arrays import as_numbers, check_fits, Masked, scaled, Values
+from ._arrays import (
+    check_fits,
+    complex_type,
+    Masked,
+    take,
+    Values,
+)
 from ._combine import densify
-from ._numeric import run_sum, run_update
-from ._pattern import Pattern, update
+from ._coordinates import coordinates, unravelled
+from ._numeric import run_sum, run_update, written
+from ._pattern import add, dense_pattern, Pattern, update
 from ._term import Term
+
+
+_LONGEST_NAME = 40  # Of a structure that is shown.
 
 
 class Partial(eqx.Module):
@@ -58,6 +68,7 @@ class Partial(eqx.Module):
         left, right = block.low_rank()
         values, rows, columns = block.to_coo()
         block.materialise().shape  # (3, 3)
+        block @ jnp.ones(3), jnp.ones(3) @ block, 2 * block + block.T
         ```
     """
 
@@ -65,6 +76,14 @@ class Partial(eqx.Module):
     values: Values
     dtype: np.dtype = eqx.field(static=True)
     factors: tuple[tuple[Partial, Partial], ...] = ()
+
+    __array_ufunc__ = None  # NumPy's arrays leave products with blocks to these.
+
+    def __repr__(self) -> str:
+        dense, structure = jax.ShapeDtypeStruct(self.shape, self.dtype), self.structure
+        array = eqx.tree_pformat(dense, struct_as_array=True)
+        structure = structure if len(structure) <= _LONGEST_NAME else "sparse"
+        return f"Partial({array}, {structure}, {self.num_values} stored)"
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -95,6 +114,12 @@ class Partial(eqx.Module):
         without `pattern`."""
         return sum(math.prod(left.in_shape) for left, _ in self.factors)
 
+    @property
+    def num_values(self) -> int:
+        """How many numbers are stored."""
+        factors = sum(a.num_values + b.num_values for a, b in self.factors)
+        return self.pattern.num_values + factors
+
     def expand(self) -> Partial:
         """The same block without factors: these are multiplied."""
         pattern, values = self.pattern, self.values
@@ -118,12 +143,8 @@ class Partial(eqx.Module):
         rights = [jnp.zeros((0, width), self.dtype)]
         for left, right in self.factors:
             rank = math.prod(left.in_shape)
-            for sides, own, shape in (
-                (lefts, left, (height, rank)),
-                (rights, right, (rank, width)),
-            ):
-                dense = lax.convert_element_type(own.materialise(), self.dtype)
-                sides.append(lax.reshape(dense, shape))
+            lefts.append(left._matrix((height, rank), self.dtype))
+            rights.append(right._matrix((rank, width), self.dtype))
         return jnp.concatenate(lefts, 1), jnp.concatenate(rights, 0)
 
     def materialise(self) -> Num[Array, ...]:
@@ -142,14 +163,96 @@ class Partial(eqx.Module):
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
         # Coefficients first: what is multiplied then are the values, not the block.
-        values = [self._converted(v, t) for v, t in zip(self.values, pattern.terms)]
-        terms = [
-            replace(t, value=t.value or (), scale=1, kind="value", conj=False)
-            for t in pattern.terms
-        ]
+        block = self._numeric()
+        terms = block.pattern.terms
         recipe = densify(terms, pattern.shape, len(pattern.out_shape))
-        (block,) = run_sum(recipe, tuple(values), self.dtype)
-        return lax.reshape(block, pattern.shape)
+        (dense,) = run_sum(recipe, block.values, self.dtype)
+        return lax.reshape(dense, pattern.shape)
+
+    def _matrix(self, shape: tuple[int, int], dtype: np.dtype) -> jax.Array:
+        return lax.convert_element_type(self.materialise(), dtype).reshape(shape)
+
+    def todense(self) -> Num[Array, ...]:
+        """The same as `materialise`: the name that sparse arrays have for it."""
+        return self.materialise()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.materialise(), dtype)
+
+    @property
+    def T(self) -> Partial:
+        """The transposed block, from the space of outputs to that of inputs: axes keep
+        their order in each of these."""
+        self._check_unbatched()
+        block = self._entrywise()
+        pattern, takes = block.pattern.transpose
+        values = tuple(
+            None if v is None else take(v, t) for v, t in zip(block.values, takes)
+        )
+        factors = tuple((right.T, left.T) for left, right in block.factors)
+        return Partial(pattern, values, self.dtype, factors)
+
+    def __matmul__(self, other: Any) -> Any:
+        """The product with an array whose first axes are those of the input, or with a
+        block whose output has the shape of the input."""
+        if isinstance(other, Partial):
+            return self._composed(other)
+        if not eqx.is_array_like(other):
+            return NotImplemented
+        array, rank = jnp.asarray(other), len(self.in_shape)
+        if array.shape[:rank] != self.in_shape:
+            raise ValueError(
+                f"A block of shape {self.shape} acts on arrays whose first axes have "
+                f"the shape {self.in_shape} of its input, but got {array.shape}."
+            )
+        return self._applied(array)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        if not eqx.is_array_like(other):
+            return NotImplemented
+        array, rank = jnp.asarray(other), len(self.out_shape)
+        rest = array.ndim - rank
+        if rest < 0 or array.shape[rest:] != self.out_shape:
+            raise ValueError(
+                f"A block of shape {self.shape} is acted on by arrays whose last axes "
+                f"have the shape {self.out_shape} of its output, but got {array.shape}."
+            )
+        moved = jnp.moveaxis(array, range(rest), range(rank, array.ndim))
+        rows = self.T @ moved
+        return jnp.moveaxis(rows, range(-rest, 0), range(rest)) if rest else rows
+
+    def __add__(self, other: Any) -> Any:
+        if not isinstance(other, Partial):
+            return NotImplemented
+        shapes = self.out_shape, self.in_shape
+        if shapes != (other.out_shape, other.in_shape):
+            raise ValueError(
+                "Blocks that are added must have the same shapes of output and input, "
+                f"but got {shapes} and {(other.out_shape, other.in_shape)}."
+            )
+        self._check_unbatched()
+        other._check_unbatched()
+        a, b = self._entrywise(), other._entrywise()
+        dtype = np.dtype(jnp.result_type(self.dtype, other.dtype))
+        pattern, recipe = add(a.pattern, b.pattern)
+        self._check_fits(pattern.num_values, "sum of blocks in")
+        values = run_sum(recipe, (*a.values, *b.values), dtype)
+        return Partial(pattern, values, dtype, (*a.factors, *b.factors))
+
+    def __mul__(self, other: Any) -> Any:
+        """The block times a number."""
+        if not eqx.is_array_like(other) or np.ndim(other) > 0:
+            return NotImplemented
+        self._check_unbatched()
+        return self._times(other, np.dtype(jnp.result_type(self.dtype, other)))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Partial:
+        return self * -1
+
+    def __sub__(self, other: Any) -> Any:
+        return self + other * -1 if isinstance(other, Partial) else NotImplemented
 
     def to_coo(
         self,
@@ -173,14 +276,93 @@ class Partial(eqx.Module):
 
     def to_bcoo(self) -> BCOO:
         """The block as a `jax.experimental.sparse.BCOO` of shape
-        `out_shape + in_shape`, in which entries that occur several times add up."""
+        `out_shape + in_shape`, its entries sorted and each of them once."""
         values, rows, columns = self.to_coo()
-        unravelled = (
-            *(np.unravel_index(rows, self.out_shape) if self.out_shape else ()),
-            *(np.unravel_index(columns, self.in_shape) if self.in_shape else ()),
+        flat = rows * math.prod(self.in_shape) + columns
+        unique, first, which = np.unique(flat, return_index=True, return_inverse=True)
+        if len(unique) < len(flat):
+            values = jnp.zeros(len(unique), self.dtype).at[which].add(values)
+        elif not np.array_equal(unique, flat):
+            values = values[first]
+        return BCOO(
+            (values, jnp.asarray(unravelled(unique, self.shape))),
+            shape=self.shape,
+            indices_sorted=True,
+            unique_indices=True,
         )
-        indices = np.stack(unravelled, -1) if unravelled else np.zeros((len(rows), 0))
-        return BCOO((values, jnp.asarray(indices.astype(np.int32))), shape=self.shape)
+
+    def _numeric(self) -> Partial:
+        """The block without its factors, all coefficients written out as numbers."""
+        pattern = self.pattern
+        values = tuple(
+            written(v, t, self.dtype) for v, t in zip(self.values, pattern.terms)
+        )
+        terms = tuple(
+            replace(t, value=t.value or (), scale=1, kind="value", conj=False)
+            for t in pattern.terms
+        )
+        pattern = Pattern(pattern.out_shape, pattern.in_shape, terms)
+        return Partial(pattern, values, self.dtype)
+
+    def _times(self, number: Any, dtype: np.dtype) -> Partial:
+        # Patterns say where numbers are complex: a product of factors is real.
+        is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+        block, number = self.expand() if is_complex else self, jnp.asarray(number)
+        number = number.astype(dtype)
+        factors = tuple((a._times(number, dtype), b) for a, b in block.factors)
+        block = block._numeric()
+        values = tuple(number * value.astype(dtype) for value in block.values)
+        return Partial(block.pattern, values, dtype, factors)
+
+    @property
+    def _is_complex(self) -> bool:
+        """Whether entries or coefficients are complex: those may act on conjugates."""
+        scales = [term.scale for term in self.pattern.terms]
+        is_complex = jnp.issubdtype(self.dtype, jnp.complexfloating)
+        return is_complex or any(isinstance(scale, complex) for scale in scales)
+
+    def _entrywise(self) -> Partial:
+        """The block as a matrix of its entries, none of which acts on conjugates."""
+        return self.expand()._numeric() if self._is_complex else self
+
+    def _parts(self) -> tuple[Partial, Partial]:
+        """The real and the imaginary part."""
+        block = self._entrywise()
+        if not jnp.issubdtype(self.dtype, jnp.complexfloating):
+            pattern = Pattern(self.out_shape, self.in_shape, ())
+            return block, Partial(pattern, (), self.dtype)
+        dtype = np.dtype(jnp.finfo(self.dtype).dtype)
+        real = Partial(block.pattern, tuple(map(lax.real, block.values)), dtype)
+        return real, replace(real, values=tuple(map(lax.imag, block.values)))
+
+    def _applied(self, array: jax.Array) -> jax.Array:
+        """The product with an array whose first axes are those of the input."""
+        pattern = dense_pattern(self.in_shape, array.shape[len(self.in_shape) :])
+        values = tuple(lax.reshape(array, t.value_shape) for t in pattern.terms)
+        return self._composed(Partial(pattern, values, array.dtype)).materialise()
+
+    def _composed(self, other: Partial) -> Partial:
+        """The product of two blocks; factors stay factors."""
+        if self.in_shape != other.out_shape:
+            raise ValueError(
+                f"The input of the first block, {self.in_shape}, must have the shape "
+                f"of the output of the second, {other.out_shape}, for their product."
+            )
+        self._check_unbatched()
+        other._check_unbatched()
+        if self._is_complex or other._is_complex:
+            (a, b), (c, d) = self._parts(), other._parts()
+            real, imaginary = a @ c - b @ d, a @ d + b @ c
+            dtype = complex_type(real.dtype)
+            return real._times(1, dtype) + imaginary._times(1j, dtype)
+        dtype = np.dtype(jnp.result_type(self.dtype, other.dtype))
+        recipe = update(None, self.pattern, other.pattern)
+        self._check_fits(recipe.pattern.num_values, "product of a block with")
+        values = run_update(recipe, (), self.values, other.values, dtype)
+        rest = replace(self, factors=())
+        factors = [(left, (right @ other).expand()) for left, right in self.factors]
+        factors += [((rest @ left).expand(), right) for left, right in other.factors]
+        return Partial(recipe.pattern, values, dtype, tuple(factors))
 
     def _check_fits(self, size: int, what: str) -> None:
         check_fits(
@@ -203,35 +385,9 @@ class Partial(eqx.Module):
                     "in `jax.vmap(lambda block: block.materialise())(blocks)`."
                 )
 
-    @property
-    def _value_dtype(self) -> np.dtype:
-        """The type in which known coefficients are written out."""
-        if any(isinstance(term.scale, complex) for term in self.pattern.terms):
-            return np.promote_types(self.dtype, np.complex64)
-        return self.dtype
-
-    def _converted(self, value: Any, term: Term) -> jax.Array:
-        """A term's value with its coefficient, in the type of the block."""
-        if value is None:
-            value = jnp.ones(term.value_shape, self._value_dtype)
-        value = scaled(as_numbers(value, self.dtype), term.scale)
-        if not jnp.issubdtype(self.dtype, jnp.complexfloating):
-            value = value.real if jnp.iscomplexobj(value) else value
-        return lax.convert_element_type(value, self.dtype)
-
-    def _entries(self, term: Term, value: jax.Array | None):
-        grid = np.indices(term.sizes, sparse=True)
-        sides = []
-        for forms, shape in ((term.out, self.out_shape), (term.inp, self.in_shape)):
-            flat = np.zeros(term.sizes, np.int64)
-            for form, size in zip(forms, shape):
-                flat = (
-                    flat * size
-                    + form.offset
-                    + sum(s * grid[i] for i, s in form.strides)
-                )
-            sides.append(flat.reshape(-1))
-        value = self._converted(value, term)
-        axes = term.value or ()
-        value = lax.broadcast_in_dim(value, term.sizes, axes)
-        return lax.reshape(value, (math.prod(term.sizes),)), *sides
+    def _entries(self, term: Term, value: Any):
+        value = lax.broadcast_in_dim(
+            written(value, term, self.dtype), term.sizes, term.value or ()
+        )
+        flat = lax.reshape(value, (math.prod(term.sizes),))
+        return flat, *coordinates(term, self.out_shape, self.in_shape)

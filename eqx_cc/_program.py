@@ -14,6 +14,7 @@ from jax.core import Tracer
 
 from ._held import held_p
 from ._primitives import facts
+from ._source import placed_at
 from ._varying import alike
 
 
@@ -183,7 +184,7 @@ def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     if eqn.primitive is held_p:
         return list(operands)
     params = eqn.primitive.get_bind_params(eqn.params)
-    with eqn.ctx.manager:
+    with eqn.ctx.manager, placed_at(eqn):
         results = eqn.primitive.bind(*alike(operands), **params)
     return list(results) if eqn.primitive.multiple_results else [results]
 

@@ -8,7 +8,7 @@ fewest and the largest matrix products.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.extend.core as jex
@@ -23,10 +23,28 @@ from ._rules.dense import is_complex, is_inexact
 from ._varying import vary_as
 
 
+Result = TypeVar("Result")
 Direction: TypeAlias = Literal["forward", "reverse"]
 
 # A block of the Jacobian by the positions of its output and its input.
 Blocks: TypeAlias = dict[tuple[int, int], Array]
+
+# What JAX raises where a function has no derivative in one direction.
+_REFUSALS = TypeError, ValueError, NotImplementedError, RuntimeError
+
+
+class NotDifferentiable(TypeError):
+    """JAX does not differentiate a function in one direction."""
+
+
+def _asked(direction: Direction, call: Callable[[], Result]) -> Result:
+    """Makes a call of JAX alone: what that raises is a `NotDifferentiable`."""
+    try:
+        return call()
+    except _REFUSALS as e:
+        raise NotDifferentiable(
+            f"JAX does not differentiate the function in {direction} mode: {e}"
+        ) from e
 
 
 def sweep(
@@ -34,6 +52,8 @@ def sweep(
 ) -> tuple[list[Any], Blocks]:
     """All outputs of a program, and the dense blocks of the Jacobian of the first
     `num_outputs`, of those that are inexact, as `jax.jacfwd` or `jax.jacrev` find them.
+
+    Raises `NotDifferentiable` where JAX does not differentiate in this direction.
     """
     rows = differentiable(program, num_outputs)
     _check_result(program, leaves, rows)
@@ -44,7 +64,9 @@ def sweep(
         outputs = as_arrays(evaluate(program, leaves), program.output_avals)
         return [outputs[i] for i in rows], outputs
 
-    found = (_forward if direction == "forward" else _reverse)(primal, list(leaves))
+    found = (forward_blocks if direction == "forward" else _reverse)(
+        primal, list(leaves)
+    )
     outputs, matrix = found
     return outputs, {(rows[i], j): block for (i, j), block in matrix.items()}
 
@@ -106,8 +128,10 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
 #
 
 
-def _forward(primal: Callable, leaves: list[Array]) -> tuple[list[Any], Blocks]:
-    outputs: list[Any] = []
+def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+    """The auxiliary outputs and the blocks of a function that returns the outputs to be
+    differentiated and those."""
+    outputs: Any = []
     blocks: Blocks = {}
     for own in _by_dtype(leaves):
         outputs, columns = _columns(primal, leaves, own)
@@ -134,7 +158,8 @@ def _columns(primal: Callable, leaves: list[Array], own: list[int]):
         _, out, outputs = jax.jvp(of, (chosen,), (tangents,), has_aux=True)
         return outputs, out
 
-    return jax.vmap(push, out_axes=(None, -1))(_basis(chosen))
+    basis = _basis(chosen)
+    return _asked("forward", lambda: jax.vmap(push, out_axes=(None, -1))(basis))
 
 
 #
@@ -143,7 +168,9 @@ def _columns(primal: Callable, leaves: list[Array], own: list[int]):
 
 
 def _reverse(primal: Callable, leaves: list[Array]) -> tuple[list[Any], Blocks]:
-    main, pullback, outputs = jax.vjp(primal, leaves, has_aux=True)
+    main, pullback, outputs = _asked(
+        "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
+    )
     blocks: Blocks = {}
     for own in _by_dtype(main):
         for j, row in enumerate(_rows(pullback, main, own)):
@@ -165,7 +192,8 @@ def _rows(pullback: Callable, main: list[Array], own: list[int]) -> list[Array]:
         [found] = pullback(list(every.values()))
         return found
 
-    return jax.vmap(pull)(_basis([main[i] for i in own]))
+    basis = _basis([main[i] for i in own])
+    return _asked("reverse", lambda: jax.vmap(pull)(basis))
 
 
 #

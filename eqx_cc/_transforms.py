@@ -61,6 +61,15 @@ def check_argnums(argnums: Any) -> int | tuple[int, ...]:
     return indices
 
 
+def check_holomorphic(holomorphic: bool) -> None:
+    """Refuses the argument of `jax.jacfwd` that stands where ours might."""
+    if holomorphic:
+        raise ValueError(
+            "`holomorphic=True` is not supported. Pass a complex number as its real "
+            "and imaginary parts, or use `jax.jacfwd`."
+        )
+
+
 def argument_positions(argnums: tuple[int, ...], num_args: int) -> list[int]:
     """The positions that `argnums` names in a call with `num_args` arguments."""
     positions = []
@@ -199,15 +208,18 @@ def _numerical_array(leaf: Any, name: str) -> Array:
 #
 
 
-def flat_function(fun: Callable, inputs: Inputs, has_aux: bool = False) -> Callable:
+def flat_function(
+    fun: Callable, inputs: Inputs, has_aux: bool = False, *, named: Callable
+) -> Callable:
     """`fun` of one PyTree as a function from the list of its arrays to the list of its
-    outputs, and what is needed to put these together again."""
+    outputs, and what is needed to put these together again. Errors name `named`."""
 
     def flat(leaves):
         output, aux = split_aux(fun(inputs.unflatten(leaves)), has_aux)
         outs, tree = flatten_outputs(output)
         return outs, (aux, tree)
 
+    flat.__wrapped__ = named
     return flat
 
 
@@ -219,17 +231,19 @@ def value_and_jacobian(
     order: AbstractOrdering,
     granularity: Granularity,
     structured: bool,
+    named: Callable,
     with_value: bool = True,
 ) -> tuple[PyTree, PyTree, PyTree]:
     r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
 
     With an output of structure $S$ and inputs of structure $T$, the Jacobian has
     structure $S \circ T$. Its leaves are `Partial`s, or else they are materialised.
-    `with_value=False`: nobody looks at `value`, which need not be computed.
+    `with_value=False`: nobody looks at `value`, which need not be computed. `named` is
+    the function that the user wrote.
     """
 
     outs, (aux, tree), rows = jacobian_blocks(
-        flat_function(fun, inputs, has_aux),
+        flat_function(fun, inputs, has_aux, named=named),
         inputs.leaves,
         order,
         granularity,

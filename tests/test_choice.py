@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _choice
+from eqx_cc import _eliminate, _select, _sweep
 from helpers import assert_jacobian_close
 from jax import lax
 
@@ -15,16 +15,22 @@ def uniform(*shape):
 
 
 @pytest.fixture
-def swept(monkeypatch):
-    """The directions of the sweeps that were taken."""
-    taken, own = [], _choice._towards
+def methods(monkeypatch):
+    """The methods that were taken."""
+    methods, select = [], _eliminate.select
 
-    def towards(sweep, direction):
-        taken.append(direction)
-        return own(sweep, direction)
+    def recorded(*args):
+        prepared = select(*args)
+        methods.append(prepared.method)
+        return prepared
 
-    monkeypatch.setattr(_choice, "_towards", towards)
-    return taken
+    monkeypatch.setattr(_eliminate, "select", recorded)
+    return methods
+
+
+def sweeps(methods):
+    """The directions of those methods that are sweeps."""
+    return [m.direction for m in methods if hasattr(m, "direction")]
 
 
 def _convolutions(x):
@@ -54,26 +60,26 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_by_default(name, swept):
+def test_by_default(name, methods):
     fun, x, expected = CASES[name]
     assert_jacobian_close(fun, x, ["auto"])
-    assert swept == expected
+    assert sweeps(methods) == expected
 
 
 @pytest.mark.parametrize("options", [{"order": "reverse"}, {"structured": True}])
-def test_what_is_asked_for_is_elimination(options, swept):
+def test_what_is_asked_for_is_elimination(options, methods):
     jax.eval_shape(eqx_cc.cc_jacobian(_convolutions, **options), uniform(1, 3, 8, 8))
-    assert swept == []
+    assert sweeps(methods) == []
 
 
-def test_auxiliary_data_and_integers(swept):
+def test_auxiliary_data_and_integers(methods):
     def fun(x):
         y = _sorted(x)
         return [y, jnp.argmax(y), jnp.ones(2)], {"aux": y[0], "name": "a"}
 
     x = uniform(256)
     (value, aux), jacobian = eqx_cc.filter_value_and_jacobian(fun, has_aux=True)(x)
-    assert swept == ["forward"]
+    assert sweeps(methods) == ["forward"]
     np.testing.assert_allclose(jacobian[0], jax.jacfwd(_sorted)(x), rtol=1e-12)
     np.testing.assert_array_equal(jacobian[1], np.zeros(256))
     np.testing.assert_array_equal(jacobian[2], np.zeros((2, 256)))
@@ -83,7 +89,7 @@ def test_auxiliary_data_and_integers(swept):
 @pytest.mark.parametrize(
     "transform", [jax.jit, jax.vmap, lambda f: jax.vmap(jax.jit(f))]
 )
-def test_under_transformations(transform, swept):
+def test_under_transformations(transform, methods):
     xs = uniform(2, 256)
     ours = eqx_cc.filter_jacobian(_sorted)
     if transform is jax.jit:
@@ -91,47 +97,47 @@ def test_under_transformations(transform, swept):
     np.testing.assert_allclose(
         transform(ours)(xs), transform(jax.jacfwd(_sorted))(xs), rtol=1e-12
     )
-    assert swept == ["forward"]
+    assert sweeps(methods) == ["forward"]
 
 
-def test_of_captured_tracers(swept):
+def test_of_captured_tracers(methods):
     def loss(w, jacobian):
         return jnp.sum(jacobian(lambda x: _sorted(w * x))(uniform(256)) ** 2)
 
     w = jnp.asarray(0.7)
     ours = jax.jit(jax.grad(lambda w: loss(w, eqx_cc.filter_jacobian)))(w)
     np.testing.assert_allclose(ours, jax.grad(lambda w: loss(w, jax.jacfwd))(w))
-    assert swept == ["forward"]
+    assert sweeps(methods) == ["forward"]
 
 
 @pytest.mark.slow
-def test_an_order_that_takes_too_long(swept, monkeypatch):
+def test_an_order_that_takes_too_long(methods, monkeypatch):
     def fun(x):
         return lax.associative_scan(jnp.multiply, jnp.cos(x))
 
-    monkeypatch.setattr(_choice, "MOST_EFFORT", 100.0)
+    monkeypatch.setattr(_select, "MOST_EFFORT", 100.0)
     x = uniform(24)
     np.testing.assert_allclose(
         eqx_cc.filter_jacobian(fun)(x), jax.jacfwd(fun)(x), rtol=1e-9, atol=1e-12
     )
-    assert len(swept) == 1
+    assert len(methods) == 1
     eqx_cc.trace(fun, uniform(12))  # No limit here.
 
 
-def test_what_runs_operation_by_operation(swept):
+def test_what_runs_operation_by_operation(methods):
     """The order of large operations matters there as well; small ones are started."""
     x = uniform(1, 3, 8, 8)
     expected = jax.jacrev(_convolutions)(x)
     found = eqx_cc.filter_jacobian(_convolutions)(x)
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-    assert swept == ["reverse"]
+    assert sweeps(methods) == ["reverse"]
     small = jnp.asarray([0.3, 0.1, 0.2])
     found = eqx_cc.filter_jacobian(_sorted)(small)
     np.testing.assert_allclose(found, jax.jacfwd(_sorted)(small))
-    assert swept == ["reverse"]
+    assert sweeps(methods) == ["reverse"]
 
 
-def test_many_equations_and_one_output(swept):
+def test_many_equations_and_one_output(methods):
     def fun(x):
         for _ in range(200):
             x = jnp.sin(x) * x
@@ -139,18 +145,84 @@ def test_many_equations_and_one_output(swept):
 
     x = uniform(50)
     np.testing.assert_allclose(eqx_cc.filter_jacobian(fun)(x), jax.grad(fun)(x))
-    assert swept == ["reverse"]
+    assert sweeps(methods) == ["reverse"]
 
 
-def test_a_direction_that_jax_refuses(swept):
-    """The reverse mode of a `while_loop`."""
+#
+# What JAX refuses
+#
 
-    def fun(x):
-        y = lax.while_loop(lambda y: jnp.sum(y) < 9, lambda y: y + jnp.abs(x), x)
-        return _convolutions(y)
 
-    x = uniform(1, 3, 8, 8)
-    np.testing.assert_allclose(
-        eqx_cc.filter_jacobian(fun, granularity="array")(x), jax.jacfwd(fun)(x)
-    )
-    assert swept[:1] == ["reverse"]
+def _gathered(x):
+    """A `while_loop` of one number behind two layers: there is no reverse mode, and
+    forward mode takes far longer than elimination."""
+    weights = uniform(200, 200)
+    y = jnp.sum(jnp.sin(weights @ jnp.tanh(weights @ x)))
+    return lax.while_loop(lambda y: jnp.abs(y) < 9, lambda y: y + jnp.sin(y) + 3, y)
+
+
+def _behind_a_loop(x):
+    y = lax.while_loop(lambda y: jnp.sum(y) < 9, lambda y: y + jnp.abs(x), x)
+    return _convolutions(y)
+
+
+def _opaque_and_gathered(x):
+    return _gathered(_opaque(x))
+
+
+@jax.custom_vjp
+def _opaque(x):
+    return jnp.tanh(x)
+
+
+_opaque.defvjp(lambda x: (jnp.tanh(x), x), lambda x, g: (g / jnp.cosh(x) ** 2,))
+
+
+REFUSED = {
+    "elimination is left": (_gathered, uniform(200), "elimination of arrays"),
+    "forward mode is left": (
+        _behind_a_loop,
+        uniform(1, 3, 8, 8),
+        "forward mode of JAX",
+    ),
+    "there is neither": (_opaque_and_gathered, uniform(200), "elimination of arrays"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_left_is_compared(name, methods):
+    """Reverse mode would be fastest, were there one."""
+    fun, x, expected = REFUSED[name]
+    found = jax.jit(eqx_cc.filter_jacobian(fun, granularity="array"))(x)
+    [method] = methods
+    assert method.name == expected
+    if name != "there is neither":
+        reference = jax.jacfwd(fun)(x)
+    else:
+        reference = jax.jacfwd(lambda x: _gathered(jnp.tanh(x)))(x)
+    np.testing.assert_allclose(found, reference, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_report_names_what_is_taken(name):
+    fun, x, expected = REFUSED[name]
+    report = eqx_cc.explain(fun, x)
+    assert report.way == expected
+    assert f"when compiled: {expected}" in str(report)
+
+
+def test_a_report_of_a_jacobian_that_does_not_fit():
+    report = eqx_cc.explain(jnp.sin, np.broadcast_to(1.0, (10**7,)))
+    assert report.way.startswith("nothing")
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
+def test_our_errors_are_not_refusals(error, monkeypatch):
+    """What goes wrong in a sweep of ours is no reason to take another method."""
+
+    def wrong(*args):
+        raise error("ours")
+
+    monkeypatch.setattr(_sweep, "_split", wrong)
+    with pytest.raises(error, match="ours"):
+        jax.eval_shape(eqx_cc.filter_jacobian(_sorted), uniform(256))

@@ -72,6 +72,17 @@ def test_table(order):
         assert row == [*counts, plan.fill_in]
 
 
+def test_what_is_shown():
+    """A line, where `str` has the whole report."""
+    explained = explain(_fun, X)
+    chosen = explained.plans["chosen"].num_multiplications
+    assert repr(explained) == (
+        f"Explanation({str(explained).splitlines()[0]}; chosen order: {chosen} "
+        f"multiplications, found by: {explained.found_by}; "
+        "when compiled: elimination of scalars)"
+    )
+
+
 def test_chosen_order():
     explained = explain(_fun, X, order="markowitz")
     assert explained.order == MinimalMarkowitz()(explained.graph)

@@ -3,6 +3,7 @@ import inspect
 from collections.abc import Callable
 
 import equinox as eqx
+import eqx_cc
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -762,3 +763,109 @@ def test_export_of_a_symbolic_size():
         _exported(cc_jacobian(jnp.sin), n)
     with pytest.raises(ValueError, match=r"an array has the shape \(n, 3\)"):
         _exported(lambda x: cc_jacobian(lambda y: x @ y)(jnp.ones(3)), n, 3)
+
+
+#
+# Functions that need values
+#
+
+
+def _branch(x):
+    return x * x if x[0] > 0 else -x
+
+
+def _picks(x):
+    return [jnp.sin, jnp.cos][int(x[0] > 0)](x)
+
+
+def _asks(x):
+    return x * x[0].item() if bool(x[0] > 0) else x
+
+
+def _with_aux(x):
+    return [_branch(x), jnp.argmax(x)], {"positive": bool(x[0] > 0), "x": x}
+
+
+@pytest.mark.parametrize("fun", [_branch, _picks, _asks])
+@pytest.mark.parametrize("x", [jnp.array([1.0, 2.0]), jnp.array([-1.0, 2.0])])
+def test_values_are_known_outside_of_jit(fun, x):
+    for ours in (eqx_cc.filter_jacobian(fun)(x), cc_jacobian(fun)(x)):
+        np.testing.assert_allclose(ours, jax.jacfwd(fun)(x), rtol=1e-12)
+    hessian = eqx_cc.filter_hessian(fun)(x)
+    np.testing.assert_allclose(hessian, jax.jacfwd(jax.jacfwd(fun))(x), rtol=1e-12)
+
+
+def test_values_and_auxiliary_data_of_a_branch():
+    x = jnp.array([1.0, 2.0])
+    both = eqx_cc.filter_value_and_jacobian(_with_aux, has_aux=True)
+    (value, aux), jacobian = both(x)
+    np.testing.assert_array_equal(value[0], x * x)
+    np.testing.assert_allclose(jacobian[0], jnp.diag(2 * x))
+    np.testing.assert_array_equal(jacobian[1], jnp.zeros(2))
+    assert aux["positive"] is True
+    np.testing.assert_array_equal(aux["x"], x)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x: jax.jit(eqx_cc.filter_jacobian(_branch))(x),
+        lambda x: jax.jit(cc_jacobian(_branch))(x),
+        lambda x: eqx_cc.filter_jacobian(_branch, order="reverse")(x),
+        lambda x: eqx_cc.filter_jacobian(_branch, granularity="array")(x),
+        lambda x: eqx_cc.filter_jacobian(ft.partial(_branch), order="forward")(x),
+        lambda x: cc_jacobian(_branch, structured=True)(x),
+        lambda x: eqx_cc.explain(_branch, x),
+        lambda x: eqx_cc.trace(_branch, x),
+        lambda x: eqx_cc.optimise(_branch, x, progress=False),
+        lambda x: eqx_cc.check_jacobian(_branch, x),
+    ],
+)
+def test_values_are_not_known_when_tracing(run):
+    with pytest.raises(TypeError, match="`_branch` needs the values") as error:
+        run(jnp.array([1.0, 2.0]))
+    causes = [error.value]
+    while causes[-1] is not None:
+        causes.append(causes[-1].__cause__)
+    assert "_eliminate" not in "".join(map(str, causes[:-1]))
+
+
+@pytest.mark.parametrize("ask", [np.asarray, lambda x: float(x[0])])
+def test_what_jax_does_not_know_either(ask):
+    def asking(x):
+        return x * ask(x)
+
+    with pytest.raises(TypeError):
+        jax.jacfwd(asking)(jnp.array([1.0, 2.0]))
+    with pytest.raises(TypeError, match="`asking` needs the values"):
+        eqx_cc.filter_jacobian(asking)(jnp.array([1.0, 2.0]))
+
+
+def test_errors_of_users_are_their_own():
+    def positive(x):
+        if x[0] < 0:
+            raise ValueError("x must be positive")
+        return x
+
+    np.testing.assert_array_equal(cc_jacobian(positive)(jnp.ones(2)), jnp.eye(2))
+    with pytest.raises(ValueError, match="x must be positive"):
+        cc_jacobian(positive)(-jnp.ones(2))
+
+
+@pytest.mark.parametrize("argnums", [1, -1, (0, 2), [2, 0]])
+def test_arguments_by_position(argnums):
+    """As those of `jax.jacfwd`."""
+    args = (jnp.asarray(2.0), jnp.array([0.5, 1.5]), {"a": jnp.ones(2)})
+
+    def fun(x, y, z):
+        return x * y * z["a"], x
+
+    ours = cc_jacobian(fun, argnums, True)(*args)
+    assert_same(ours, jax.jacfwd(fun, argnums, True)(*args))
+    ours = cc_jacobian(fun, argnums, True, False)(*args)
+    assert_same(ours, jax.jacfwd(fun, argnums, True, False)(*args))
+
+
+def test_holomorphic_functions_are_refused():
+    with pytest.raises(ValueError, match="`holomorphic=True` is not supported"):
+        cc_jacobian(jnp.sin, 0, False, True)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _eliminate, _measure, _measured, _timing, _winners
+from eqx_cc import _autotune, _measure, _methods, _timing, _winners
 from eqx_cc._aside import aside
 from helpers import assert_jacobian_close
 from jax import lax
@@ -53,15 +53,15 @@ def clock(folder, monkeypatch):
 
 @pytest.fixture
 def taken(monkeypatch):
-    """The names of the ways that were taken."""
-    names, own = [], _measured._taken
+    """The methods that were taken because they were known to be the fastest."""
+    methods, prepare = [], _autotune.prepare
 
-    def taken(program, leaves, way):
-        names.append(way)
-        return own(program, leaves, way)
+    def taken(method, problem, leaves):
+        methods.append(method)
+        return prepare(method, problem, leaves)
 
-    monkeypatch.setattr(_measured, "_taken", taken)
-    return names
+    monkeypatch.setattr(_autotune, "prepare", taken)
+    return methods
 
 
 def stored(folder):
@@ -156,10 +156,10 @@ def test_a_winner_that_is_no_way_here(clock, folder, monkeypatch):
 
 def test_what_is_wrong_is_dropped(clock, monkeypatch):
     """A wrong Jacobian is never the fastest."""
-    own = _eliminate.by_arrays
+    method = _methods.ArrayElimination.__call__
 
     def wrong(*args):
-        found = own(*args)
+        found = method(*args)
         rows = [
             [eqx.tree_at(_first, block, replace_fn=_off) for block in row]
             for row in found.blocks
@@ -167,7 +167,7 @@ def test_what_is_wrong_is_dropped(clock, monkeypatch):
         return found._replace(blocks=rows)
 
     clock.fastest = "arrays, multiplications"
-    monkeypatch.setattr(_eliminate, "by_arrays", wrong)
+    monkeypatch.setattr(_methods.ArrayElimination, "__call__", wrong)
     found = jax.jit(eqx_cc.filter_jacobian(mixing, order="measured"))(POINT)
     np.testing.assert_allclose(found, jax.jacfwd(mixing)(POINT), rtol=1e-12)
     assert not any(name.startswith("arrays") for name in clock.timed[0])
@@ -319,7 +319,7 @@ def test_optimise(clock, folder, taken):
     for order in ("auto", "measured"):
         jacobian = jax.jit(eqx_cc.filter_jacobian(mixing, order=order))
         np.testing.assert_allclose(jacobian(POINT), jax.jacfwd(mixing)(POINT))
-    assert len(taken) == 2 and len(clock.timed) == 1
+    assert taken == [_methods.ReverseMode()] * 2 and len(clock.timed) == 1
     clock.fastest = "forward"  # It is measured anew.
     eqx_cc.optimise(mixing, POINT, seconds=0.01, progress=False, measure=True)
     assert stored(folder) == ["forward"] and len(clock.timed) == 2

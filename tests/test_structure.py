@@ -319,3 +319,70 @@ def test_structured_programs_do_not_grow(name):
     jaxprs = [jax.make_jaxpr(jacobian)(jnp.ones(n)).jaxpr for n in (100, 100_000)]
     assert len(jaxprs[0].eqns) == len(jaxprs[1].eqns)
     assert [_largest(jaxpr) for jaxpr in jaxprs] == [100, 100_000]
+
+
+#
+# What does not fit
+#
+
+
+def _neighbours(x):
+    """A sparse quadratic; what its indices are is seen, but they are not affine."""
+    i = jnp.arange(x.size)
+    return jnp.sum((x - x[(i * 7 + 3) % x.size]) ** 2 + x * x[(i * i) % x.size])
+
+
+def _hessian(x):
+    return cc_jacobian(cc_jacobian(_neighbours), structured=True)(x)
+
+
+def _shape(size):
+    return jax.ShapeDtypeStruct((size,), jnp.float64)
+
+
+LINE = r"`gather` at \S*test_structure.py:\d+:\d+ \(_neighbours\)"
+
+
+def test_what_is_not_sparse_is_refused_when_tracing():
+    """It would take 4.6 GB, in a handful of dense blocks."""
+    with pytest.raises(ValueError, match=rf"limit is 1.00 GiB.*{LINE}"):
+        jax.eval_shape(_hessian, _shape(10_000))
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 5000, 40_000])
+def test_the_limit_can_be_set(limit, monkeypatch):
+    """Of partials, and of what elimination makes of them: blocks of 64 x 64 numbers."""
+    monkeypatch.setenv("EQX_CC_STRUCTURED_LIMIT", str(limit))
+    with pytest.raises(ValueError, match=LINE):
+        jax.eval_shape(_hessian, _shape(64))
+
+
+def test_within_the_limit(monkeypatch):
+    monkeypatch.setenv("EQX_CC_STRUCTURED_LIMIT", "200000")
+    x = jnp.linspace(0.5, 1.5, 16)
+    block = jax.jit(_hessian)(x)
+    np.testing.assert_allclose(block.materialise(), jax.hessian(_neighbours)(x))
+    jax.eval_shape(cc_jacobian(jnp.sin, structured=True), _shape(20_000))
+    with pytest.raises(ValueError, match="With `structured=True`"):
+        jax.eval_shape(cc_jacobian(jnp.sin, structured=True), _shape(30_000))
+    jax.eval_shape(cc_jacobian(jnp.sin), _shape(300))  # Dense by itself.
+
+
+def test_large_arrays_have_large_jacobians():
+    """A diagonal of two gigabytes belongs to an array of two gigabytes."""
+    block = jax.eval_shape(cc_jacobian(jnp.sin, structured=True), _shape(2**28))
+    assert block.structure == "diagonal"
+
+
+def test_a_limit_that_is_no_number(monkeypatch):
+    monkeypatch.setenv("EQX_CC_STRUCTURED_LIMIT", "much")
+    with pytest.raises(ValueError, match="must be a number of bytes, but got 'much'"):
+        _hessian(X)
+
+
+def test_what_a_process_may_take_is_its_memory(monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (10_000, 10_000))
+    block = cc_jacobian(jnp.sin, structured=True)(X)
+    with pytest.raises(ValueError, match="the device has 0.0 GiB"):
+        block.materialise()

@@ -17,8 +17,7 @@ from jaxtyping import Array, Num, PyTree
 
 from .._arrays import DoesNotFit
 from .._automatic import Automatic
-from .._choice import MOST_EFFORT
-from .._effort import limited, TooDear
+from .._effort import limited, MOST_EFFORT, TooDear
 from .._eliminate import jacobian_blocks
 from .._granularity import scalar_program
 from .._program import flatten
