@@ -11,6 +11,7 @@ import jax
 from jax.core import Tracer
 from jaxtyping import Array
 
+from ._aside import at_once
 from ._cache import OrderCache
 from ._choice import MOST_EFFORT, REFUSALS
 from ._effort import limited, TooDear
@@ -97,7 +98,7 @@ def _arrays(program: Program, tracers: Sequence[Any]) -> Arrays | None:
     if any(equation.eqn.effects for equation in program.equations):
         return None
     try:
-        with jax.ensure_compile_time_eval():
+        with at_once():
             return arrays_like(tracers)
     except (TypeError, ValueError):  # A type of which there are no zeros.
         return None

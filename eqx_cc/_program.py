@@ -12,6 +12,7 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
+from ._aside import at_once
 from ._held import held_p
 from ._varying import alike
 
@@ -259,7 +260,7 @@ def concrete(
     operands = [known_value(operand, known) for operand in equation.operands]
     if any(operand is None for operand in operands):
         return None
-    with jax.ensure_compile_time_eval():
+    with at_once():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 

@@ -50,7 +50,7 @@ NUMERIC = {
     "_varying": "",
     "_aside": "",
     "_held": "",
-    "_program": "_held _varying",
+    "_program": "_aside _held _varying",
     "_arrays": "_term",
     "_multiply": "_arrays _product",
     "_place": "_arrays _group",
