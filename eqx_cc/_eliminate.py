@@ -20,10 +20,10 @@ from ._choice import by_default
 from ._cost import Flops, Traffic
 from ._granularity import Granularity, scalars_of
 from ._measured import by_measurement, by_memory, measured, Way, Ways
-from ._ordering import AbstractOrdering
+from ._ordering import AbstractOrdering, Reverse
 from ._partial import Partial
-from ._program import flatten, has_collectives, Program
-from ._sweep import Direction
+from ._program import flatten, has_collectives, has_split, Program
+from ._sweep import Direction, directions
 from ._varying import varies
 from ._ways import by_arrays, by_scalars, by_sweep, Found, Problem
 
@@ -78,6 +78,8 @@ def _dense(
     program = problem.program
     if any(map(varies, leaves)) and has_collectives(program):
         return by_sweep(problem, leaves, "forward")
+    if has_split(program):
+        return _as_split(problem, leaves, order)
     if isinstance(order, Automatic | Measured):
         is_new = isinstance(order, Measured)
         if is_new and granularity == "scalar":  # Which may be refused.
@@ -99,6 +101,19 @@ def _dense(
         lambda leaves: by_arrays(problem, leaves, order),
         lambda leaves, direction: by_sweep(problem, leaves, direction),
     )
+
+
+def _as_split(
+    problem: Problem, leaves: Sequence[Array], order: AbstractOrdering
+) -> Found:
+    """What is split over a mesh of type `Explicit` is differentiated as JAX does it,
+    which leaves the blocks of the Jacobian split: single entries, and the places of
+    blocks in others, have types only where nothing is split."""
+    ways: list[Direction] = ["forward", "reverse"]
+    first, second = reversed(ways) if isinstance(order, Reverse) else ways
+    if first in (possible := directions(problem.program, problem.count)):
+        return by_sweep(problem, leaves, first)
+    return by_sweep(problem, leaves, second if second in possible else first)
 
 
 def way_taken(

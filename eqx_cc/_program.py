@@ -14,7 +14,7 @@ from jax.core import Tracer
 
 from ._aside import at_once
 from ._held import held_p
-from ._varying import alike
+from ._varying import alike, is_split_type
 
 
 # Calls that only group equations: their bodies are read in place.
@@ -198,6 +198,12 @@ def has_collectives(program: Program) -> bool:
     alone."""
     effects = (e for equation in program.equations for e in equation.eqn.effects)
     return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
+
+
+def has_split(program: Program) -> bool:
+    """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
+    return any(map(is_split_type, [*avals, *program.output_avals]))
 
 
 def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:

@@ -46,6 +46,7 @@ SYMBOLIC = {
     "_progress": "_search",
 }
 NUMERIC = {
+    "_releases": "",
     "_source": "",
     "_varying": "",
     "_aside": "",
@@ -59,7 +60,7 @@ NUMERIC = {
     "_partial": "_numeric",
     "_accumulate": "_plan _numeric",
     "_builder": "_graph _numeric",
-    "_rules": "_program _numeric",
+    "_rules": "_program _numeric _releases",
     "_linear": "_ordering _accumulate _builder _rules",
     "_template": "_linear",
     "_body": "_combine _rules",
