@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,8 +23,21 @@ def aside(fun: Callable[[], Result]) -> Result:
     device = getattr(jax.config, "jax_default_device", None)
 
     def run() -> Result:
-        with jax.enable_x64(is_wide), jax.default_device(device):
+        with jax.enable_x64(is_wide), jax.default_device(device), _transfers():
             return fun()
 
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(run).result()
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Within it, what is known while tracing is computed. `jax.transfer_guard` watches
+    over what a program moves when it runs, not over the constants that it is made of.
+    """
+    with jax.ensure_compile_time_eval(), _transfers():
+        yield
+
+
+def _transfers():
+    return jax.transfer_guard("allow")

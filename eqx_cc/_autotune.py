@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from ._arrays import DoesNotFit
+from ._aside import at_once
 from ._automatic import Automatic, Cheapest
 from ._cache import OrderCache
 from ._cost import Flops, Traffic
@@ -123,7 +124,7 @@ def _arrays(program: Program, tracers: Sequence[Any]) -> Arrays | None:
     if any(equation.eqn.effects for equation in program.equations):
         return None
     try:
-        with jax.ensure_compile_time_eval():
+        with at_once():
             return arrays_like(tracers)
     except (TypeError, ValueError):  # A type of which there are no zeros.
         return None

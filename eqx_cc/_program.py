@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
 import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
+from ._aside import at_once
 from ._held import held_p
 from ._primitives import facts
 from ._source import placed_at
-from ._varying import alike
+from ._varying import alike, is_split_type
 
 
 # Calls that only group equations: their bodies are read in place.
@@ -179,6 +179,12 @@ def has_collectives(program: Program) -> bool:
     return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
 
 
+def has_split(program: Program) -> bool:
+    """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
+    return any(map(is_split_type, [*avals, *program.output_avals]))
+
+
 def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     """Evaluates one equation."""
     if eqn.primitive is held_p:
@@ -241,7 +247,7 @@ def concrete(
     operands = [known_value(operand, known) for operand in equation.operands]
     if any(operand is None for operand in operands):
         return None
-    with jax.ensure_compile_time_eval():
+    with at_once():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 

@@ -6,6 +6,7 @@ has renamed. Each function here says which release brought the difference.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.extend.core as jex
@@ -47,3 +48,26 @@ def available_primitives(*names: str) -> tuple[jex.Primitive, ...]:
     `stack_p`, `unstack_p` and `tile_p` came with JAX 0.10.1.
     """
     return tuple(getattr(lax, name) for name in names if hasattr(lax, name))
+
+
+def checkify_rules() -> dict[jex.Primitive, Any]:
+    """The rules by which `jax.experimental.checkify` checks primitives; it passes over
+    those that have none, with all errors inside.
+
+    Private in every release; empty where it has gone elsewhere.
+    """
+    try:
+        from jax._src.checkify import error_checks
+    except ImportError:
+        return {}
+    return error_checks
+
+
+def checkify_operands(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """What such a rule is called with: what `checkify` hands on, and the arrays.
+
+    The former is an error and the set of those to look for; JAX after 0.10 puts a
+    context in front.
+    """
+    [last] = [i for i, x in enumerate(operands) if isinstance(x, frozenset)]
+    return operands[: last + 1], operands[last + 1 :]

@@ -31,8 +31,8 @@ from ._methods import (
     Problem,
     ReverseMode,
 )
-from ._ordering import AbstractOrdering
-from ._program import has_collectives
+from ._ordering import AbstractOrdering, Reverse
+from ._program import has_collectives, has_split
 from ._sweep import differentiable, directions, NotDifferentiable
 from ._varying import varies
 from ._work import jaxpr_work, program_work, sweep_work
@@ -57,6 +57,8 @@ def select(
     """The method for the dense Jacobian of a problem."""
     if any(map(varies, leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(), problem)
+    if has_split(problem.program):
+        return _as_split(problem, order)
     if isinstance(order, Automatic | Measured):
         prepared = _fastest(problem, leaves, order, granularity)
         if prepared is not None:
@@ -68,6 +70,20 @@ def select(
     if not isinstance(order, Automatic):
         return Prepared(ArrayElimination(order), problem)
     return _by_model(problem, leaves, order)
+
+
+def _as_split(problem: Problem, order: AbstractOrdering) -> Prepared:
+    """The sweep for arrays that are split over a mesh of type `Explicit`.
+
+    It leaves the blocks of the Jacobian split: single entries, and the places of blocks
+    in others, have types only where nothing is split.
+    """
+    possible = directions(problem.program, problem.count)
+    preferred, other = _SWEEPS["forward"], _SWEEPS["reverse"]
+    if isinstance(order, Reverse):
+        preferred, other = other, preferred
+    is_other = preferred.direction not in possible and other.direction in possible
+    return Prepared(other if is_other else preferred, problem)
 
 
 def _fastest(

@@ -20,7 +20,7 @@ from ._arrays import check_fits
 from ._primitives import facts
 from ._program import bodies, evaluate, Program
 from ._rules.dense import is_complex, is_inexact
-from ._varying import vary_as
+from ._varying import split_as, vary_as
 
 
 Result = TypeVar("Result")
@@ -213,7 +213,8 @@ def _basis(arrays: Sequence[Array]) -> list[Array]:
     """The standard basis of a space of arrays of one dtype: the first axis counts."""
     size = sum(array.size for array in arrays)
     parts = _split(jnp.eye(size, dtype=arrays[0].dtype), arrays, 1)
-    return [part.reshape(size, *a.shape) for part, a in zip(parts, arrays)]
+    parts = [part.reshape(size, *a.shape) for part, a in zip(parts, arrays)]
+    return split_as(parts, arrays)
 
 
 def _split(array: Array, parts: Sequence[Array], axis: int) -> list[Array]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def varies(array: Any) -> bool:
@@ -20,8 +21,25 @@ def varies(array: Any) -> bool:
 
 def is_split(array: Any) -> bool:
     """Whether an array is split over the axes of a mesh of type `Explicit`."""
-    spec = getattr(getattr(jax.typeof(array), "sharding", None), "spec", ())
+    return is_split_type(jax.typeof(array))
+
+
+def is_split_type(aval: Any) -> bool:
+    """The same of the abstract value of an array."""
+    spec = getattr(getattr(aval, "sharding", None), "spec", ())
     return any(axis is not None for axis in spec)
+
+
+def split_as(arrays: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """The arrays, which have an axis in front, each split as another along the rest."""
+    return [_split_as(x, jax.typeof(y)) for x, y in zip(arrays, others)]
+
+
+def _split_as(x: Any, aval: Any) -> Any:
+    if not is_split_type(aval):
+        return x
+    spec = PartitionSpec(None, *aval.sharding.spec)
+    return jax.sharding.reshard(x, NamedSharding(aval.sharding.mesh, spec))
 
 
 def alike(operands: Sequence[Any]) -> list[Any]:

@@ -42,7 +42,7 @@ def assembled(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
     if base.size > _LARGE:
         values = _concatenated([scalars[source] for source in layout.sources])
         at = jnp.asarray(base).at[np.asarray(layout.positions)]
-        array = at.set(values, unique_indices=True)
+        array = at.add(values, unique_indices=True)  # To the zeros that are there.
     else:
         entries: list[Any] = list(base)
         for position, source in zip(layout.positions, layout.sources):

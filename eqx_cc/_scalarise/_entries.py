@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import jax
 import jax.extend.core as jex
 import numpy as np
 from jax import lax
 from jax.core import ShapedArray, Tracer
 
+from .._aside import at_once
 from .._program import bind, Constant
 
 
@@ -77,5 +77,5 @@ def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
     if arithmetic is not None and all(a.dtype.kind in "fiu" for a in arrays):
         with np.errstate(all="ignore"):
             return [np.asarray(arithmetic(*arrays))]
-    with jax.ensure_compile_time_eval():
+    with at_once():
         return [np.asarray(result) for result in bind(eqn, arrays)]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
+from .._interpreters import seen_as_call
 from .._traced import is_traced, opened
 from .._transforms import check_callable
 from ._system import of_function, size_of
@@ -263,3 +264,5 @@ batching.primitive_batchers[function_p] = _function_batch
 batching.primitive_batchers[product_p] = _product_batch
 mlir.register_lowering(function_p, _lower(_plain))
 mlir.register_lowering(product_p, _lower(_plain_product))
+seen_as_call(function_p, _plain)
+seen_as_call(product_p, _plain_product)
