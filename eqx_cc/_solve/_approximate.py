@@ -57,12 +57,17 @@ class Prepared:
     plus what may be small."""
 
     def __init__(
-        self, solver: AbstractDirectSolver, fun: Callable, x: PyTree, shifted: bool
+        self,
+        solver: AbstractDirectSolver,
+        fun: Callable,
+        x: PyTree,
+        shifted: bool,
+        tags: frozenset[object] = frozenset(),
     ):
         structure = structure_of(x)
         self._flat = Flat.of(structure, structure)
         self._solver, self._size = solver, size_of(structure)
-        self._system = solver.system(fun, x)
+        self._system = solver.system(fun, x, tags)
         self._plan = self._system.plan
         if self._plan is None and isinstance(solver.inner, lx.AutoLinearSolver):
             self._plan = self._of_dense(fun, x, shifted)
