@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,7 @@ class Prepared:
         plan, matrix = self._plan, self._system.matrix()
         matrix = jax.tree.map(lax.stop_gradient, matrix)
         if plan is None:
-            return self._solver.of_dense(matrix, self._flat, {}, ())
+            return self._of_inner(matrix)
         if isinstance(plan, AbstractDensePlan):
             return self._of(plan.of_array(matrix))
         return self._of(plan.factor(matrix))
@@ -95,8 +96,13 @@ class Prepared:
         dtype, plan = self._flat.dtype, self._plan
         if plan is None:
             eye = jnp.eye(self._size, dtype=dtype)
-            return self._solver.of_dense(eye, self._flat, {}, ())
+            return self._of_inner(eye)
         return self._of(plan.identity(dtype))
+
+    def _of_inner(self, matrix: Num[Array, "n n"]) -> Factored:
+        """By the inner solver. Iterations judge by their corrections, not residuals."""
+        made = self._solver.of_dense(matrix, self._flat, {}, frozenset())
+        return dataclasses.replace(made, matrix=None)
 
     def _of(self, factors: AbstractFactors) -> Factored:
         return Factored(factors, None, None, self._flat, False)
