@@ -424,6 +424,21 @@ def test_linear_solvers_for_a_pattern(name):
         optx.root_find(lambda y, _: y + jnp.sum(y**2), finder, jnp.ones(7))
 
 
+def test_tags_reach_solvers_for_a_structure():
+    """Of a diagonal that is not seen to be one."""
+    weights = jnp.diag(jnp.linspace(1.0, 2.0, 7))
+    finder = CCChord(1e-9, 1e-9, linear_solver=Banded(0, 0))
+    fun = lambda y, weights: weights @ y**3 - 8  # noqa: E731
+
+    def run(weights, tags):
+        return optx.root_find(fun, finder, jnp.full(7, 1.8), weights, tags=tags).value
+
+    found = jax.jit(lambda w: run(w, frozenset([lx.diagonal_tag])))(weights)
+    np.testing.assert_allclose(fun(found, weights), 0.0, atol=1e-7)
+    with pytest.raises(ValueError, match="does not suit `operator`"):
+        run(weights, frozenset())
+
+
 NOT_SQUARE = {
     "two equations": (lambda y, _: (y - 1.2, 2 * (y - 1.2)), jnp.array(0.7), True),
     "no root": (lambda y, _: (y - 1.2, 2 * (y - 1.4)), jnp.array(0.7), False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,12 +58,17 @@ class Prepared:
     plus what may be small."""
 
     def __init__(
-        self, solver: AbstractDirectSolver, fun: Callable, x: PyTree, shifted: bool
+        self,
+        solver: AbstractDirectSolver,
+        fun: Callable,
+        x: PyTree,
+        shifted: bool,
+        tags: frozenset[object] = frozenset(),
     ):
         structure = structure_of(x)
         self._flat = Flat.of(structure, structure)
         self._solver, self._size = solver, size_of(structure)
-        self._system = solver.system(fun, x)
+        self._system = solver.system(fun, x, tags)
         self._plan = self._system.plan
         if self._plan is None and isinstance(solver.inner, lx.AutoLinearSolver):
             self._plan = self._of_dense(fun, x, shifted)
@@ -80,7 +86,7 @@ class Prepared:
         plan, matrix = self._plan, self._system.matrix()
         matrix = jax.tree.map(lax.stop_gradient, matrix)
         if plan is None:
-            return self._solver.of_dense(matrix, self._flat, {}, ())
+            return self._of_inner(matrix)
         if isinstance(plan, AbstractDensePlan):
             return self._of(plan.of_array(matrix))
         return self._of(plan.factor(matrix))
@@ -90,8 +96,13 @@ class Prepared:
         dtype, plan = self._flat.dtype, self._plan
         if plan is None:
             eye = jnp.eye(self._size, dtype=dtype)
-            return self._solver.of_dense(eye, self._flat, {}, ())
+            return self._of_inner(eye)
         return self._of(plan.identity(dtype))
+
+    def _of_inner(self, matrix: Num[Array, "n n"]) -> Factored:
+        """By the inner solver. Iterations judge by their corrections, not residuals."""
+        made = self._solver.of_dense(matrix, self._flat, {}, frozenset())
+        return dataclasses.replace(made, matrix=None)
 
     def _of(self, factors: AbstractFactors) -> Factored:
         return Factored(factors, None, None, self._flat, False)

@@ -270,8 +270,11 @@ class SmallInverse(AbstractDirectSolver):
             regular = is_regular(own.matrix, own)
         return Factored(own, None, None, flat, False, tags, is_regular=regular)
 
-    def system(self, fun: Callable, x: PyTree) -> System:
+    def system(
+        self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
+    ) -> System:
         """The dense Jacobian of a function, at `x`."""
+        del tags
         self._check(Flat.of(x, x))
         return of_function(fun, x, _DENSE)
 

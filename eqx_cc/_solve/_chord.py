@@ -132,7 +132,7 @@ class CCChord(optx.AbstractRootFinder):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(operator, {})
         identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
-        made = Prepared(solver, fun, y, shifted=identity is not None)
+        made = Prepared(solver, fun, y, identity is not None, tags)
         if identity is None:
             return made.factored()
         return lax.cond(identity, made.identity, made.factored)

@@ -75,8 +75,11 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
         """The solver for matrices that are taken for dense."""
 
     @abc.abstractmethod
-    def system(self, fun: Callable, x: PyTree) -> System:
-        """How the Jacobian of a function, at `x`, is computed and factored."""
+    def system(
+        self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
+    ) -> System:
+        """How the Jacobian of a function, at `x`, is computed and factored; `tags` are
+        what is known of it."""
 
     def assume_full_rank(self) -> bool:
         """As `inner`. What is singular is then reported."""

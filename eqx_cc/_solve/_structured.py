@@ -70,14 +70,17 @@ class AbstractStructuredSolver(AbstractDirectSolver):
             plan, matrix = self._given(tags, given().astype(flat.dtype))
         return self.factored(plan, matrix, flat, tags)
 
-    def system(self, fun: Callable, x: PyTree) -> System:
+    def system(
+        self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
+    ) -> System:
         """How the Jacobian of a function, at `x`, is computed and factored."""
         check_real_and_square(self, Flat.of(x, x))
         size = size_of(x)
-        system = of_function(fun, x, self._choice(size, frozenset()))
-        if size > 0:
-            self._found(system)
-        return system
+        system = of_function(fun, x, self._choice(size, tags))
+        if size == 0:
+            return system
+        plan = self._found(system)
+        return System(plan, lambda: believed(system.matrix(), tags))
 
     def _choice(self, size: int, tags: frozenset[object]) -> Choice:
         """By those entries that the tags leave. What is of low rank is kept apart if
