@@ -782,7 +782,7 @@ def _asks(x):
     return x * x[0].item() if bool(x[0] > 0) else x
 
 
-def _with_aux(x):
+def _branch_with_aux(x):
     return [_branch(x), jnp.argmax(x)], {"positive": bool(x[0] > 0), "x": x}
 
 
@@ -797,7 +797,7 @@ def test_values_are_known_outside_of_jit(fun, x):
 
 def test_values_and_auxiliary_data_of_a_branch():
     x = jnp.array([1.0, 2.0])
-    both = eqx_cc.filter_value_and_jacobian(_with_aux, has_aux=True)
+    both = eqx_cc.filter_value_and_jacobian(_branch_with_aux, has_aux=True)
     (value, aux), jacobian = both(x)
     np.testing.assert_array_equal(value[0], x * x)
     np.testing.assert_allclose(jacobian[0], jnp.diag(2 * x))
