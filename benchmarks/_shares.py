@@ -13,8 +13,8 @@ import eqx_cc
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from eqx_cc._solve._approximate import Prepared
-from eqx_cc._solve._system import of_operator
+from eqx_cc._solve.prepared import Prepared
+from eqx_cc._solve.system import of_operator
 from jax import lax
 
 from ._stiff import finder, Problem, solve

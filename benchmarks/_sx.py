@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from eqx_cc._releases import available_primitives
+from eqx_cc._jaxpr.releases import available_primitives
 from jax import lax
 from jax.extend.core import Literal, Primitive, primitives
 

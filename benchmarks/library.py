@@ -4,9 +4,9 @@
 
 searches the graphs of all tasks, of the published ones and of the examples, loops and
 branches included, in 32 and in 64 bits, and adds those orders to
-`eqx_cc/_library.json` that it does not have. With `--again` all are searched anew, and
-what is better is kept. Releases of JAX trace different graphs, so that it is run under
-the oldest, the newest, and any between them that differs.
+`eqx_cc/_orders/library.json` that it does not have. With `--again` all are searched
+anew, and what is better is kept. Releases of JAX trace different graphs, so that it is
+run under the oldest, the newest, and any between them that differs.
 """
 
 import argparse
@@ -20,15 +20,24 @@ from collections.abc import Iterator
 
 import eqx_cc
 import jax
-from eqx_cc import AbstractSearch, Annealing, Automatic, ComputationalGraph, Exact
-from eqx_cc._cache import _entry, VERSION
+from eqx_cc import (
+    AbstractSearch,
+    Annealing,
+    Automatic,
+    ComputationalGraph,
+    Exact,
+)
+from eqx_cc._orders.cache import (
+    _entry,
+    VERSION,
+)
 
 from .orders import certificate, GRAPHS, published_graph
 from .tasks import TASKS
 
 
 ROOT = pathlib.Path(__file__).parents[1]
-LIBRARY = ROOT / "eqx_cc" / "_library.json"
+LIBRARY = ROOT / "eqx_cc" / "_orders" / "library.json"
 ORIGIN = ", in the library of the package"
 
 

@@ -20,8 +20,13 @@ from typing import Any
 
 import eqx_cc
 import jax
-from eqx_cc import Annealing, ComputationalGraph, MinimalMarkowitz, RandomisedMarkowitz
-from eqx_cc._search import order_cost
+from eqx_cc import (
+    Annealing,
+    ComputationalGraph,
+    MinimalMarkowitz,
+    RandomisedMarkowitz,
+)
+from eqx_cc._orders.search.base import order_cost
 from eqx_cc.policy import (
     FineTuning,
     held_out,
@@ -29,9 +34,9 @@ from eqx_cc.policy import (
     PolicyOrdering,
     pretrained,
 )
-from eqx_cc.policy._game import padded
+from eqx_cc.policy._game.game import padded
 from eqx_cc.policy._ordering import forget
-from eqx_cc.policy._shorten import shortened
+from eqx_cc.policy._search.shorten import shortened
 
 from ._policy_tables import draw, tables
 from ._report import machine

@@ -1,32 +1,33 @@
 """Exact Jacobians in JAX by cross-country elimination, for Equinox."""
 
-from ._affine import Affine as Affine
-from ._automatic import Automatic as Automatic
-from ._cache import OrderCache as OrderCache
-from ._check import check_jacobian as check_jacobian
-from ._cost import (
+from ._api.check import check_jacobian as check_jacobian
+from ._api.check_report import JacobianReport as JacobianReport
+from ._api.explain import (
+    explain as explain,
+    Explanation as Explanation,
+    Trace as Trace,
+    trace as trace,
+)
+from ._api.jacobian import (
+    cc_jacobian as cc_jacobian,
+    filter_hessian as filter_hessian,
+    filter_jacobian as filter_jacobian,
+    filter_value_and_jacobian as filter_value_and_jacobian,
+)
+from ._api.optimise import optimise as optimise
+from ._blocks.partial import Partial as Partial
+from ._graph.graph import ComputationalGraph as ComputationalGraph
+from ._orders.cache import OrderCache as OrderCache
+from ._orders.cost import (
     AbstractCost as AbstractCost,
     Flops as Flops,
     Multiplications as Multiplications,
     Published as Published,
     Traffic as Traffic,
 )
-from ._explain import (
-    explain as explain,
-    Explanation as Explanation,
-    Trace as Trace,
-    trace as trace,
-)
-from ._graph import ComputationalGraph as ComputationalGraph
-from ._jacobian import (
-    cc_jacobian as cc_jacobian,
-    filter_hessian as filter_hessian,
-    filter_jacobian as filter_jacobian,
-    filter_value_and_jacobian as filter_value_and_jacobian,
-)
-from ._optimise import optimise as optimise
-from ._order import Order as Order
-from ._ordering import (
+from ._orders.lookup import Automatic as Automatic
+from ._orders.order import Order as Order
+from ._orders.orderings import (
     AbstractOrdering as AbstractOrdering,
     Forward as Forward,
     Given as Given,
@@ -34,21 +35,18 @@ from ._ordering import (
     MinimalMarkowitz as MinimalMarkowitz,
     Reverse as Reverse,
 )
-from ._partial import Partial as Partial
-from ._pattern import Pattern as Pattern
-from ._report import JacobianReport as JacobianReport
+from ._orders.search.base import AbstractSearch as AbstractSearch
+from ._orders.search.searches import (
+    Annealing as Annealing,
+    BeamSearch as BeamSearch,
+    Exact as Exact,
+    RandomisedMarkowitz as RandomisedMarkowitz,
+)
 from ._rules import (
     Block as Block,
     BlockBuilder as BlockBuilder,
     Operand as Operand,
     register_rule as register_rule,
-)
-from ._search import (
-    AbstractSearch as AbstractSearch,
-    Annealing as Annealing,
-    BeamSearch as BeamSearch,
-    Exact as Exact,
-    RandomisedMarkowitz as RandomisedMarkowitz,
 )
 from ._solve import (
     Arrowhead as Arrowhead,
@@ -64,6 +62,8 @@ from ._solve import (
     SuperLU as SuperLU,
     Woodbury as Woodbury,
 )
+from ._sparsity.affine import Affine as Affine
+from ._sparsity.pattern import Pattern as Pattern
 
 
 __version__ = "0.1.0"

@@ -23,7 +23,7 @@ def compile_quickly() -> None:
     jax.config.update("jax_disable_most_optimizations", True)
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     # XLA aborts the process if it does not know a flag, and cannot be asked before: the
-    # one place outside of `eqx_cc/_releases.py` that looks at a release.
+    # one place outside of `eqx_cc/_jaxpr/releases.py` that looks at a release.
     if jax.__version_info__[:2] == (0, 10):
         flags = _own_flags(), _NO_EMITTERS
         os.environ["XLA_FLAGS"] = " ".join(filter(None, flags))

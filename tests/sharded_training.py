@@ -7,8 +7,6 @@ import jax
 import jax.random as jr
 import numpy as np
 from eqx_cc.policy import (
-    _imitation,
-    _train,
     GraphPolicy,
     imitate,
     Imitation,
@@ -16,6 +14,10 @@ from eqx_cc.policy import (
     Settings,
     start,
     train,
+)
+from eqx_cc.policy._training import (
+    imitation as _imitation,
+    train as _train,
 )
 
 

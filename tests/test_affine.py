@@ -5,7 +5,13 @@ import math
 import random
 
 import pytest
-from eqx_cc._affine import Affine, difference, single, System, Unsolved
+from eqx_cc._sparsity.affine import (
+    Affine,
+    difference,
+    single,
+    System,
+    Unsolved,
+)
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:

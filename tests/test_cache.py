@@ -19,8 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _cache, ComputationalGraph, Order, OrderCache
-from eqx_cc._search import order_cost
+from eqx_cc import (
+    ComputationalGraph,
+    Order,
+    OrderCache,
+)
+from eqx_cc._orders import cache as _cache
+from eqx_cc._orders.search.base import order_cost
 
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -1,14 +1,14 @@
 import dataclasses
 
 import equinox as eqx
-import eqx_cc._transforms as transforms
+import eqx_cc._api.trees as transforms
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from eqx_cc._check import check_jacobian
-from eqx_cc._ordering import Reverse
+from eqx_cc._api.check import check_jacobian
+from eqx_cc._orders.orderings import Reverse
 
 
 X = np.array([0.5, 1.0, 2.0])

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from beartype.roar import BeartypeCallHintParamViolation
-from eqx_cc._plan import plan, Step
-from eqx_cc._solve._matrix import Matrix
-from eqx_cc._solve._positions import merge
+from eqx_cc._graph.elimination import (
+    plan,
+    Step,
+)
+from eqx_cc._solve.matrix.assemble import Matrix
+from eqx_cc._solve.matrix.positions import merge
 from jaxtyping import TypeCheckError
 
 
@@ -25,8 +28,8 @@ def test_every_module_is_checked():
         for name, module in sys.modules.items()
         if name.partition(".")[0] == "eqx_cc" and module.__spec__ is not None
     }
-    assert loaders["eqx_cc._plan"] == loaders["eqx_cc"] == "_Loader"
-    assert loaders["eqx_cc._solve._matrix"] == "_JaxtypingLoader"
+    assert loaders["eqx_cc._graph.elimination"] == loaders["eqx_cc"] == "_Loader"
+    assert loaders["eqx_cc._solve.matrix.assemble"] == "_JaxtypingLoader"
     assert {*loaders.values()} == {"_Loader", "_JaxtypingLoader"}
 
 

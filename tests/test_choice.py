@@ -5,7 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _eliminate, _select, _sweep
+from eqx_cc._strategy import (
+    jacobian_blocks as _eliminate,
+    select as _select,
+    sweep as _sweep,
+)
 from helpers import assert_jacobian_close
 from jax import lax
 

@@ -26,8 +26,8 @@ from eqx_cc import (
     SmallInverse,
     SuperLU,
 )
-from eqx_cc._solve import _chord
-from eqx_cc._solve._stage import is_identity
+from eqx_cc._solve import chord as _chord
+from eqx_cc._solve.stage import is_identity
 
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import pytest
 from benchmarks.tasks import TASKS
 from eqx_cc import (
-    _cost,
     AbstractCost,
     ComputationalGraph,
     Flops,
@@ -19,8 +18,9 @@ from eqx_cc import (
     Reverse,
     Traffic,
 )
-from eqx_cc._plan import plan
-from eqx_cc._search import order_cost
+from eqx_cc._graph.elimination import plan
+from eqx_cc._orders import cost as _cost
+from eqx_cc._orders.search.base import order_cost
 
 
 # As it is for users, whose annotations nobody checks.

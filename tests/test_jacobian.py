@@ -11,13 +11,18 @@ import jax.tree_util as jtu
 import numpy as np
 import pytest
 from beartype.roar import BeartypeCallHintParamViolation
-from eqx_cc._jacobian import (
+from eqx_cc._api.jacobian import (
     cc_jacobian,
     filter_hessian,
     filter_jacobian,
     filter_value_and_jacobian,
 )
-from eqx_cc._ordering import Forward, Given, MinimalMarkowitz, Reverse
+from eqx_cc._orders.orderings import (
+    Forward,
+    Given,
+    MinimalMarkowitz,
+    Reverse,
+)
 
 
 ORDERS = ["forward", "reverse", "markowitz"]

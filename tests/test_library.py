@@ -10,12 +10,16 @@ import jax
 import pytest
 from benchmarks.orders import certificate, published_graph
 from benchmarks.tasks import TASKS
-from eqx_cc import _cache, Automatic, OrderCache
-from eqx_cc._search._blocks import take_blocks
-from eqx_cc._search._bound import Cuts
-from eqx_cc._search._part import Part
-from eqx_cc._search._reduce import reduce
-from eqx_cc._space import Bits
+from eqx_cc import (
+    Automatic,
+    OrderCache,
+)
+from eqx_cc._orders import cache as _cache
+from eqx_cc._orders.search.bound_partition import take_blocks
+from eqx_cc._orders.search.component import Part
+from eqx_cc._orders.search.lower_bounds import Cuts
+from eqx_cc._orders.search.reductions import reduce
+from eqx_cc._orders.state import Bits
 
 
 LIBRARY = json.loads(
@@ -56,7 +60,7 @@ def test_tasks(name, cost):
     graph = TASKS[name].graph
     order = _looked_up(graph, cost)
     simple = eqx_cc.Forward(), eqx_cc.Reverse(), eqx_cc.MinimalMarkowitz()
-    model = eqx_cc._cost.as_cost(cost)
+    model = eqx_cc._orders.cost.as_cost(cost)
     costs = [_cache.order_cost(graph, own(graph), model) for own in simple]
     assert order.cost <= min(costs)
     if cost == "multiplications":

@@ -8,8 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _autotune, _measure, _methods, _timing, _winners
-from eqx_cc._aside import aside
+from eqx_cc._jaxpr.outside_trace import aside
+from eqx_cc._strategy import (
+    autotune as _autotune,
+    benchmark as _measure,
+    methods as _methods,
+    timing as _timing,
+    winners as _winners,
+)
 from helpers import assert_jacobian_close
 from jax import lax
 

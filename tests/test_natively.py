@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian
-from eqx_cc._solve._natively import natively
+from eqx_cc._solve.native_parts import natively
 
 
 POINT = jnp.array([0.3, -1.2, 2.5])

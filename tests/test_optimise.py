@@ -19,8 +19,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import (
-    _cache,
-    _optimise,
     Annealing,
     ComputationalGraph,
     Forward,
@@ -30,8 +28,14 @@ from eqx_cc import (
     OrderCache,
     Reverse,
 )
-from eqx_cc._explain import graph_of
-from eqx_cc._search import _search, baseline, order_cost
+from eqx_cc._api import optimise as _optimise
+from eqx_cc._api.explain import graph_of
+from eqx_cc._orders import cache as _cache
+from eqx_cc._orders.search import base as _search
+from eqx_cc._orders.search.base import (
+    baseline,
+    order_cost,
+)
 from jax import lax
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import (
-    _automatic,
     Automatic,
     ComputationalGraph,
     Forward,
@@ -17,9 +16,13 @@ from eqx_cc import (
     MinimalMarkowitz,
     Reverse,
 )
-from eqx_cc._ordering import check_order
-from eqx_cc._pattern import compose
-from eqx_cc._plan import Elimination, plan
+from eqx_cc._graph.elimination import (
+    Elimination,
+    plan,
+)
+from eqx_cc._orders import lookup as _automatic
+from eqx_cc._orders.orderings import check_order
+from eqx_cc._sparsity.pattern import compose
 from helpers import random_graph
 
 

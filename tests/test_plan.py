@@ -14,12 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks.tasks import TASKS
-from eqx_cc import ComputationalGraph, Forward, MinimalMarkowitz, Reverse
-from eqx_cc._accumulate import accumulate
-from eqx_cc._eliminate import trace_function
-from eqx_cc._graph import SCALAR
-from eqx_cc._linearise import linearise
-from eqx_cc._plan import plan
+from eqx_cc import (
+    ComputationalGraph,
+    Forward,
+    MinimalMarkowitz,
+    Reverse,
+)
+from eqx_cc._graph.elimination import plan
+from eqx_cc._graph.graph import SCALAR
+from eqx_cc._linearise.accumulate import accumulate
+from eqx_cc._linearise.interpreter import linearise
+from eqx_cc._strategy.jacobian_blocks import trace_function
 from jax.extend.core import Literal
 
 

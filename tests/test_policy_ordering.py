@@ -20,8 +20,8 @@ from eqx_cc import (
     Multiplications,
     Published,
 )
-from eqx_cc._ordering import check_order
-from eqx_cc._search import order_cost
+from eqx_cc._orders.orderings import check_order
+from eqx_cc._orders.search.base import order_cost
 from eqx_cc.policy import (
     AbstractPolicy,
     evaluate,
@@ -35,8 +35,8 @@ from eqx_cc.policy import (
     PolicyOrdering,
     pretrained,
 )
-from eqx_cc.policy._host import hosted_rollout
-from eqx_cc.policy._shorten import shortened
+from eqx_cc.policy._game.host import hosted_rollout
+from eqx_cc.policy._search.shorten import shortened
 from jaxtyping import Array, Float
 
 

@@ -4,7 +4,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._primitives import FACTS
+from eqx_cc._jaxpr.primitives import FACTS
 from eqx_cc._rules import rules
 from jax import lax
 from jax.extend.core import primitives

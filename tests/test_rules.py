@@ -9,10 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import _template
-from eqx_cc._affine import Affine
-from eqx_cc._rules import _registry, rules, selection
-from eqx_cc._rules._registry import BlockBuilder, Operand
+from eqx_cc._linearise import equation as _template
+from eqx_cc._rules import (
+    registry as _registry,
+    rules,
+    selection,
+)
+from eqx_cc._rules.registry import (
+    BlockBuilder,
+    Operand,
+)
+from eqx_cc._sparsity.affine import Affine
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir

@@ -6,18 +6,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import cc_jacobian, filter_jacobian
-from eqx_cc._native import (
-    _apart,
-    _batch,
-    _call,
-    _layout,
-    _probe,
-    _simplify,
-    _writer,
-    native_p,
+from eqx_cc import (
+    cc_jacobian,
+    filter_jacobian,
 )
-from eqx_cc._primitives import FACTS, is_elementwise
+from eqx_cc._jaxpr.primitives import (
+    FACTS,
+    is_elementwise,
+)
+from eqx_cc._scalarise.native import (
+    apart as _apart,
+    batch as _batch,
+    call as _call,
+    cse as _simplify,
+    layout as _layout,
+    probe as _probe,
+    writer as _writer,
+)
+from eqx_cc._scalarise.native.call import native_p
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
 

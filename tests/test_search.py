@@ -30,20 +30,37 @@ from eqx_cc import (
     RandomisedMarkowitz,
     Reverse,
 )
-from eqx_cc._greedy import greedy
-from eqx_cc._ordering import check_order
-from eqx_cc._pattern import Pattern
-from eqx_cc._plan import plan
-from eqx_cc._search import order_cost
-from eqx_cc._search._annealing import anneal
-from eqx_cc._search._beam import beam
-from eqx_cc._search._blocks import find_blocks, take_blocks
-from eqx_cc._search._bound import Cuts, disjoint_paths
-from eqx_cc._search._exact import solve
-from eqx_cc._search._part import Part
-from eqx_cc._search._reduce import reduce, Reduced, Twins
-from eqx_cc._space import Bits, Blocks, members, Numbers, space, total
-from eqx_cc._term import Term
+from eqx_cc._graph.elimination import plan
+from eqx_cc._orders.greedy import greedy
+from eqx_cc._orders.orderings import check_order
+from eqx_cc._orders.search.annealing import anneal
+from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.search.beam import beam
+from eqx_cc._orders.search.best_first import solve
+from eqx_cc._orders.search.bound_partition import (
+    find_blocks,
+    take_blocks,
+)
+from eqx_cc._orders.search.component import Part
+from eqx_cc._orders.search.lower_bounds import (
+    Cuts,
+    disjoint_paths,
+)
+from eqx_cc._orders.search.reductions import (
+    reduce,
+    Reduced,
+    Twins,
+)
+from eqx_cc._orders.state import (
+    Bits,
+    Blocks,
+    members,
+    Numbers,
+    space,
+    total,
+)
+from eqx_cc._sparsity.pattern import Pattern
+from eqx_cc._sparsity.term import Term
 
 
 def random_graph(seed: int) -> ComputationalGraph:
@@ -295,7 +312,7 @@ def test_never_worse_than_the_simple_orders(search, name, cost):
     graph = TASKS[name].graph
     order = search(seconds=0.0, cost=cost).search(graph)
     check_order(graph, order)
-    model = eqx_cc._cost.as_cost(cost)
+    model = eqx_cc._orders.cost.as_cost(cost)
     assert order.cost == order_cost(graph, order, model)
     assert order.cost_model == cost
     assert order.lower_bound <= order.cost

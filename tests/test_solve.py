@@ -10,13 +10,13 @@ import numpy as np
 import optimistix as optx
 import pytest
 from eqx_cc import EliminationSolver
-from eqx_cc._native import inverse
-from eqx_cc._solve import _analysis
-from eqx_cc._solve._analysis import plan_for
-from eqx_cc._solve._banded import BandedPlan
-from eqx_cc._solve._matrix import Matrix
-from eqx_cc._solve._positions import merge
-from eqx_cc._solve._superlu import SuperLUPlan
+from eqx_cc._scalarise.native.inverse import inverse
+from eqx_cc._solve import select as _analysis
+from eqx_cc._solve.factorisations.banded import BandedPlan
+from eqx_cc._solve.factorisations.superlu import SuperLUPlan
+from eqx_cc._solve.matrix.assemble import Matrix
+from eqx_cc._solve.matrix.positions import merge
+from eqx_cc._solve.select import plan_for
 
 
 N = 36

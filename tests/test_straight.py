@@ -6,11 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._granularity import scalar_program
-from eqx_cc._program import flatten
-from eqx_cc._scalarise import dependences
-from eqx_cc._solve._positions import Positions
-from eqx_cc._solve._straight import Straight, StraightPlan, symbolic
+from eqx_cc._jaxpr.program import flatten
+from eqx_cc._scalarise.depends import dependences
+from eqx_cc._solve.factorisations.straight_line import (
+    Straight,
+    StraightPlan,
+    symbolic,
+)
+from eqx_cc._solve.matrix.positions import Positions
+from eqx_cc._strategy.granularity import scalar_program
 
 
 def sparse(n, seed=0):

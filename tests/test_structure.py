@@ -6,11 +6,17 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from eqx_cc import cc_jacobian, Forward, MinimalFill, MinimalMarkowitz, Reverse
-from eqx_cc._eliminate import trace_function
-from eqx_cc._factor import factored_plan
-from eqx_cc._linearise import linearise
-from eqx_cc._plan import plan
+from eqx_cc import (
+    cc_jacobian,
+    Forward,
+    MinimalFill,
+    MinimalMarkowitz,
+    Reverse,
+)
+from eqx_cc._graph.elimination import plan
+from eqx_cc._graph.low_rank import factored_plan
+from eqx_cc._linearise.interpreter import linearise
+from eqx_cc._strategy.jacobian_blocks import trace_function
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
 

@@ -19,7 +19,7 @@ from eqx_cc import (
     SuperLU,
     Woodbury,
 )
-from eqx_cc._solve._banded import _factor
+from eqx_cc._solve.factorisations.banded import _factor
 
 
 class Case(NamedTuple):

@@ -4,8 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._eliminate import trace_function
-from eqx_cc._sweep import directions, sweep
+from eqx_cc._strategy.jacobian_blocks import trace_function
+from eqx_cc._strategy.sweep import (
+    directions,
+    sweep,
+)
 from helpers import reference_jacobian, relative_error, RTOL
 
 

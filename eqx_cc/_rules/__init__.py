@@ -1,7 +1,16 @@
-"""Local partials of linear primitives, by mathematical class."""
+"""Local partials of linear primitives, by mathematical class.
+
+A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, `layout`
+(what moves entries), `indexing`, `selection` (gather and scatter), `contraction`.
+
+- In: the operands of one linear equation. Out: a pattern for each pair of operand and
+  result, and how its values are read off the operands.
+- Without a rule, `fallback` has the exact dense block.
+- Imports `_sparsity`, `_blocks` and `_jaxpr`.
+"""
 
 from . import contraction, elementwise, indexing, layout, selection
-from ._registry import (
+from .registry import (
     Block,
     BlockBuilder,
     linear_rule,

@@ -9,8 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
-from .._affine import single
-from ._registry import axes, BlockBuilder, indexed, register_rule
+from .._sparsity.affine import single
+from .registry import (
+    axes,
+    BlockBuilder,
+    indexed,
+    register_rule,
+)
 
 
 @register_rule(p.dot_general_p)

@@ -9,9 +9,18 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._affine import Affine, single
-from .._term import Scalar
-from ._registry import Block, BlockBuilder, indexed, Operand, register_rule
+from .._sparsity.affine import (
+    Affine,
+    single,
+)
+from .._sparsity.term import Scalar
+from .registry import (
+    Block,
+    BlockBuilder,
+    indexed,
+    Operand,
+    register_rule,
+)
 
 
 def _axes(operand: Operand, result) -> list[Affine]:

@@ -9,9 +9,17 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._affine import Affine, single
-from .._releases import available_primitives
-from ._registry import axes, BlockBuilder, indexed, register_rule
+from .._jaxpr.releases import available_primitives
+from .._sparsity.affine import (
+    Affine,
+    single,
+)
+from .registry import (
+    axes,
+    BlockBuilder,
+    indexed,
+    register_rule,
+)
 
 
 @register_rule(p.transpose_p)

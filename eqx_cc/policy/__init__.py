@@ -1,9 +1,6 @@
 """Learned elimination orders: the elimination game, and policies that play it."""
 
-from ._agent import AbstractAgent as AbstractAgent
-from ._alphazero import AlphaZero as AlphaZero
-from ._functions import random_function as random_function
-from ._game import (
+from ._game.game import (
     EliminationGame as EliminationGame,
     EliminationState as EliminationState,
     new_game as new_game,
@@ -11,18 +8,33 @@ from ._game import (
     numbering as numbering,
     step as step,
 )
-from ._generate import held_out as held_out, random_graph as random_graph
-from ._imitation import imitate as imitate, Imitation as Imitation
-from ._networks import EdgeTransformer as EdgeTransformer, GraphPolicy as GraphPolicy
+from ._game.play import rollout as rollout
+from ._game.policy import (
+    AbstractPolicy as AbstractPolicy,
+    Markowitz as Markowitz,
+)
+from ._networks import (
+    EdgeTransformer as EdgeTransformer,
+    GraphPolicy as GraphPolicy,
+)
 from ._ordering import (
     PolicyAnnealing as PolicyAnnealing,
     PolicyOrdering as PolicyOrdering,
 )
-from ._play import rollout as rollout
-from ._policy import AbstractPolicy as AbstractPolicy, Markowitz as Markowitz
-from ._ppo import PPO as PPO
 from ._pretrained import pretrained as pretrained
-from ._train import (
+from ._training.agent import AbstractAgent as AbstractAgent
+from ._training.alphazero import AlphaZero as AlphaZero
+from ._training.imitation import (
+    imitate as imitate,
+    Imitation as Imitation,
+)
+from ._training.ppo import PPO as PPO
+from ._training.random_functions import random_function as random_function
+from ._training.random_graphs import (
+    held_out as held_out,
+    random_graph as random_graph,
+)
+from ._training.train import (
     evaluate as evaluate,
     load as load,
     save as save,

@@ -12,15 +12,22 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from .._cost import as_cost
-from ._alphazero import AlphaZero
-from ._curve import draw_curve
-from ._generate import held_out
-from ._imitation import forget, imitate, Imitation
-from ._networks import EdgeTransformer, GraphPolicy
-from ._policy import AbstractPolicy
-from ._ppo import PPO
-from ._train import (
+from .._orders.cost import as_cost
+from ._game.policy import AbstractPolicy
+from ._networks import (
+    EdgeTransformer,
+    GraphPolicy,
+)
+from ._training.alphazero import AlphaZero
+from ._training.curve import draw_curve
+from ._training.imitation import (
+    forget,
+    imitate,
+    Imitation,
+)
+from ._training.ppo import PPO
+from ._training.random_graphs import held_out
+from ._training.train import (
     evaluate,
     load,
     Metrics,

@@ -10,17 +10,27 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from .._cost import AbstractCost, as_cost
-from .._graph import ComputationalGraph
-from .._ordering import AbstractOrdering
-from .._search import AbstractSearch, Annealing
-from ._beam import beam_rollout
-from ._game import EliminationGame, EliminationState, new_game, numbering, padded
-from ._host import hosted_rollout
-from ._play import rollout
-from ._policy import AbstractPolicy
-from ._shorten import shortened
-from ._tree import searched_rollout
+from .._graph.graph import ComputationalGraph
+from .._orders.cost import (
+    AbstractCost,
+    as_cost,
+)
+from .._orders.orderings import AbstractOrdering
+from .._orders.search.base import AbstractSearch
+from .._orders.search.searches import Annealing
+from ._game.game import (
+    EliminationGame,
+    EliminationState,
+    new_game,
+    numbering,
+    padded,
+)
+from ._game.host import hosted_rollout
+from ._game.play import rollout
+from ._game.policy import AbstractPolicy
+from ._search.beam import beam_rollout
+from ._search.shorten import shortened
+from ._search.tree import searched_rollout
 
 
 class Held:

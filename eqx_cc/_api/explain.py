@@ -1,0 +1,300 @@
+"""What eqx_cc sees in a function, and what each elimination order costs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from .._graph.elimination import (
+    Plan,
+    plan,
+)
+from .._graph.graph import ComputationalGraph
+from .._jaxpr.program import Program
+from .._linearise.interpreter import linearise
+from .._orders.lookup import (
+    as_ordering,
+    Automatic,
+)
+from .._orders.order import Order
+from .._orders.orderings import (
+    AbstractOrdering,
+    check_order,
+)
+from .._scalarise.jacobian import entries
+from .._strategy.granularity import (
+    Granularity,
+    scalars_of,
+)
+from .._strategy.jacobian_blocks import (
+    method_taken,
+    trace_function,
+)
+from .plot import plot
+from .trees import (
+    check_callable,
+    filter_inputs,
+    flat_function,
+    Inputs,
+)
+
+
+class Trace(eqx.Module):
+    """A function as the elimination sees it.
+
+    **Attributes:**
+
+    - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact
+        array leaves of the first argument.
+
+    !!! Example
+
+        ```python
+        eqx_cc.trace(fun, x).graph.intermediates
+        ```
+    """
+
+    graph: ComputationalGraph = eqx.field(static=True)
+
+
+def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
+    """Traces a function without evaluating it.
+
+    **Arguments:**
+
+    - `fun`: as for [`eqx_cc.filter_jacobian`][].
+    - `x`, `*args`, `**kwargs`: its arguments, arrays and all. The values of arrays do
+        not matter.
+
+    **Returns:** a `Trace`, whose `graph` numbers the vertices for
+    `order=[...]` of [`eqx_cc.filter_jacobian`][] and
+    [`eqx_cc.cc_jacobian`][] at such arguments.
+
+    It raises what [`eqx_cc.filter_jacobian`][] raises at such arguments.
+
+    !!! Example
+
+        ```python
+        graph = eqx_cc.trace(fun, x).graph
+        eqx_cc.filter_jacobian(fun, order=graph.intermediates[::-1])(x)
+        ```
+    """
+    graph = graph_of(fun, (x, *args), kwargs, Automatic())
+    assert graph is not None
+    return Trace(graph)
+
+
+def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, Inputs]:
+    """A function of its first argument as one of a list of arrays, and these."""
+    check_callable(fun)
+    x, *rest = args
+    inputs, static = filter_inputs(x)
+    flat = flat_function(
+        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs),
+        inputs,
+        named=fun,
+    )
+    return flat, inputs
+
+
+def graph_of(
+    fun: Any,
+    args: tuple,
+    kwargs: dict[str, Any],
+    order: AbstractOrdering,
+    granularity: Granularity = "array",
+) -> ComputationalGraph | None:
+    """The graph of a function of its first argument; loops are eliminated in `order`.
+
+    Nothing is evaluated. `granularity="auto"`: of scalars, if a function that is
+    compiled is expanded into them by default, or else None.
+    """
+
+    def look(program, count, leaves):
+        return _graph(program, count, leaves, order, granularity)
+
+    return _traced(fun, args, kwargs, look)
+
+
+def _traced(fun: Any, args: tuple, kwargs: dict[str, Any], look: Callable) -> Any:
+    """What `look` makes of a program, its number of proper outputs, and its inputs."""
+    flat, inputs = flat_of(fun, args, kwargs)
+    seen = []
+
+    def run(leaves):
+        program, count, _ = trace_function(flat, leaves)
+        seen.append(look(program, count, leaves))
+
+    jax.eval_shape(run, inputs.leaves)
+    return seen[0]
+
+
+def _graph(
+    program: Program,
+    count: int,
+    leaves: Sequence[Any],
+    order: AbstractOrdering,
+    granularity: Granularity,
+) -> ComputationalGraph | None:
+    made = scalars_of(program, leaves, count, order, granularity)
+    if made is not None:
+        program, leaves = made.program, entries(leaves)
+        count = len(program.outputs)
+    elif granularity != "array":
+        return None
+    return linearise(program, leaves, range(len(leaves)), order, count).graph
+
+
+class Explanation(eqx.Module):
+    """A report on a function's computational graph and its elimination orders.
+
+    `print` it, or read:
+
+    **Attributes:**
+
+    - `graph`: the [`eqx_cc.ComputationalGraph`][].
+    - `order`: the chosen order, a tuple of vertex numbers.
+    - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
+        its `order`, `num_multiplications`, `num_additions`, `num_scalings`, `fill_in`
+        and `steps`, each of which has a `vertex` and its `num_multiplications`.
+    - `found_by`: where the chosen order came from.
+    - `way`: how [`eqx_cc.filter_jacobian`][] with this `order` goes about it when it is
+        compiled: by `"elimination of arrays"` (of this graph), by `"elimination of
+        scalars"` (of the graph that `granularity="scalar"` shows), or, by default where
+        elimination is said to take longer, by `"forward mode of JAX"` or
+        `"reverse mode of JAX"`.
+
+    !!! Example
+
+        ```python
+        report = eqx_cc.explain(fun, x)
+        report.plans["reverse"].num_multiplications
+        [step.num_multiplications for step in report.plans["chosen"].steps]
+        ```
+    """
+
+    graph: ComputationalGraph = eqx.field(static=True)
+    plans: Mapping[str, Plan] = eqx.field(static=True)
+    found_by: str = eqx.field(static=True)
+    way: str = eqx.field(static=True)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The chosen order."""
+        return self.plans["chosen"].order
+
+    def plot(self) -> Any:
+        """Draws the computational graph with the chosen order, and the multiplications
+        after each elimination for every order. Needs matplotlib (`eqx_cc[plot]`).
+
+        **Returns:** a `matplotlib.figure.Figure`, to show or to save.
+        """
+        return plot(self.graph, self.plans)
+
+    def __repr__(self) -> str:
+        chosen = self.plans["chosen"].num_multiplications
+        return (
+            f"Explanation({_summary(self.graph)}; chosen order: {chosen} "
+            f"multiplications, found by: {self.found_by}; when compiled: {self.way})"
+        )
+
+    def __str__(self) -> str:
+        sections = [_summary(self.graph), _table(self.plans), _order(self)]
+        return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])
+
+
+def explain(
+    fun: Callable,
+    x: Any,
+    *args: Any,
+    order: str | Sequence[int] | AbstractOrdering = "auto",
+    granularity: str = "array",
+    **kwargs: Any,
+) -> Explanation:
+    """Explains how the Jacobian of a function is accumulated, without evaluating it.
+
+    **Arguments:**
+
+    - `fun`, `x`, `*args`, `**kwargs`: as for [`eqx_cc.trace`][].
+    - `order`: the order to compare with forward, reverse and Markowitz.
+    - `granularity`: `"array"`, the graph of the arrays of the function; or `"scalar"`,
+        that of their entries, which is what small functions are differentiated in when
+        they are compiled.
+
+    **Returns:** an `Explanation`: `print` it.
+
+    !!! example
+
+        ```python
+        print(eqx_cc.explain(lambda x: jnp.sin(x) * x, jnp.ones(3)))
+        ```
+    """
+    chosen = as_ordering(order)
+    if granularity not in ("array", "scalar"):
+        raise ValueError(
+            f'`granularity` must be "array" or "scalar" here; got {granularity!r}.'
+        )
+
+    def look(program, count, leaves):
+        graph = _graph(program, count, leaves, chosen, granularity)
+        return graph, method_taken(program, count, leaves, chosen)
+
+    graph, way = _traced(fun, (x, *args), kwargs, look)
+    orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
+    orders["chosen"] = found = chosen(graph)
+    for own in orders.values():
+        check_order(graph, own)
+    plans = {name: plan(graph, tuple(own)) for name, own in orders.items()}
+    source = found.found_by if isinstance(found, Order) else type(chosen).__name__
+    return Explanation(graph, plans, source, way)
+
+
+def _summary(graph: ComputationalGraph) -> str:
+    return (
+        f"{len(graph.independents)} inputs, {len(graph.intermediates)} intermediates, "
+        f"{len(graph.dependents)} outputs, {len(graph.edges)} edges"
+    )
+
+
+def _table(plans: Mapping[str, Plan]) -> str:
+    heads = "order", "multiplications", "by constants", "additions", "fill-in"
+    rows = [
+        (name, p.num_multiplications, p.num_scalings, p.num_additions, p.fill_in)
+        for name, p in plans.items()
+    ]
+    return "\n".join(
+        f"{row[0]:<10}"
+        + "".join(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads[1:], row[1:]))
+        for row in (heads, *rows)
+    )
+
+
+def _order(explained: Explanation) -> str:
+    listed = " ".join(map(str, explained.order)) or "(nothing to eliminate)"
+    found = f"chosen order: {listed}\nfound by: {explained.found_by}"
+    return f"{found}\nwhen compiled: {explained.way}"
+
+
+def _vertices(graph: ComputationalGraph) -> str:
+    lines = ["vertices:"]
+    for v in sorted({v for e in graph.edges for v in e} | {*graph.dependents}):
+        sources = [str(u) for u, w in graph.edges if w == v]
+        blocks = {p.name for (_, w), p in graph.edges.items() if w == v}
+        role = " (output)" if v in graph.dependents else ""
+        text = f"  {v:>4} {graph.labels[v]}{role}"
+        if sources:
+            text += f" <- {', '.join(sources)} [{'; '.join(sorted(blocks))}]"
+        lines.append(text + (f"  {graph.places[v]}" if graph.places[v] else ""))
+    return "\n".join(lines)
+
+
+def _fallbacks(graph: ComputationalGraph) -> str:
+    if not graph.dense_fallbacks:
+        return "no equation fell back to a dense block"
+    lines = ["equations that fell back to a dense block:"]
+    for v in graph.dense_fallbacks:
+        lines.append(f"  {v:>4} {graph.labels[v]}  {graph.places[v]}")
+    return "\n".join(lines)

@@ -1,0 +1,408 @@
+"""The transforms: Jacobians and Hessians of functions of PyTrees."""
+
+import abc
+import functools as ft
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import equinox as eqx
+from jax.tree_util import keystr
+
+from .._orders.lookup import (
+    as_ordering,
+    Measured,
+)
+from .._orders.orderings import (
+    AbstractOrdering,
+    Given,
+)
+from .._strategy.granularity import (
+    as_granularity,
+    Granularity,
+)
+from .trees import (
+    argument_positions,
+    check_argnums,
+    check_callable,
+    check_holomorphic,
+    filter_inputs,
+    flatten_inputs,
+    Inputs,
+    value_and_jacobian,
+)
+
+
+class _Missing:
+    def __repr__(self) -> str:  # As signatures in the documentation show it.
+        return "sentinel"
+
+
+# `fun` is left out when a transform is used as a decorator with arguments. It has no
+# annotation below because it is checked, with an error that says what to do.
+_MISSING: Any = _Missing()
+
+Order: TypeAlias = str | Sequence[int] | AbstractOrdering
+
+
+class _AbstractTransform(eqx.Module):
+    """A transformed function: it wraps `fun`, binds as a method, and can be jitted."""
+
+    fun: eqx.AbstractVar[Callable]
+
+    @abc.abstractmethod
+    def __call__(self, /, *args, **kwargs): ...
+
+    @property
+    def __wrapped__(self):
+        return self.fun
+
+    def __get__(self, instance, owner):
+        return self if instance is None else eqx.Partial(self, instance)
+
+    def __hash__(self):
+        # `jax.jit` hashes what it compiles, and arrays have no hash.
+        try:
+            return super().__hash__()
+        except TypeError:
+            return id(self)
+
+
+class _FilterJacobian(_AbstractTransform):
+    fun: Callable
+    has_aux: bool = eqx.field(static=True)
+    order: AbstractOrdering = eqx.field(static=True)
+    granularity: Granularity = eqx.field(static=True)
+    with_value: bool = eqx.field(static=True)
+
+    def __call__(self, /, *args, **kwargs):
+        if len(args) == 0:
+            raise TypeError(
+                "The first argument must be passed by position: it is what is "
+                "differentiated with respect to."
+            )
+        x, *args = args
+        inputs, static = filter_inputs(x)
+
+        def fun(dynamic):
+            return self.fun(eqx.combine(dynamic, static), *args, **kwargs)
+
+        value, aux, jacobian = value_and_jacobian(
+            fun,
+            inputs,
+            has_aux=self.has_aux,
+            order=self.order,
+            granularity=self.granularity,
+            named=self.fun,
+            structured=False,
+            with_value=self.with_value,
+        )
+        if self.with_value:
+            return ((value, aux) if self.has_aux else value), jacobian
+        return (jacobian, aux) if self.has_aux else jacobian
+
+
+class _CCJacobian(_AbstractTransform):
+    fun: Callable
+    argnums: int | tuple[int, ...] = eqx.field(static=True)
+    has_aux: bool = eqx.field(static=True)
+    order: AbstractOrdering = eqx.field(static=True)
+    granularity: Granularity = eqx.field(static=True)
+    structured: bool = eqx.field(static=True)
+
+    def __call__(self, /, *args, **kwargs):
+        inputs, positions = self._inputs(args)
+
+        def fun(x):
+            xs = (x,) if isinstance(self.argnums, int) else x
+            replaced = dict(enumerate(args)) | dict(zip(positions, xs))
+            return self.fun(*replaced.values(), **kwargs)
+
+        _, aux, jacobian = value_and_jacobian(
+            fun,
+            inputs,
+            has_aux=self.has_aux,
+            order=self.order,
+            granularity=self.granularity,
+            named=self.fun,
+            structured=self.structured,
+            with_value=False,
+        )
+        return (jacobian, aux) if self.has_aux else jacobian
+
+    def _inputs(self, args: tuple) -> tuple[Inputs, list[int]]:
+        if isinstance(self.argnums, int):
+            [position] = positions = argument_positions((self.argnums,), len(args))
+            x, name = args[position], lambda path: f"args[{position}]{keystr(path)}"
+        else:
+            positions = argument_positions(self.argnums, len(args))
+            x, name = tuple(args[p] for p in positions), ft.partial(_name, positions)
+        return flatten_inputs(x, name), positions
+
+
+def _name(positions: list[int], path: tuple) -> str:
+    if len(path) == 0:
+        return "args"
+    return f"args[{positions[path[0].idx]}]{keystr(path[1:])}"
+
+
+def filter_jacobian(
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
+) -> Callable[..., Any]:
+    r"""Computes the Jacobian of `fun` by cross-country elimination.
+
+    It takes the place of `equinox.filter_jacfwd`: for an output leaf $y_i$ and an
+    input leaf $x_j$, the Jacobian holds $\partial y_i / \partial x_j$, exact to
+    rounding. What differs is how it is accumulated: by eliminating the intermediate
+    vertices of the computational graph in an order of one's choice, of which forward
+    and reverse mode are two. (Where partial derivatives are infinite or NaN, orders may
+    differ in which entries are NaN, as `jax.jacfwd` and `jax.jacrev` do.)
+
+    **Arguments:**
+
+    - `fun`: the function to be differentiated, with respect to all floating-point
+        arrays in its first argument. That argument, and the output, may be any PyTree;
+        the leaves of the output must be numbers or arrays of them.
+    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
+        is differentiated, and the second is auxiliary data of any type.
+    - `order`: the order of elimination: `"auto"` (the best that is known, of those that
+        [`eqx_cc.optimise`][] has found and that come with the package, or else the best
+        of the following, or one pass of JAX's forward or reverse mode where that is
+        plainly cheaper), `"forward"`, `"reverse"`, `"markowitz"` (the vertex with the
+        fewest multiplications first), `"measured"` (several ways are compiled and
+        timed, forward and reverse mode of JAX among them, and the fastest is kept);
+        a sequence of the numbers of the intermediate vertices; or an
+        [`eqx_cc.AbstractOrdering`][].
+    - `granularity`: what the vertices are. `"array"`: the arrays of `fun`. `"scalar"`:
+        their entries, so that what is known to be zero or one costs nothing; on CPU the
+        whole is then one call of compiled code. `"auto"`: scalars for small functions
+        that are compiled (in `jax.jit`, say), without loops, branches and operations
+        that only arrays have, which become not many times longer by it; else arrays.
+
+    If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
+    `@filter_jacobian(has_aux=True)` both work.
+
+    **Returns:**
+
+    A function with the same arguments as `fun`, the first of them positional only.
+
+    If `has_aux` is `False` it returns the Jacobian, a PyTree of the structure of the
+    output, each leaf of which is a PyTree of the structure of the first argument, each
+    leaf of which is an array of shape `(*output.shape, *input.shape)` and the dtype of
+    the output. Leaves of the first argument that are not floating-point arrays have
+    `None`. The derivative of an integer output is zero.
+
+    If `has_aux` is `True` it returns the pair `(jacobian, aux)`.
+
+    It raises a `ValueError` if the first argument has no floating-point array, and a
+    `TypeError` if that has a complex array, or if an output is not numerical.
+
+    !!! Example
+
+        ```python
+        linear = eqx.nn.Linear(3, 2, key=jr.key(0))
+        eqx_cc.filter_jacobian(linear)(jnp.ones(3))  # `linear.weight`
+
+        @eqx_cc.filter_jacobian
+        def by_parameters(linear, x):
+            return linear(x)
+
+        by_parameters(linear, jnp.ones(3)).weight.shape  # (2, 2, 3)
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
+    """
+    if fun is _MISSING:
+        return ft.partial(
+            filter_jacobian, has_aux=has_aux, order=order, granularity=granularity
+        )
+    return _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
+
+
+def filter_value_and_jacobian(
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
+) -> Callable[..., Any]:
+    r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
+
+    The pair $(f(x), \partial f / \partial x)$ costs no more than the Jacobian: the
+    values of the intermediate vertices are needed for the local partials in any case.
+
+    **Arguments:**
+
+    As [`eqx_cc.filter_jacobian`][].
+
+    **Returns:**
+
+    A function with the same arguments as `fun`, the first of them positional only. If
+    `has_aux` is `False` it returns the pair `(value, jacobian)`. If `has_aux` is `True`
+    it returns `((value, aux), jacobian)`, nested as in `equinox.filter_value_and_grad`.
+
+    !!! Example
+
+        ```python
+        value, jacobian = eqx_cc.filter_value_and_jacobian(jnp.sin)(jnp.array(0.0))
+        # 0.0, 1.0
+        ```
+    """
+    if fun is _MISSING:
+        return ft.partial(
+            filter_value_and_jacobian,
+            has_aux=has_aux,
+            order=order,
+            granularity=granularity,
+        )
+    return _filter_jacobian(fun, has_aux, order, granularity, with_value=True)
+
+
+def filter_hessian(
+    fun=_MISSING,
+    *,
+    has_aux: bool = False,
+    order: Order = "auto",
+    granularity: str = "auto",
+) -> Callable[..., Any]:
+    r"""Computes the Hessian of `fun` by cross-country elimination, twice.
+
+    For an output leaf $y_i$ and input leaves $x_j$ and $x_k$ it holds
+    $\partial^2 y_i / \partial x_j \partial x_k$: it is the Jacobian of the Jacobian.
+
+    **Arguments:**
+
+    - `fun`: the function to be differentiated, as in [`eqx_cc.filter_jacobian`][].
+    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
+        is differentiated, and the second is auxiliary data of any type.
+    - `order`: the order of elimination, of `fun` and of its Jacobian. These have
+        different graphs, so that it may not be a sequence of vertex numbers: nest
+        [`eqx_cc.filter_jacobian`][] to give each its own.
+    - `granularity`: as in [`eqx_cc.filter_jacobian`][], for both.
+
+    **Returns:**
+
+    A function with the same arguments as `fun`, the first of them positional only. If
+    `has_aux` is `False` it returns the Hessian, a PyTree of the structure of the
+    output, of PyTrees of the structure of the first argument, of the same again; the
+    arrays have shape `(*output.shape, *input.shape, *input.shape)`. If `has_aux` is
+    `True` it returns the pair `(hessian, aux)`.
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_hessian(lambda x: x[0] * x[1])(jnp.ones(2))  # [[0, 1], [1, 0]]
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapter 5. SIAM, 2nd edition, 2008.
+    """
+    if fun is _MISSING:
+        return ft.partial(
+            filter_hessian, has_aux=has_aux, order=order, granularity=granularity
+        )
+    if isinstance(as_ordering(order), Given):
+        raise ValueError(
+            "`order` must not be a sequence of vertex numbers for a Hessian, but got "
+            f"{order!r}: a function and its Jacobian have different graphs. Nest "
+            "`filter_jacobian` to give each its own order."
+        )
+    jacobian = _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
+    return _filter_jacobian(jacobian, has_aux, order, granularity, with_value=False)
+
+
+def cc_jacobian(
+    fun: Any,
+    argnums: Any = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    order: Order = "auto",
+    granularity: str = "auto",
+    structured: bool = False,
+) -> Callable[..., Any]:
+    r"""Computes the Jacobian of `fun` by cross-country elimination, as structured
+    blocks if so wished.
+
+    It takes the place of `jax.jacfwd`, with its arguments in their order. With
+    `structured=True` each block $\partial y_i / \partial x_j$ is returned as
+    elimination leaves it: a diagonal as its diagonal, a band as its bands, low rank
+    (what depends on a mean, or goes through a bottleneck) as its factors, so that
+    nothing of the size of the dense block ever exists.
+
+    **Arguments:**
+
+    - `fun`: the function to be differentiated.
+    - `argnums`: which positional arguments to differentiate with respect to: an
+        integer or a sequence of them, negative ones counting from the last. Every leaf
+        of these arguments must be a real floating-point number or array.
+    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
+        is differentiated, and the second is auxiliary data of any type.
+    - `holomorphic`: only `False`: no functions of complex numbers.
+    - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
+    - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
+        Then `granularity="scalar"` and `order="measured"` are errors. Blocks that
+        would take more than 1 GiB, and 64 times what `fun` reads and writes, are an
+        error when tracing; `EQX_CC_STRUCTURED_LIMIT` sets another limit.
+
+    **Returns:**
+
+    A function with the same arguments as `fun`, those to be differentiated passed by
+    position.
+
+    It returns a PyTree of the structure of the output, each leaf of which is a PyTree
+    of the structure of the argument, each leaf of which is an array of shape
+    `(*output.shape, *input.shape)`, or the `Partial` that materialises to it. If
+    `argnums` is a sequence, then a tuple of arguments takes the place of the argument.
+    If `has_aux` is `True` it returns the pair `(jacobian, aux)`.
+
+    It raises a `ValueError` if `argnums` names an argument that is not there, and a
+    `TypeError` if a leaf to be differentiated is not real and floating.
+
+    !!! Example
+
+        ```python
+        block = eqx_cc.cc_jacobian(jnp.sin, structured=True)(jnp.zeros(100_000))
+        block.to_bcoo()  # Of 100,000 entries, not 10,000,000,000.
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
+        of Algorithmic Differentiation*, chapters 7, 9 and 10. SIAM, 2nd edition, 2008.
+    """
+    check_callable(fun)
+    check_holomorphic(holomorphic)
+    argnums, order = check_argnums(argnums), as_ordering(order)
+    if as_granularity(granularity) == "scalar" and structured:
+        raise ValueError(
+            '`granularity="scalar"` leaves no structure that `structured=True` could '
+            'return. Use `granularity="auto"` or `"array"`.'
+        )
+    if isinstance(order, Measured) and structured:
+        raise ValueError(
+            '`order="measured"` compares ways to a dense Jacobian, which '
+            "`structured=True` is not. Leave one of them out."
+        )
+    jacobian = _CCJacobian(
+        fun, argnums, has_aux, order, as_granularity(granularity), structured
+    )
+    return eqx.module_update_wrapper(jacobian)
+
+
+def _filter_jacobian(
+    fun: Any, has_aux: bool, order: Order, granularity: str, *, with_value: bool
+):
+    check_callable(fun)
+    jacobian = _FilterJacobian(
+        fun, has_aux, as_ordering(order), as_granularity(granularity), with_value
+    )
+    return eqx.module_update_wrapper(jacobian)

@@ -1,0 +1,269 @@
+"""Between the functions of PyTrees that users write and the functions of lists of
+arrays that are accumulated: flattening, unflattening, and every check on the way."""
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jax.extend.core.primitives import convert_element_type_p
+from jaxtyping import Array, PyTree
+
+from .._orders.orderings import AbstractOrdering
+from .._strategy.granularity import Granularity
+from .._strategy.jacobian_blocks import jacobian_blocks
+
+
+class Inputs(NamedTuple):
+    """The arrays to differentiate with respect to, and the PyTree that they fill."""
+
+    leaves: list[Array]
+    names: list[str]
+    tree: Any
+
+    def unflatten(self, leaves: list) -> PyTree:
+        return jtu.tree_unflatten(self.tree, leaves)
+
+
+#
+# What is passed to a transform
+#
+
+
+def check_callable(fun: Any) -> None:
+    """Refuses what could not be called, before anything else happens."""
+    if isinstance(fun, staticmethod) or not callable(fun):
+        raise TypeError(f"`fun` must be callable, but got {describe(fun)}.")
+    if inspect.isgeneratorfunction(fun):
+        raise TypeError(
+            f"`fun` must return its outputs, but {describe(fun)} is a generator "
+            "function, which yields them."
+        )
+
+
+def check_argnums(argnums: Any) -> int | tuple[int, ...]:
+    """`argnums` as an integer or as a tuple of them."""
+    try:
+        if hasattr(argnums, "__index__"):
+            return operator.index(argnums)
+        indices = tuple(map(operator.index, argnums))
+    except TypeError as e:
+        raise TypeError(
+            "`argnums` must be an integer or a sequence of integers, but got "
+            f"{describe(argnums)}."
+        ) from e
+    if len(indices) == 0:
+        raise ValueError("`argnums` must name at least one argument, but got none.")
+    return indices
+
+
+def check_holomorphic(holomorphic: bool) -> None:
+    """Refuses the argument of `jax.jacfwd` that stands where ours might."""
+    if holomorphic:
+        raise ValueError(
+            "`holomorphic=True` is not supported. Pass a complex number as its real "
+            "and imaginary parts, or use `jax.jacfwd`."
+        )
+
+
+def argument_positions(argnums: tuple[int, ...], num_args: int) -> list[int]:
+    """The positions that `argnums` names in a call with `num_args` arguments."""
+    positions = []
+    for argnum in argnums:
+        if not -num_args <= argnum < num_args:
+            raise ValueError(
+                f"`argnums` names argument {argnum}, but the number of positional "
+                f"arguments in this call is {num_args}. Pass what is to be "
+                "differentiated by position."
+            )
+        if argnum % num_args in positions:
+            raise ValueError(
+                f"`argnums` must not name an argument twice, but got {argnums} in a "
+                f"call with {num_args} positional arguments."
+            )
+        positions.append(argnum % num_args)
+    return positions
+
+
+def describe(x: Any) -> str:
+    """`x` as an error message shows it."""
+    shown = eqx.tree_pformat(x)
+    if isinstance(x, jax.Array):
+        return f"the array {shown}"
+    return f"{shown} of type `{type(x).__name__}`"
+
+
+#
+# Inputs
+#
+
+
+def flatten_inputs(x: PyTree, name: Callable[[tuple], str]) -> Inputs:
+    """The leaves of `x`, every one of which must be real and floating.
+
+    `name` is how error messages call the leaf at a path.
+    """
+    keyed, tree = jtu.tree_flatten_with_path(x)
+    names = [name(path) for path, _ in keyed]
+    leaves = [_real_array(leaf, name) for (_, leaf), name in zip(keyed, names)]
+    if len(leaves) == 0:
+        raise ValueError(
+            f"`{name(())}` has no floating-point array to differentiate with respect "
+            f"to: it is {describe(x)}."
+        )
+    return Inputs(leaves, names, tree)
+
+
+def filter_inputs(x: PyTree) -> tuple[Inputs, PyTree]:
+    """The inexact arrays of `x`, and `x` without them."""
+    dynamic, static = eqx.partition(x, eqx.is_inexact_array)
+    if len(jtu.tree_leaves(dynamic)) == 0:
+        raise ValueError(
+            "`x`, the first argument, has no floating-point array to differentiate "
+            f"with respect to: it is {describe(x)}. Integer arrays and Python numbers "
+            "are held constant; make an array of a float with `jnp.asarray`."
+        )
+    return flatten_inputs(dynamic, lambda path: "x" + jtu.keystr(path)), static
+
+
+def _real_array(leaf: Any, name: str) -> Array:
+    array = _as_array(leaf)
+    if array is None:
+        raise TypeError(
+            f"`{name}` must be a floating-point array to be differentiated, but got "
+            f"{describe(leaf)}."
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            "A Jacobian requires real-valued inputs (input dtype that is a sub-dtype "
+            f"of np.floating), but got {array.dtype.name} for `{name}`. Pass a complex "
+            "number as its real and imaginary parts; pass integers through an argument "
+            "that is not differentiated."
+        )
+    return array
+
+
+def _as_array(leaf: Any) -> Array | None:
+    if isinstance(leaf, jax.Array):
+        return leaf
+    if not eqx.is_array_like(leaf):
+        return None
+    try:
+        return jnp.asarray(leaf)
+    except TypeError:  # A NumPy array of objects, say.
+        return None
+
+
+#
+# Outputs
+#
+
+
+def split_aux(output: Any, has_aux: bool) -> tuple[PyTree, PyTree]:
+    """What `fun` returned as the pair (output to be differentiated, auxiliary)."""
+    if not has_aux:
+        return output, None
+    if not isinstance(output, tuple | list) or len(output) != 2:
+        raise TypeError(
+            "`fun` must return a pair `(output, aux)` when `has_aux=True`, but got "
+            f"{describe(output)}."
+        )
+    output, aux = output
+    return output, aux
+
+
+def flatten_outputs(output: PyTree) -> tuple[list[Array], Any]:
+    """The leaves of `output`, every one of which must be a numerical array."""
+    keyed, tree = jtu.tree_flatten_with_path(output)
+    return [_numerical_array(leaf, output_name(path)) for path, leaf in keyed], tree
+
+
+def output_name(path: tuple) -> str:
+    return f"fun(...){jtu.keystr(path)}"
+
+
+def _numerical_array(leaf: Any, name: str) -> Array:
+    array = _as_array(leaf)
+    if array is None:
+        raise TypeError(
+            f"`fun` must return a PyTree of arrays, but `{name}` is {describe(leaf)}. "
+            "Return what is not an array as auxiliary data, with `has_aux=True`."
+        )
+    # Booleans and random keys: there is no array of their dtype to hold a zero
+    # derivative. (JAX fails on them too, from within.)
+    if not jnp.issubdtype(array.dtype, jnp.number):
+        raise TypeError(
+            f"`fun` must return numerical arrays, but `{name}` has dtype "
+            f"{array.dtype.name}. Return it as auxiliary data, with `has_aux=True`."
+        )
+    return array
+
+
+#
+# The two together
+#
+
+
+def flat_function(
+    fun: Callable, inputs: Inputs, has_aux: bool = False, *, named: Callable
+) -> Callable:
+    """`fun` of one PyTree as a function from the list of its arrays to the list of its
+    outputs, and what is needed to put these together again. Errors name `named`."""
+
+    def flat(leaves):
+        output, aux = split_aux(fun(inputs.unflatten(leaves)), has_aux)
+        outs, tree = flatten_outputs(output)
+        return outs, (aux, tree)
+
+    flat.__wrapped__ = named
+    return flat
+
+
+def value_and_jacobian(
+    fun: Callable,
+    inputs: Inputs,
+    *,
+    has_aux: bool,
+    order: AbstractOrdering,
+    granularity: Granularity,
+    structured: bool,
+    named: Callable,
+    with_value: bool = True,
+) -> tuple[PyTree, PyTree, PyTree]:
+    r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
+
+    With an output of structure $S$ and inputs of structure $T$, the Jacobian has
+    structure $S \circ T$. Its leaves are `Partial`s, or else they are materialised.
+    `with_value=False`: nobody looks at `value`, which need not be computed. `named` is
+    the function that the user wrote.
+    """
+
+    outs, (aux, tree), rows = jacobian_blocks(
+        flat_function(fun, inputs, has_aux, named=named),
+        inputs.leaves,
+        order,
+        granularity,
+        structured,
+        with_value,
+    )
+    if not structured:
+        rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]
+    jacobian = jtu.tree_unflatten(tree, [inputs.unflatten(row) for row in rows])
+    return jtu.tree_unflatten(tree, outs), aux, jacobian
+
+
+def _dense(out: Any, block: Any) -> Array:
+    """The array of a block, of the dtype and the weak type of its output."""
+    array = block.materialise()
+    struct = isinstance(out, jax.ShapeDtypeStruct)
+    weak_type = out.weak_type if struct else jax.typeof(out).weak_type
+    if array.dtype == out.dtype and jax.typeof(array).weak_type == weak_type:
+        return array
+    # Only the primitive can make an array weakly typed.
+    return convert_element_type_p.bind(
+        array, new_dtype=out.dtype, weak_type=weak_type, sharding=None
+    )

@@ -1,0 +1,39 @@
+"""The positions of the entries of a block, as NumPy arrays: they are static."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from .._sparsity.affine import Affine
+from .._sparsity.term import Term
+
+
+Positions: TypeAlias = np.ndarray
+
+
+def coordinates(
+    term: Term, out_shape: tuple[int, ...], in_shape: tuple[int, ...]
+) -> tuple[Positions, Positions]:
+    """The row and the column of each entry of a term, in the ravelled output and
+    input; those of a diagonal of length two are `[0, 1]` and `[0, 1]`."""
+    rows = _ravelled(term.out, out_shape, term.sizes)
+    return rows, _ravelled(term.inp, in_shape, term.sizes)
+
+
+def _ravelled(
+    forms: tuple[Affine, ...], shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> Positions:
+    grid, flat = np.indices(sizes, sparse=True), np.zeros(sizes, np.int64)
+    for form, size in zip(forms, shape):
+        flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
+    return flat.reshape(-1)
+
+
+def unravelled(positions: Positions, shape: tuple[int, ...]) -> Positions:
+    """A row of indices for each position in a ravelled array."""
+    if math.prod(shape) == 0 or not shape:
+        return np.zeros((len(positions), len(shape)), np.int32)
+    return np.stack(np.unravel_index(positions, shape), -1).astype(np.int32)

@@ -1,0 +1,154 @@
+"""Where values go in a larger array: windows are padded, the rest is scattered."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import numpy as np
+from jax import lax
+
+from .._sparsity.affine import Affine
+from .._sparsity.recipe import Embedding
+from .arrays import common
+
+
+def is_window(embedding: Embedding) -> bool:
+    """Whether no index of the source runs along two axes of the target, and those that
+    share one run along it as a flattened array does."""
+    indices = [i for form in embedding.forms for i in form.indices]
+    if len(set(indices)) < len(indices):
+        return False
+    return all(
+        len(form.strides) <= 1 or _flattens(form, embedding.sizes)
+        for form in embedding.forms
+    )
+
+
+def _row_major(form: Affine) -> list[tuple[int, int]]:
+    return sorted(form.strides, key=lambda pair: -pair[1])
+
+
+def _flattens(form: Affine, sizes: tuple[int, ...]) -> bool:
+    expected = 1
+    for index, stride in reversed(_row_major(form)):
+        if stride != expected:
+            return False
+        expected *= sizes[index]
+    return True
+
+
+def _axes(embedding: Embedding, value) -> jax.Array:
+    """A value with one axis for each of the target, of the source's sizes or 1."""
+    order = [i for form in embedding.forms for i, _ in _row_major(form)]
+    sizes = [embedding.sizes[i] for i in order]
+    own = embedding.value or () if value.ndim else ()
+    where = [order.index(i) for i in own]
+    by_axis = sorted(range(len(where)), key=where.__getitem__)
+    if by_axis != list(range(len(where))):
+        value, where = lax.transpose(value, by_axis), sorted(where)
+    value = lax.broadcast_in_dim(value, sizes, where)
+    shape = [
+        math.prod(embedding.sizes[i] for i in form.indices) for form in embedding.forms
+    ]
+    return lax.reshape(value, shape) if shape != sizes else value
+
+
+def window(embedding: Embedding, value) -> jax.Array:
+    """A value as a window of its target, zero around it."""
+    padding = []
+    for form, size in zip(embedding.forms, embedding.shape):
+        low, high = form.range(embedding.sizes.__getitem__)
+        stride = form.strides[0][1] if len(form.strides) == 1 else 1
+        padding.append((low, size - 1 - high, abs(stride) - 1))
+    value = tile(embedding, value)
+    if any(p != (0, 0, 0) for p in padding):
+        value = lax.pad(value, np.zeros((), value.dtype), padding)
+    return value
+
+
+def tile(embedding: Embedding, value) -> jax.Array:
+    """A value as its target has it, without what is around it."""
+    value = _axes(embedding, value)
+    flipped = [
+        axis
+        for axis, form in enumerate(embedding.forms)
+        if len(form.strides) == 1 and form.strides[0][1] < 0
+    ]
+    return lax.rev(value, flipped) if flipped else value
+
+
+def side_by_side(tiles, axis: int) -> jax.Array:
+    """Arrays beside each other, in the type that all promote to."""
+    while any(value.dtype != tiles[0].dtype for value in tiles):
+        tiles = [common(value, tiles[0])[0] for value in tiles]
+    return lax.concatenate(tiles, axis) if len(tiles) > 1 else tiles[0]
+
+
+# A window with fewer of a dense block's entries than one in this many is scattered.
+SPARSE = 16
+
+
+def is_sparse(embedding: Embedding) -> bool:
+    """Whether a term has so few of its target's entries that to write them one by one
+    is cheaper than to pass over the whole."""
+    used = {i for form in embedding.forms for i in form.indices}
+    entries = math.prod(embedding.sizes[i] for i in used)
+    return SPARSE * entries <= math.prod(embedding.shape)
+
+
+def scattered(shape: tuple[int, ...], total, entries) -> jax.Array:
+    """Adds values at static positions to `total` (None: to zeros), all in one scatter.
+
+    `entries` are pairs of an embedding and a value.
+    """
+    flat = [_flat_entries(shape, embedding, value) for embedding, value in entries]
+    values = side_by_side([value for _, value in flat], 0)
+    where = np.concatenate([positions for positions, _ in flat])
+    unique = _are_distinct(where, math.prod(shape))
+    if total is None:
+        total = lax.full((math.prod(shape),), 0, values.dtype)
+        return lax.reshape(_add_at(total, (where,), values, unique), shape)
+    # Not flattened: XLA would compute what is broadcast once for every entry.
+    total, values = common(total, values)
+    where = np.unravel_index(where, shape) if shape else ()
+    return _add_at(total, where, values, unique)
+
+
+def _add_at(total, where, values, unique: bool) -> jax.Array:
+    """Adds values at positions, an array of them for each axis."""
+    axes = tuple(range(total.ndim))
+    small = max(total.shape, default=0) < 2**31
+    where = [position.astype(np.int32 if small else np.int64) for position in where]
+    where = np.stack(where, -1) if where else np.zeros((len(values), 0), np.int32)
+    return lax.scatter_add(
+        total,
+        where,
+        values,
+        lax.ScatterDimensionNumbers((), axes, axes),
+        unique_indices=unique,
+        mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+    )
+
+
+def _are_distinct(positions: np.ndarray, size: int) -> bool:
+    """By marking them: sorting takes far longer where there are millions."""
+    if len(positions) > size:
+        return False
+    marked = np.zeros(size, bool)
+    marked[positions] = True
+    return int(np.count_nonzero(marked)) == len(positions)
+
+
+def _flat_entries(shape, embedding: Embedding, value):
+    """Flat positions in the target's value, and the value at each of them."""
+    used = sorted({i for form in embedding.forms for i in form.indices})
+    sizes = tuple(embedding.sizes[i] for i in used)
+    grid = dict(zip(used, np.indices(sizes, sparse=True)))
+    flat = np.zeros(sizes, np.int64)
+    for form, size in zip(embedding.forms, shape):
+        flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
+    own = (embedding.value or ()) if value.ndim else ()
+    value = lax.broadcast_in_dim(value, sizes, tuple(used.index(i) for i in own))
+    flat = flat.reshape(-1)
+    return flat, lax.reshape(value, (flat.size,))

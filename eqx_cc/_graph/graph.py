@@ -1,0 +1,169 @@
+"""The computational graph: vertices, edges, and a pattern on every edge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from .._sparsity.keyed import Keyed
+from .._sparsity.pattern import Pattern
+from .._sparsity.term import Term
+
+
+SCALAR = Pattern((), (), (Term((), (), (), ()),))
+
+
+@dataclass(frozen=True, eq=False)
+class ComputationalGraph(Keyed):
+    """A linearised computational graph: the local partials between its vertices.
+
+    Vertices are numbered in topological order. The *independents* are the inputs, the
+    *dependents* the outputs, and every other vertex that lies on a path between the two
+    is an *intermediate*, to be eliminated. No edge leaves a dependent: an output that
+    is used again is a vertex of its own, a copy.
+
+    !!! Example
+
+        ```python
+        edges = [(0, 2), (1, 2), (2, 3), (3, 4), (3, 5)]
+        graph = eqx_cc.ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
+        graph.intermediates  # (2, 3)
+        eqx_cc.Exact()(graph).cost  # 6
+        ```
+
+    ??? cite "Reference"
+
+        Griewank and Walther, *Evaluating Derivatives*, 2nd edition, chapters 9 and 10.
+    """
+
+    independents: tuple[int, ...]
+    dependents: tuple[int, ...]
+    blocks: tuple[tuple[tuple[int, int], Pattern], ...]
+    labels: tuple[str, ...] = field(default=())
+    places: tuple[str, ...] = field(default=())
+    dense_fallbacks: tuple[int, ...] = field(default=())
+
+    @staticmethod
+    def from_edges(
+        num_vertices: int,
+        independents: Iterable[int],
+        dependents: Iterable[int],
+        edges: Iterable[tuple[int, int]],
+    ) -> ComputationalGraph:
+        """A graph of scalars from its edges, with no coefficient known.
+
+        **Arguments:**
+
+        - `num_vertices`: how many vertices there are, numbered from 0 in topological
+            order.
+        - `independents`, `dependents`: the inputs and the outputs.
+        - `edges`: pairs `(from, to)`.
+
+        **Returns:** a `ComputationalGraph`. A dependent that feeds other vertices
+        becomes an intermediate with a copy (a vertex numbered from `num_vertices` on)
+        as the output; its coefficient counts as unknown, like any other. Raises a
+        `ValueError` if an edge does not go forward.
+        """
+        independents, dependents = tuple(independents), tuple(dependents)
+        _check_vertices("independents", independents, num_vertices)
+        _check_vertices("dependents", dependents, num_vertices)
+        blocks = {}
+        for u, v in edges:
+            if not 0 <= u < v < num_vertices:
+                raise ValueError(
+                    "`edges` must go from a lower to a higher vertex below "
+                    f"{num_vertices}; got ({u}, {v})."
+                )
+            if v in independents:
+                raise ValueError(
+                    f"`edges` must not lead into an independent; got ({u}, {v})."
+                )
+            blocks[u, v] = SCALAR
+        used, outputs = {u for u, _ in blocks}, []
+        for vertex in dependents:
+            if vertex in used:
+                blocks[vertex, num_vertices] = SCALAR
+                vertex, num_vertices = num_vertices, num_vertices + 1
+            outputs.append(vertex)
+        labels = ("",) * num_vertices
+        return ComputationalGraph(
+            independents, tuple(outputs), tuple(blocks.items()), labels
+        )
+
+    @property
+    def num_vertices(self) -> int:
+        """How many vertices there are, those that reach no output included."""
+        return len(self.labels)
+
+    @cached_property
+    def edges(self) -> Mapping[tuple[int, int], Pattern]:
+        """The pattern of every local partial between vertices that matter, by
+        `(from, to)`."""
+        keep = self._reaching_outputs & self._reached_from_inputs
+        return {e: p for e, p in self.blocks if e[0] in keep and e[1] in keep}
+
+    @cached_property
+    def intermediates(self) -> tuple[int, ...]:
+        """The vertices to eliminate, ascending."""
+        ends = {*self.independents, *self.dependents}
+        inner = {vertex for edge in self.edges for vertex in edge}
+        return tuple(sorted(inner - ends))
+
+    @cached_property
+    def _reaching_outputs(self) -> set[int]:
+        reaching = set(self.dependents)
+        for (u, v), _ in sorted(self.blocks, key=lambda block: -block[0][1]):
+            if v in reaching:
+                reaching.add(u)
+        return reaching
+
+    @cached_property
+    def _reached_from_inputs(self) -> set[int]:
+        reached = set(self.independents)
+        for (u, v), _ in sorted(self.blocks, key=lambda block: block[0][0]):
+            if u in reached:
+                reached.add(v)
+        return reached
+
+    @property
+    def _key(self):
+        return self.independents, self.dependents, self.blocks
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hexadecimal digest of structure, patterns and known coefficients; equal
+        for equal graphs in any process, whatever the names and the values are."""
+        number = {v: i for i, v in enumerate(sorted(self._vertices))}
+        edges = sorted(
+            (number[u], number[v], repr(p._key)) for (u, v), p in self.edges.items()
+        )
+        ends = [
+            [number[v] for v in vertices]
+            for vertices in (self.independents, self.dependents)
+        ]
+        return hashlib.sha256(repr((ends, edges)).encode()).hexdigest()
+
+    @cached_property
+    def _vertices(self) -> set[int]:
+        inner = {vertex for edge in self.edges for vertex in edge}
+        return inner | {*self.independents, *self.dependents}
+
+    def __str__(self) -> str:
+        lines = [
+            f"ComputationalGraph: {len(self.independents)} inputs, "
+            f"{len(self.intermediates)} intermediates, {len(self.dependents)} outputs, "
+            f"{len(self.edges)} edges"
+        ]
+        for (u, v), block in sorted(self.edges.items(), key=lambda e: e[0][::-1]):
+            lines.append(f"  {u:>4} -> {v:<4} {self.labels[v]:<24} {block}")
+        return "\n".join(lines)
+
+
+def _check_vertices(name: str, vertices: tuple[int, ...], num_vertices: int) -> None:
+    outside = [v for v in vertices if not 0 <= v < num_vertices]
+    if outside or len(set(vertices)) < len(vertices):
+        raise ValueError(
+            f"`{name}` must be distinct vertices below {num_vertices}; got {vertices}."
+        )

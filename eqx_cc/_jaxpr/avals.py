@@ -1,0 +1,52 @@
+"""Abstract values: shapes and dtypes, known when tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def avals_of(variables) -> list[Any]:
+    """The abstract values of variables."""
+    return [variable.aval for variable in variables]
+
+
+def is_inexact(aval) -> bool:
+    """Whether an abstract value is a floating or complex array."""
+    dtype = getattr(aval, "dtype", None)
+    return isinstance(dtype, np.dtype) and bool(jnp.issubdtype(dtype, jnp.inexact))
+
+
+def is_complex(aval) -> bool:
+    """Whether an abstract value is a complex array."""
+    return bool(jnp.issubdtype(aval.dtype, jnp.complexfloating))
+
+
+def struct(aval) -> jax.ShapeDtypeStruct:
+    """An abstract array, for tracing."""
+    return jax.ShapeDtypeStruct(
+        aval.shape, aval.dtype, weak_type=getattr(aval, "weak_type", False)
+    )
+
+
+def aval_of(variable: Any) -> Any:
+    """The abstract value of a variable or a literal of a jaxpr, which has a shape and a
+    dtype."""
+    return variable.aval
+
+
+def as_arrays(values: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
+    """The values of outputs as arrays: literals are Python's numbers."""
+    return [_as_array(value, aval) for value, aval in zip(values, avals)]
+
+
+def _as_array(value: Any, aval: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return value
+    if getattr(aval, "weak_type", False):
+        return jnp.asarray(np.asarray(value).item())
+    return jnp.asarray(value, aval.dtype)

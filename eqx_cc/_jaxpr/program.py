@@ -1,0 +1,265 @@
+"""A jaxpr as a flat list of equations: calls inlined, what does not matter dropped."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.extend.core as jex
+import numpy as np
+from jax.core import Tracer
+
+from .outside_trace import at_once
+from .primitives import facts
+from .releases import ClosedJaxpr
+from .shard_map import (
+    alike,
+    is_split_type,
+)
+from .source_info import placed_at
+from .stop_elimination import held_p
+
+
+# Calls that only group equations: their bodies are read in place.
+GROUPING = frozenset({"call"})
+# Besides, functions with a derivative of their own, read in place for values alone.
+EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
+_SMALL = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """An operand that is known while tracing: a literal or a captured array."""
+
+    value: Any
+    aval: Any
+
+
+class Equation(NamedTuple):
+    """One equation: operands are numbers of variables, or constants."""
+
+    eqn: jex.JaxprEqn
+    operands: tuple[int | Constant, ...]
+    results: tuple[int, ...]
+
+    @property
+    def primitive(self) -> jex.Primitive:
+        return self.eqn.primitive
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.eqn.params
+
+    @property
+    def operand_avals(self) -> list[Any]:
+        return [v.aval for v in self.eqn.invars]
+
+    @property
+    def result_avals(self) -> list[Any]:
+        return [v.aval for v in self.eqn.outvars]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A flat program; variables are numbered, the inputs first."""
+
+    num_inputs: int
+    equations: tuple[Equation, ...]
+    outputs: tuple[int | Constant, ...]
+    output_avals: tuple[Any, ...]
+
+
+def flatten(
+    jaxpr: jex.Jaxpr,
+    constants: Sequence[Any] | None = None,
+    inlined: frozenset[str] = GROUPING,
+) -> Program:
+    """The flat program of a jaxpr whose constant variables have given values, or else
+    are inputs as well, after the others. Primitives of the kinds `inlined` are read in
+    place."""
+    counter = itertools.count()
+    inputs: list[int | Constant] = [next(counter) for _ in jaxpr.invars]
+    if constants is None:
+        captured: list[int | Constant] = [next(counter) for _ in jaxpr.constvars]
+    else:
+        captured = _constants(jaxpr, constants)
+    num_inputs = len(inputs) + (len(captured) if constants is None else 0)
+    equations: list[Equation] = []
+    outputs = _inline(jaxpr, captured, inputs, counter, equations, inlined)
+    avals = tuple(v.aval for v in jaxpr.outvars)
+    kept = tuple(needed(equations, outputs))
+    return Program(num_inputs, kept, tuple(outputs), avals)
+
+
+def remainder(program: Program, start: int) -> tuple[Program, list[int]]:
+    """The program from an equation on, and the variables that are its inputs."""
+    rest = program.equations[start:]
+    made = {result for equation in rest for result in equation.results}
+    read = [*(o for equation in rest for o in equation.operands), *program.outputs]
+    live = sorted({o for o in read if isinstance(o, int)} - made)
+    number = {v: i for i, v in enumerate([*live, *sorted(made)])}
+
+    def renumbered(operands):
+        return tuple(o if isinstance(o, Constant) else number[o] for o in operands)
+
+    equations = tuple(
+        Equation(e.eqn, renumbered(e.operands), tuple(number[r] for r in e.results))
+        for e in rest
+    )
+    outputs = renumbered(program.outputs)
+    return Program(len(live), equations, outputs, program.output_avals), live
+
+
+def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
+    return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
+
+
+def _inline(
+    jaxpr, constants, operands, counter, equations, inlined
+) -> list[int | Constant]:
+    env: dict[jex.Var, int | Constant] = {}
+    env.update(zip(jaxpr.constvars, constants))
+    env.update(zip(jaxpr.invars, operands))
+
+    def read(atom):
+        if isinstance(atom, jex.Literal):
+            return Constant(atom.val, atom.aval)
+        return env[atom]
+
+    for eqn in jaxpr.eqns:
+        inner = _called(eqn, inlined)
+        arguments = [read(atom) for atom in eqn.invars]
+        if inner is None:
+            results = [next(counter) for _ in eqn.outvars]
+            equations.append(Equation(eqn, tuple(arguments), tuple(results)))
+        else:
+            inner, values = inner
+            captured = _constants(inner, values)
+            own = captured, arguments, counter, equations, inlined
+            results = _inline(inner, *own)
+        env.update(zip(eqn.outvars, results))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _called(
+    eqn: jex.JaxprEqn, inlined: frozenset[str]
+) -> tuple[jex.Jaxpr, Sequence[Any]] | None:
+    """The body of a call of one of the kinds `inlined`, and its constants."""
+    if facts(eqn.primitive.name).kind not in inlined:
+        return None
+    for value in eqn.params.values():
+        body = getattr(value, "body", value)
+        if isinstance(body, ClosedJaxpr):
+            return body.jaxpr, body.consts
+        if isinstance(body, jex.Jaxpr):
+            return body, ()
+    return None
+
+
+def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
+    """Equations that an output depends on, or that have an effect."""
+    needed = {out for out in outputs if isinstance(out, int)}
+    kept = []
+    for equation in reversed(equations):
+        if equation.eqn.effects or not needed.isdisjoint(equation.results):
+            kept.append(equation)
+            needed.update(o for o in equation.operands if isinstance(o, int))
+    return kept[::-1]
+
+
+def has_collectives(program: Program) -> bool:
+    """Whether devices have to speak to each other, as in `jax.lax.psum`. Where types
+    tell what varies over them, the tangent of a collective is no matter of one equation
+    alone."""
+    effects = (e for equation in program.equations for e in equation.eqn.effects)
+    return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
+
+
+def has_split(program: Program) -> bool:
+    """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
+    return any(map(is_split_type, [*avals, *program.output_avals]))
+
+
+def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
+    """Evaluates one equation."""
+    if eqn.primitive is held_p:
+        return list(operands)
+    params = eqn.primitive.get_bind_params(eqn.params)
+    with eqn.ctx.manager, placed_at(eqn):
+        results = eqn.primitive.bind(*alike(operands), **params)
+    return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def reader(env: Mapping[int, Any]) -> Callable[[int | Constant], Any]:
+    """Looks operands up; None for a variable that has no value."""
+    return lambda o: o.value if isinstance(o, Constant) else env.get(o)
+
+
+def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
+    """The outputs of a program."""
+    env = dict(enumerate(inputs))
+    read = reader(env)
+    for equation in program.equations:
+        results = bind(equation.eqn, [read(o) for o in equation.operands])
+        env.update(zip(equation.results, results))
+    return [read(o) for o in program.outputs]
+
+
+def bodies(value: Any) -> list[jex.Jaxpr]:
+    """The jaxprs that a parameter of an equation holds."""
+    if isinstance(value, ClosedJaxpr):
+        return [value.jaxpr]
+    if isinstance(value, jex.Jaxpr):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [body for item in value for body in bodies(item)]
+    return []
+
+
+def plain(value: Any) -> Any:
+    """Parameters with Python's integers in the place of NumPy's."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    if type(value) is dict:
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+def concrete(
+    equation: Equation, known: dict[int, np.ndarray]
+) -> list[np.ndarray] | None:
+    """The values of small integer results that are known while tracing.
+
+    Static indices reach a gather through such equations.
+    """
+    avals = equation.result_avals
+    if not facts(equation.primitive.name).makes_indices:
+        return None
+    if not all(map(_is_index, avals)):
+        return None
+    operands = [known_value(operand, known) for operand in equation.operands]
+    if any(operand is None for operand in operands):
+        return None
+    with at_once():
+        return [np.asarray(value) for value in bind(equation.eqn, operands)]
+
+
+def known_value(operand: int | Constant, known: dict[int, np.ndarray]) -> Any | None:
+    """The value of an operand, if it is a small integer array known while tracing."""
+    if isinstance(operand, int):
+        return known.get(operand)
+    if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
+        return None
+    return np.asarray(operand.value)
+
+
+def _is_index(aval) -> bool:
+    dtype = getattr(aval, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iub":
+        return False
+    return aval.size <= _SMALL

@@ -1,0 +1,106 @@
+"""Building a computational graph edge by edge, with whatever yields its values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._blocks.add import run_sum
+from .._blocks.arrays import Values
+from .._graph.graph import ComputationalGraph
+from .._sparsity.pattern import (
+    add,
+    identity,
+    Pattern,
+)
+from .._sparsity.recipe import Sum
+
+
+class Edge(NamedTuple):
+    """The sources of an edge's values, and how they add up if there are several."""
+
+    sources: tuple[Any, ...]
+    sum: Sum | None
+
+    def values(self, parts: list[Values], dtype: np.dtype) -> Values:
+        """The edge's values from those of each source."""
+        if self.sum is None:
+            return parts[0]
+        return run_sum(self.sum, tuple(v for part in parts for v in part), dtype)
+
+
+class GraphBuilder:
+    """Collects vertices and edges in topological order."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.places: list[str] = []
+        self.dtypes: list[np.dtype] = []
+        self.dense_fallbacks: list[int] = []
+        self._edges: dict[tuple[int, int], list[tuple[Pattern, Any]]] = {}
+
+    def copy(self) -> GraphBuilder:
+        """A builder that goes on from here on its own."""
+        new = GraphBuilder()
+        for name, own in vars(self).items():
+            setattr(new, name, own.copy())
+        new._edges = {ends: list(parallel) for ends, parallel in self._edges.items()}
+        return new
+
+    def vertex(self, dtype: np.dtype, label: str = "", place: str = "") -> int:
+        """A new vertex."""
+        self.labels.append(label)
+        self.places.append(place)
+        self.dtypes.append(dtype)
+        return len(self.labels) - 1
+
+    def edge(self, u: int, v: int, pattern: Pattern, source: Any) -> None:
+        """An edge, in parallel to those between the same vertices."""
+        self._edges.setdefault((u, v), []).append((pattern, source))
+
+    def outputs(
+        self, ends: Sequence[tuple[int, tuple[int, ...]] | None], num_inputs: int
+    ) -> list[int | None]:
+        """The vertices to stand for outputs, given as `(vertex, shape)`: copies of
+        those that are inputs, feed other vertices, or are output several times."""
+        count = Counter(end[0] for end in ends if end is not None)
+        used = {u for u, _ in self._edges}.union(range(num_inputs))
+        used |= {vertex for vertex, times in count.items() if times > 1}
+        return [
+            end if end is None else self._copy(*end) if end[0] in used else end[0]
+            for end in ends
+        ]
+
+    def _copy(self, vertex: int, shape: tuple[int, ...]) -> int:
+        dtype = self.dtypes[vertex]
+        copy = self.vertex(dtype, "copy")
+        is_complex = np.issubdtype(dtype, np.complexfloating)
+        block = identity(shape, complex=is_complex)
+        self.edge(vertex, copy, block, (None,) * len(block.terms))
+        return copy
+
+    def build(
+        self, independents: list[int], dependents: list[int]
+    ) -> tuple[ComputationalGraph, dict[tuple[int, int], Edge]]:
+        """The graph, and where the values of its edges come from."""
+        blocks, edges = [], {}
+        for ends, parallel in self._edges.items():
+            patterns = [pattern for pattern, _ in parallel]
+            pattern, total = (
+                (patterns[0], None) if len(patterns) == 1 else add(*patterns)
+            )
+            if not pattern.is_zero:
+                blocks.append((ends, pattern))
+                edges[ends] = Edge(tuple(source for _, source in parallel), total)
+        graph = ComputationalGraph(
+            tuple(independents),
+            tuple(dependents),
+            tuple(blocks),
+            tuple(self.labels),
+            tuple(self.places),
+            tuple(self.dense_fallbacks),
+        )
+        return graph, edges

@@ -1,0 +1,7 @@
+"""Searches for elimination orders.
+
+- In: a graph, a cost model and some seconds. Out: the best order, and a lower bound.
+- `reductions` and `component` make the problem smaller; `annealing`, `beam` and
+  `best_first` search; `lower_bounds` and `bound_partition` prove.
+- Imports the files of `_orders`.
+"""

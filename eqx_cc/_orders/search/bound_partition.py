@@ -1,0 +1,127 @@
+"""Blocks of vertices that make for a high lower bound."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+
+from ..state import members
+from .component import Part
+
+
+_LARGEST = 5, 7, 9, 11  # How many vertices a block may have, round after round.
+_MOVES = 4000  # In each round, while it cools down from one
+_HOT, _COLD = 1.5, 0.2  # temperature to the other.
+
+
+def find_blocks(part: Part) -> None:
+    """Looks for blocks that raise the lower bound of a part, until it is finished."""
+    own = [w for v in part.vertices for w in part.space.group(v)]
+    partition = Partition(part, [1 << v for v in own])
+    while not part.finished:
+        for largest in _LARGEST:
+            _anneal(part, partition, largest)
+
+
+def take_blocks(part: Part, blocks: Iterable[int]) -> None:
+    """Bounds the cost of a part by given blocks, which must be disjoint. They may have
+    vertices that were eliminated before the part is, for what that must cost; those of
+    other parts have nothing to say here."""
+    own = sum(1 << w for v in part.vertices for w in part.space.group(v))
+    here = own | sum(1 << v for v in part.prefix)
+    blocks = [block & here for block in blocks if block & own]
+    named = sum(blocks)
+    partition = Partition(part, [*blocks, *(1 << v for v in members(own & ~named))])
+    paid = sum(partition.least(1 << v) for v in members(named & ~own))
+    part.blocks = frozenset(blocks)
+    part.bound_below(partition.bound - paid)
+
+
+class Partition:
+    """Disjoint blocks, of which `bound` is the sum of what each must cost."""
+
+    def __init__(self, part: Part, blocks: Iterable[int]):
+        assert part.cuts is not None
+        self._part, self.blocks = part, {}
+        for block in blocks:
+            self.blocks.update(dict.fromkeys(members(block), block))
+        self._memo: dict[int, int] = {0: 0}
+        self.vertices = sorted(self.blocks)
+        self.related = {v: self._related(v) for v in self.vertices}
+
+    def _related(self, vertex: int) -> list[int]:
+        """What leads to the vertex or is led to, if there is anything."""
+        assert (cuts := self._part.cuts) is not None
+        reached = cuts.before[vertex] | cuts.after[vertex]
+        return [v for v in members(reached) if v in self.blocks] or [vertex]
+
+    @property
+    def bound(self) -> int:
+        return sum(map(self.least, set(self.blocks.values())))
+
+    def least(self, block: int) -> int:
+        """What a block costs at least."""
+        if block not in self._memo:
+            self._memo[block] = self._part.table(block)[0]
+        return self._memo[block]
+
+    def gain(self, vertex: int, other: int | None) -> int:
+        """By how much the bound rises if `vertex` joins the block of `other`, or one of
+        its own."""
+        old, new = self.blocks[vertex], self._joined(vertex, other)
+        rest = old ^ 1 << vertex
+        joined = self.least(new ^ 1 << vertex)
+        return self.least(new) + self.least(rest) - self.least(old) - joined
+
+    def _joined(self, vertex: int, other: int | None) -> int:
+        return (0 if other is None else self.blocks[other]) | 1 << vertex
+
+    def move(self, vertex: int, other: int | None) -> None:
+        rest, new = self.blocks[vertex] ^ 1 << vertex, self._joined(vertex, other)
+        self.blocks.update(dict.fromkeys(members(rest), rest))
+        self.blocks.update(dict.fromkeys(members(new), new))
+
+
+def _anneal(part: Part, partition: Partition, largest: int) -> None:
+    """Anneals a partition once, with blocks of up to so many vertices."""
+    bound = partition.bound
+    for count in range(_MOVES):
+        if part.finished:
+            return
+        temperature = _HOT * (_COLD / _HOT) ** (count / _MOVES)
+        bound += _try_move(partition, part.rng, largest, temperature)
+        if bound > part.lower_bound:
+            blocks = set(partition.blocks.values())
+            part.blocks = frozenset(b for b in blocks if b.bit_count() > 1)
+            part.bound_below(bound)
+
+
+def _try_move(
+    partition: Partition, rng: random.Random, largest: int, temperature: float
+) -> int:
+    """Moves a vertex to the block of one that it has to do with, or to one of its own,
+    if that does not lower the bound by too much. Returns what it does to the bound."""
+    vertex = rng.choice(partition.vertices)
+    allowed = temperature * math.log(1 - rng.random())
+    if rng.random() < 0.1:
+        gain = partition.gain(vertex, None)
+        if gain >= allowed:
+            partition.move(vertex, None)
+        return gain if gain >= allowed else 0
+    other = rng.choice(partition.related[vertex])
+    into = partition.blocks[other]
+    if into >> vertex & 1:
+        return 0
+    gain, out = 0, None
+    if into.bit_count() >= largest:
+        out = rng.choice([v for v in members(into) if v != other])
+        gain = partition.gain(out, None)
+        partition.move(out, None)
+    gain += partition.gain(vertex, other)
+    if gain >= allowed:
+        partition.move(vertex, other)
+        return gain
+    if out is not None:
+        partition.move(out, other)
+    return 0

@@ -1,0 +1,100 @@
+"""One independent part of a graph, while it is searched."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from ..greedy import greedy
+from ..state import (
+    members,
+    total,
+)
+from .lower_bounds import Cuts
+from .reductions import Reduced
+
+
+class Part:
+    """Vertices to order, the best order so far, and how long there is to better it.
+
+    **Attributes:**
+
+    - `space`, `start`: where the vertices are eliminated, and from which state.
+    - `prefix`: vertices that were eliminated before.
+    - `cuts`: what lower bounds come from, if every pair of edges costs the same.
+    - `vertices`: ascending, so that they are the forward order as well.
+    - `bounds`: the least that the elimination of each vertex can cost.
+    - `blocks`: disjoint sets of vertices, as bits, whose bounds are known to be good.
+    - `order`, `cost`: the best order that was offered.
+    - `lower_bound`: the least that any order can cost.
+    - `deadline`: when to stop, in seconds of `time.monotonic`.
+
+    `improved` is called whenever there is a better order; `interrupted` tells whether
+    somebody wants it to end.
+    """
+
+    def __init__(
+        self,
+        reduced: Reduced,
+        vertices: tuple[int, ...],
+        cuts: Cuts | None,
+        rng: random.Random,
+        improved: Callable[[], None] = lambda: None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ):
+        self.space, self.start, self.vertices = reduced.space, reduced.start, vertices
+        self.prefix, self.cuts = reduced.prefix, cuts
+        self.bounds = {v: self._bound(v) for v in vertices}
+        self.lower_bound = sum(self.bounds.values())
+        self.blocks: frozenset[int] = frozenset()
+        self.rng, self._improved, self._interrupted = rng, improved, interrupted
+        self.deadline = math.inf
+        first = vertices, vertices[::-1], greedy(self.space, self.start, vertices)
+        self.cost, self.order = min((self._cost(order), order) for order in first)
+
+    def _bound(self, vertex: int) -> int:
+        group = self.space.group(vertex)
+        return sum(self.cuts.cost(v, 0, 0) for v in group) if self.cuts else 0
+
+    def table(self, block: int) -> dict[int, int]:
+        """What is left to pay for a block of vertices, by the set that is gone."""
+        assert self.cuts is not None
+        return self.cuts.table(tuple(members(block)))
+
+    def bound_below(self, bound: int) -> None:
+        """Raises the lower bound to what has been proved."""
+        if bound > self.lower_bound:
+            self.lower_bound = bound
+            self._improved()
+
+    def _cost(self, order: Sequence[int]) -> int:
+        return total(self.space, self.start, order)
+
+    def offer(self, order: Sequence[int]) -> None:
+        """Keeps the order if it is the best so far."""
+        cost = self._cost(order)
+        if cost < self.cost:
+            self.order, self.cost = tuple(order), cost
+            self._improved()
+
+    @contextlib.contextmanager
+    def within(self, share: float, most: float = 600.0):
+        """Leaves only a share of the time for a while, and at most so many seconds."""
+        deadline, now = self.deadline, time.monotonic()
+        self.deadline = now + min(share * (deadline - now), most)
+        yield
+        self.deadline = deadline
+
+    @property
+    def solved(self) -> bool:
+        """Whether no order is better."""
+        return self.cost <= self.lower_bound
+
+    @property
+    def finished(self) -> bool:
+        """Whether to stop."""
+        late = time.monotonic() > self.deadline
+        return late or self.solved or self._interrupted()

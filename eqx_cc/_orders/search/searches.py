@@ -1,0 +1,216 @@
+"""The searches that users choose from."""
+
+from __future__ import annotations
+
+import equinox as eqx
+
+from ..._graph.graph import ComputationalGraph
+from ..cost import (
+    AbstractCost,
+    as_cost,
+)
+from .annealing import anneal
+from .base import AbstractSearch
+from .beam import beam
+from .best_first import solve
+from .bound_partition import (
+    find_blocks,
+    take_blocks,
+)
+from .component import Part
+from .randomised import blurred_greedy
+
+
+# Vertices of which all sets are looked at: without a thought, and at most.
+_FEW = 12
+_LARGEST = 20
+
+
+class RandomisedMarkowitz(AbstractSearch):
+    """The Markowitz rule again and again, with ties broken in different ways and costs
+    blurred at random.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+    - `noise`: costs are multiplied by up to one plus this.
+
+    !!! Example
+
+        ```python
+        eqx_cc.RandomisedMarkowitz(seconds=0.1)(graph)
+        ```
+
+    ??? cite "Reference"
+
+        A. Griewank and S. Reese, *On the calculation of Jacobian matrices by the
+        Markowitz rule*, in Automatic Differentiation of Algorithms, SIAM, 1991.
+    """
+
+    seconds: float = 1.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    noise: float = 0.5
+
+    def __check_init__(self):
+        if not self.noise >= 0:
+            raise ValueError(f"`noise` must not be negative; got {self.noise}.")
+
+    def _improve(self, part: Part) -> None:
+        blurred_greedy(part, self.noise)
+
+
+class Annealing(AbstractSearch):
+    """Simulated annealing: vertices, and blocks of them, move to other places of the
+    order; moves that make it dearer become rarer as it cools down. It starts again from
+    the best order, from forward, from reverse and from greedy ones until time is out.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.Annealing(seconds=2))(x)
+        ```
+
+    ??? cite "References"
+
+        S. Kirkpatrick, C. D. Gelatt and M. P. Vecchi, *Optimization by Simulated
+        Annealing*, Science 220, 1983.
+
+        U. Naumann and P. Gottschling, *Simulated Annealing for Optimal Pivot Selection
+        in Jacobian Accumulation*, in Stochastic Algorithms: Foundations and
+        Applications, Springer, 2003.
+    """
+
+    seconds: float = 10.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+
+    def _improve(self, part: Part) -> None:
+        anneal(part)
+
+
+class BeamSearch(AbstractSearch):
+    """Beam search: of all beginnings of an order, the best few are kept at every depth.
+    While there is time, the beam is made twice as wide and the search repeated.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+    - `width`: how many beginnings are kept at first.
+    - `branching`: how many vertices, the cheapest, each of them may be continued with.
+
+    !!! Example
+
+        ```python
+        eqx_cc.BeamSearch(seconds=1, width=16)(graph)
+        ```
+
+    ??? cite "Reference"
+
+        B. T. Lowerre. *The Harpy Speech Recognition System*. PhD thesis, Carnegie
+        Mellon University, 1976.
+    """
+
+    seconds: float = 10.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    width: int = 8
+    branching: int = 8
+
+    def __check_init__(self):
+        if not (self.width >= 1 and self.branching >= 1):
+            raise ValueError(
+                "`width` and `branching` must be at least 1; got "
+                f"{self.width} and {self.branching}."
+            )
+
+    def _improve(self, part: Part) -> None:
+        width = self.width
+        while not part.finished:
+            beam(part, width, self.branching)
+            width *= 2
+
+
+class Exact(AbstractSearch):
+    r"""Looks for the best order with a proof that there is none better.
+
+    For graphs of scalars whose coefficients are not known, minimum cuts bound from
+    below what must be paid for blocks of vertices, and these bounds add up; annealing
+    over partitions into blocks makes them high. Often they prove that an order found by
+    annealing is the best. If not, then sets of eliminated vertices are searched, best
+    first, with the blocks for a bound. Any other graph is searched without.
+
+    If time (or memory) does not suffice, the best order so far is returned, with the
+    `lower_bound` that was reached; [`eqx_cc.Order`][]'s `optimal` tells.
+
+    **Arguments:**
+
+    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `cost`: a cost model, or its name.
+    - `blocks`: disjoint tuples of vertices to take a lower bound from, which are its
+        certificate. They are looked for if there are none. Raises a `ValueError` if a
+        block has more than 20 vertices, or if they overlap.
+
+    !!! Example
+
+        ```python
+        order = eqx_cc.Exact(seconds=5)(graph)
+        order.optimal, order.lower_bound
+        ```
+
+    ??? cite "References"
+
+        U. Naumann, *Optimal Jacobian accumulation is NP-complete*, Mathematical
+        Programming 112, 2008.
+
+        J. Chen, P. Hovland, T. Munson and J. Utke, *An Integer Programming Approach to
+        Optimal Derivative Accumulation*, in Recent Advances in Algorithmic
+        Differentiation, Springer, 2012.
+
+        M. Bentert, A. Crane, P. G. Drange, Y. Mizutani and B. D. Sullivan, *Structural
+        Optimal Jacobian Accumulation and Minimum Edge Count are NP-Complete Under
+        Vertex Elimination*, arXiv:2506.17521, 2025.
+
+        A. Crane, A. Lyons, B. D. Sullivan et al., *A Comprehensive Evaluation of Vertex
+        Elimination Algorithms for Algorithmic Differentiation*, arXiv:2605.24280, 2026.
+    """
+
+    seconds: float = 60.0
+    seed: int = 0
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+    blocks: tuple[tuple[int, ...], ...] = ()
+
+    def _check(self, graph: ComputationalGraph) -> None:
+        vertices = {vertex for block in self.blocks for vertex in block}
+        if others := sorted(vertices - {*graph.intermediates}):
+            raise ValueError(
+                f"`blocks` must have intermediate vertices of the graph; got {others}."
+            )
+
+    def __check_init__(self):
+        vertices = [vertex for block in self.blocks for vertex in block]
+        if len(set(vertices)) < len(vertices):
+            raise ValueError(f"`blocks` must be disjoint; got {self.blocks}.")
+        if any(len(block) > _LARGEST for block in self.blocks):
+            raise ValueError(
+                f"`blocks` must have at most {_LARGEST} vertices each, as all of their "
+                f"subsets are looked at; got {max(map(len, self.blocks))}."
+            )
+
+    def _improve(self, part: Part) -> None:
+        if self.blocks and part.cuts is not None:
+            take_blocks(part, map(part.cuts.numbers, self.blocks))
+        if len(part.vertices) > _FEW:
+            with part.within(0.2):
+                anneal(part)
+        if len(part.vertices) > _FEW and not self.blocks and part.cuts is not None:
+            with part.within(0.5):
+                find_blocks(part)
+        solve(part)

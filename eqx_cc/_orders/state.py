@@ -1,0 +1,307 @@
+"""Graphs that are eliminated thousands of times over, as searches need it.
+
+A space numbers the vertices of a graph from zero and holds `start`, the state before
+any elimination. States are persistent: eliminating a vertex makes a new one and leaves
+the old one as it was, so that a search may keep one for every position of an order.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+from .._graph.graph import (
+    ComputationalGraph,
+    SCALAR,
+)
+from .._sparsity.pattern import (
+    Pattern,
+    update,
+)
+from .budget import Effort
+from .cost import (
+    AbstractCost,
+    Multiplications,
+)
+
+
+State = Any
+
+
+class AbstractSpace(abc.ABC):
+    """What a search needs to know of a graph under a cost model."""
+
+    inner: tuple[int, ...]  # The vertices to eliminate, by their numbers here.
+    unit: int | None  # What every pair of edges costs, if it is the same.
+    counts_sums: bool  # Whether the cost of a pair depends on what it is added to.
+    start: State
+
+    def group(self, vertex: int) -> tuple[int, ...]:
+        """The vertices that are eliminated with it, itself among them."""
+        return (vertex,)
+
+    @abc.abstractmethod
+    def names(self, vertex: int) -> tuple[int, ...]:
+        """The vertices of the graph that the vertex stands for."""
+
+    @abc.abstractmethod
+    def cost(self, state: State, vertex: int) -> int:
+        """What eliminating the vertex costs."""
+
+    @abc.abstractmethod
+    def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
+        """The cost, and the state that is left."""
+
+    @abc.abstractmethod
+    def predecessors(self, state: State, vertex: int) -> Iterable[int]: ...
+
+    @abc.abstractmethod
+    def successors(self, state: State, vertex: int) -> Iterable[int]: ...
+
+    @abc.abstractmethod
+    def key(self, state: State) -> Hashable:
+        """Equal for states from which everything costs the same."""
+
+
+def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
+    """The space of a graph: in bits where every pair of edges costs the same, in
+    numbers where it matters only which of them are known."""
+    graph = cost.view(graph)
+    patterns = set(graph.edges.values())
+    if patterns <= {SCALAR}:
+        unit = cost(None, SCALAR, SCALAR)
+        if cost(SCALAR, SCALAR, SCALAR) == unit:
+            return Bits(graph, unit)
+    if type(cost) is Multiplications and all(map(_is_number, patterns)):
+        return Numbers(graph)
+    return Blocks(graph, cost)
+
+
+def total(own: AbstractSpace, state: State, order: Iterable[int]) -> int:
+    """What eliminating the vertices in that order costs."""
+    cost = 0
+    for vertex in order:
+        step, state = own.eliminate(state, vertex)
+        cost += step
+    return cost
+
+
+class _Numbered(AbstractSpace):
+    """The vertices of a graph that are on a path, numbered from zero."""
+
+    def __init__(self, graph: ComputationalGraph):
+        ends = {*graph.independents, *graph.dependents}
+        inner = set(graph.intermediates)
+        self._names = tuple(sorted(ends | inner))
+        self._n = len(self._names)
+        self._number = {name: i for i, name in enumerate(self._names)}
+        self.inner = tuple(self._number[name] for name in graph.intermediates)
+
+    def names(self, vertex: int) -> tuple[int, ...]:
+        return (self._names[vertex],)
+
+
+class Bits(_Numbered):
+    """Scalars with unknown coefficients: adjacency as bits of Python integers.
+
+    `state[v]` are the predecessors of `v` and `state[n + v]` its successors. Every pair
+    of edges costs `unit`, so that only the structure matters.
+    """
+
+    def __init__(self, graph: ComputationalGraph, unit: int):
+        super().__init__(graph)
+        self.unit: int = unit
+        self.counts_sums = False
+        self.start = [0] * (2 * self._n)
+        for source, target in graph.edges:
+            u, v = self._number[source], self._number[target]
+            self.start[v] |= 1 << u
+            self.start[self._n + u] |= 1 << v
+
+    def cost(self, state: list[int], vertex: int) -> int:
+        pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
+        return self.unit * pairs
+
+    def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
+        # The innermost loop of every search: `_members` is written out.
+        n, others = self._n, ~(1 << vertex)
+        before, after = state[vertex], state[n + vertex]
+        state = state[:]
+        state[vertex] = state[n + vertex] = 0
+        rest = before
+        while rest:
+            u = n + rest.bit_length() - 1
+            rest ^= 1 << (u - n)
+            state[u] = (state[u] | after) & others
+        rest = after
+        while rest:
+            w = rest.bit_length() - 1
+            rest ^= 1 << w
+            state[w] = (state[w] | before) & others
+        return self.unit * before.bit_count() * after.bit_count(), state
+
+    def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
+        return members(state[vertex])
+
+    def successors(self, state: list[int], vertex: int) -> Iterable[int]:
+        return members(state[self._n + vertex])
+
+    def key(self, state: list[int]) -> Hashable:
+        return tuple(state)
+
+
+def members(bits: int) -> Iterable[int]:
+    """The vertices of a set, the last first."""
+    while bits:
+        vertex = bits.bit_length() - 1
+        bits ^= 1 << vertex
+        yield vertex
+
+
+def _is_number(pattern: Pattern) -> bool:
+    """Whether a pattern is that of one real number, known or not."""
+    if pattern.out_shape or pattern.in_shape or len(pattern.terms) != 1:
+        return False
+    [term] = pattern.terms
+    return (
+        term.kind == "value" and not term.conj and isinstance(term.scale, int | float)
+    )
+
+
+class _Maps(_Numbered):
+    """`state[v]` maps the predecessors of `v` to edges, `state[n + v]` its successors.
+
+    `table[old, left, right]` is the cost of `old + left @ right`, and the edge that it
+    is. `table.none` is no edge, and the only one that is false.
+    """
+
+    def __init__(self, graph: ComputationalGraph, table: Any):
+        super().__init__(graph)
+        self.unit, self.table, self._none = None, table, table.none
+        self.start = [{} for _ in range(2 * self._n)]
+        for (source, target), block in graph.edges.items():
+            u, v = self._number[source], self._number[target]
+            self.start[v][u] = self.start[self._n + u][v] = table.number(block)
+
+    def eliminate(
+        self, state: list[dict[int, Any]], vertex: int
+    ) -> tuple[int, list[dict[int, Any]]]:
+        n, table, cost = self._n, self.table, 0
+        before, after = state[vertex], state[n + vertex]
+        state = state[:]
+        state[vertex] = state[n + vertex] = {}
+        for u in before:
+            state[n + u] = state[n + u].copy()
+            del state[n + u][vertex]
+        for w, left in after.items():
+            state[w] = into = state[w].copy()
+            del into[vertex]
+            for u, right in before.items():
+                step, new = table[into.get(u, self._none), left, right]
+                cost += step
+                if new:
+                    into[u] = state[n + u][w] = new
+                elif u in into:
+                    del into[u], state[n + u][w]
+        return cost, state
+
+    def predecessors(self, state: list[dict[int, Any]], vertex: int) -> Iterable[int]:
+        return state[vertex]
+
+    def successors(self, state: list[dict[int, Any]], vertex: int) -> Iterable[int]:
+        return state[self._n + vertex]
+
+
+class _Arithmetic:
+    """Products and sums of scalars, of which those that are not known are NaN."""
+
+    none = 0.0
+
+    def number(self, pattern: Pattern) -> float:
+        [term] = pattern.terms
+        known: Any = term.scale if term.value is None else math.nan
+        return float(known)
+
+    def __getitem__(self, key: tuple[Any, Any, Any]) -> tuple[int, Any]:
+        old, left, right = key
+        return left != left and right != right, old + left * right
+
+
+class Numbers(_Maps):
+    """Scalars of which some are known, under `Multiplications`: a pair of edges costs
+    one if neither is known.
+
+    NaN stands for what is not known, as it makes everything that it meets NaN.
+    """
+
+    def __init__(self, graph: ComputationalGraph):
+        super().__init__(graph, _Arithmetic())
+        self.counts_sums = False
+
+    def cost(self, state: list[dict[int, float]], vertex: int) -> int:
+        return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])
+
+    def key(self, state: list[dict[int, float]]) -> Hashable:
+        # Not NaN, which is different from itself.
+        return tuple(
+            frozenset((u, None if x != x else x) for u, x in into.items())
+            for into in state[: self._n]
+        )
+
+
+def _num_unknown(edges: dict[int, float]) -> int:
+    return sum(x != x for x in edges.values())
+
+
+class Table(dict):
+    """`(old, left, right) -> (cost, new)` of patterns by their numbers, of which 0 is
+    no edge; entries are made when they are first asked for."""
+
+    none = 0
+
+    def __init__(self, cost: AbstractCost):
+        super().__init__()
+        self._cost, self._effort = cost, Effort()
+        self.patterns: list[Pattern | None] = [None]
+        self._numbers: dict[Pattern, int] = {}
+
+    def number(self, pattern: Pattern) -> int:
+        if pattern not in self._numbers:
+            self._numbers[pattern] = len(self.patterns)
+            self.patterns.append(pattern)
+        return self._numbers[pattern]
+
+    def __missing__(self, key: tuple[int, int, int]) -> tuple[int, int]:
+        old, left, right = (self.patterns[i] for i in key)
+        assert left is not None and right is not None
+        products = len(left.terms) * len(right.terms)
+        self._effort.spend((products + (len(old.terms) if old else 0)) ** 2)
+        new = update(old, left, right)
+        if not new.composition.products:
+            self[key] = 0, key[0]
+        else:
+            number = 0 if new.pattern.is_zero else self.number(new.pattern)
+            self[key] = self._cost(old, left, right), number
+        return self[key]
+
+
+class Blocks(_Maps):
+    """Any patterns, under any cost model: patterns are numbers, and their products and
+    sums are looked up."""
+
+    def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
+        super().__init__(graph, Table(cost))
+        self.counts_sums = cost.counts_sums
+
+    def cost(self, state: list[dict[int, int]], vertex: int) -> int:
+        table, before, cost = self.table, state[vertex], 0
+        for w, left in state[self._n + vertex].items():
+            old = state[w]
+            for u, right in before.items():
+                cost += table[old.get(u, 0), left, right][0]
+        return cost
+
+    def key(self, state: list[dict[int, int]]) -> Hashable:
+        return tuple(frozenset(into.items()) for into in state[: self._n])

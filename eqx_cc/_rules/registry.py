@@ -1,0 +1,256 @@
+"""The registry of rules, and how a rule states a block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+from .._blocks.arrays import (
+    take,
+    Values,
+)
+from .._sparsity.affine import (
+    Affine,
+    single,
+)
+from .._sparsity.pattern import Pattern
+from .._sparsity.term import (
+    normalise,
+    Scalar,
+    Term,
+)
+
+
+Arrays = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An operand of a linear equation.
+
+    `linear`: whether the equation is linear in it (it is a tangent). Otherwise it is a
+    coefficient; `known` is its value if that is one number known while tracing, and
+    `indices` if it is an integer array known while tracing.
+
+    !!! Example
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def rule(operands, results, params):
+            if not operands[0].linear or operands[0].is_complex:
+                return None  # A dense block.
+            i = [eqx_cc.Affine(0, ((0, 1),))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
+        ```
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    linear: bool
+    known: Scalar | None = None
+    indices: np.ndarray | None = None
+
+    @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return math.prod(self.shape)
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether its elements are complex."""
+        return bool(jnp.issubdtype(self.dtype, jnp.complexfloating))
+
+
+@dataclass(frozen=True)
+class Block:
+    """The partial of one result with respect to one operand.
+
+    `values` reads the pattern's values off the operands' arrays (`None` for linear
+    ones). `fallback` says that no rule found a structure.
+
+    It is made by [`eqx_cc.BlockBuilder`][], whose documentation has an example.
+    """
+
+    operand: int
+    pattern: Pattern
+    values: Callable[[Arrays], Values]
+    result: int = 0
+    fallback: bool = False
+
+
+Rule = Callable[
+    [Sequence[Operand], Sequence[jax.ShapeDtypeStruct], Mapping[str, Any]],
+    Sequence[Block] | None,
+]
+
+_RULES: dict[jex.Primitive, Rule] = {}
+_registrations = 0
+
+
+def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
+    """Registers the local partials of linear primitives.
+
+    The rule is called as `rule(operands, results, params)` while tracing, where
+    `operands` says of each operand its shape, dtype and whether it is linear, and
+    `results` has the shape and dtype of each result. It returns a `Block` for each pair
+    of a linear operand and a result, or `None` where the equation is not linear in the
+    operands that are marked so, or has no structure worth stating: then an exact dense
+    block takes its place.
+
+    **Arguments:**
+
+    - `*primitives`: objects such as those in `jax.extend.core.primitives`.
+
+    **Returns:** a decorator, which returns the rule. A rule that is wrong makes
+    Jacobians wrong: test it with [`eqx_cc.check_jacobian`][].
+
+    !!! Example
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def rule(operands, results, params):
+            i = [eqx_cc.Affine(0, ((0, 1),))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
+        ```
+    """
+
+    def decorate(rule: Rule) -> Rule:
+        global _registrations
+        _registrations += 1
+        _RULES.update((primitive, rule) for primitive in primitives)
+        return rule
+
+    return decorate
+
+
+def rules() -> Mapping[jex.Primitive, Rule]:
+    """All registered rules."""
+    return _RULES
+
+
+def registry_version() -> int:
+    """A number that changes with every registration: templates depend on the rules."""
+    return _registrations
+
+
+def linear_rule(primitive: jex.Primitive) -> Rule | None:
+    """The rule of a primitive, or None."""
+    return _RULES.get(primitive)
+
+
+class BlockBuilder:
+    """States the block of one result with respect to one operand, for a rule.
+
+    `term` adds a term to its pattern, over indices that are numbered freely; `block`
+    makes the block.
+
+    **Arguments:**
+
+    - `operands`: as passed to the rule.
+    - `which`: the position of the operand.
+    - `result`: the result, of those passed to the rule.
+
+    !!! example
+
+        The rule of a primitive that computes `2 * x`:
+
+        ```python
+        @eqx_cc.register_rule(double_p)
+        def _double(operands, results, params):
+            axes = [eqx_cc.Affine(0, ((i, 1),)) for i in range(len(results[0].shape))]
+            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
+            sizes = dict(enumerate(results[0].shape))
+            return [builder.term(axes, axes, sizes, scale=2).block()]
+        ```
+    """
+
+    def __init__(self, operands: Sequence[Operand], which: int, result) -> None:
+        self.operand, self.which, self.result = operands[which], which, result
+        self.terms: list[Term] = []
+        self.reads: list[Callable[[Arrays], Any] | None] = []
+
+    def term(
+        self,
+        out: Sequence[Affine],
+        inp: Sequence[Affine],
+        sizes: Mapping[int, int],
+        *,
+        scale: Scalar = 1,
+        value: Sequence[int] | None = None,
+        read: Callable[[Arrays], Any] | None = None,
+        mask: bool = False,
+        selection: bool = False,
+        conj: bool = False,
+    ) -> BlockBuilder:
+        """Adds a term.
+
+        **Arguments:**
+
+        - `out`, `inp`: the position along each axis, an `Affine` form of the indices.
+        - `sizes`: the size of each index.
+        - `scale`: a known coefficient.
+        - `value`, `read`: the indices that the value's axes run over, and the value, of
+            the operands' arrays. Without them it is one.
+        - `mask`: whether the value is boolean, choosing between `scale` and zero.
+        - `selection`: whether it is a mask that has at most one element of the operand
+            for each of the result.
+        - `conj`: whether the term acts on the conjugate of a complex operand.
+
+        **Returns:** itself.
+        """
+        indices = None if value is None else tuple(value)
+        if 0 in sizes.values() or 0 in self.result.shape or 0 in self.operand.shape:
+            return self
+        if scale != 0:
+            kind = "selection" if selection else "mask" if mask else "value"
+            forms = tuple(map(_plain, out)), tuple(map(_plain, inp))
+            scale = scale.item() if isinstance(scale, np.generic) else scale
+            raw = Term(*forms, (), indices, scale, kind, conj)
+            term, recipe = normalise(raw, {i: int(n) for i, n in sizes.items()})
+            self.terms.append(term)
+            self.reads.append(
+                None if read is None else lambda arrays: take(read(arrays), recipe)
+            )
+        return self
+
+    def block(self, result: int = 0) -> Block:
+        """The block; `result` is the result's position."""
+        pattern = Pattern(
+            tuple(self.result.shape),
+            tuple(self.operand.shape),
+            tuple(self.terms),
+            bool(jnp.issubdtype(self.result.dtype, jnp.complexfloating)),
+            self.operand.is_complex,
+        )
+        reads = tuple(self.reads)
+        return Block(
+            self.which,
+            pattern,
+            lambda arrays: tuple(r if r is None else r(arrays) for r in reads),
+            result,
+        )
+
+
+def _plain(form: Affine) -> Affine:
+    """In Python's integers: those of NumPy, which parameters of equations may be, are
+    equal to them but are not written in the same way."""
+    return Affine(int(form.offset), tuple((i, int(s)) for i, s in form.strides))
+
+
+def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
+    """One index for each axis, numbered from `first`."""
+    return [single(first + axis) for axis in range(len(shape))]
+
+
+def indexed(shape: Sequence[int], first: int = 0) -> dict[int, int]:
+    """The sizes of the indices of `axes(shape, first)`."""
+    return {first + axis: size for axis, size in enumerate(shape)}

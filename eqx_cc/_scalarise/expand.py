@@ -1,0 +1,298 @@
+"""The expansion of a program of arrays into one of scalars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .._jaxpr.avals import aval_of
+from .._jaxpr.primitives import (
+    facts,
+    is_elementwise,
+)
+from .._jaxpr.program import Constant, Equation, flatten, needed, Program
+from .._jaxpr.releases import ClosedJaxpr
+from .entries import (
+    constant,
+    constants,
+    Entries,
+    Entry,
+    entry,
+    evaluated,
+    is_concrete,
+    is_number,
+    known_array,
+    scalar_aval,
+)
+from .fold import (
+    drops,
+    folded,
+)
+from .rules import RULES
+from .systems import (
+    INVERTING,
+    is_small_system,
+    solved,
+    without_factors,
+)
+
+
+# Beyond this many equations, compiling them takes a minute.
+MAX_EQUATIONS = 4000
+
+
+_READING = "slice", "squeeze"
+
+
+class NotScalar(Exception):
+    """Why a program is not expanded."""
+
+
+@dataclass(frozen=True)
+class ScalarProgram:
+    """A program of scalars.
+
+    `program` has the entries of all inputs for inputs and those of the first outputs
+    for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
+    so that its outputs are those of the program of arrays wherever these are not
+    finite, too. `is_pure`: nothing is computed of arrays, but for inverses of small
+    matrices.
+    """
+
+    program: Program
+    is_strict: bool
+    is_pure: bool
+
+
+def scalarise(
+    program: Program,
+    input_avals: Sequence[Any],
+    num_outputs: int,
+    max_equations: int | float | None = None,
+) -> ScalarProgram:
+    """The first outputs of a program of arrays as a program of scalars.
+
+    It raises `NotScalar` where there would be more than `max_equations` of them, or
+    where there is a loop or a branch. Equations for which there is no rule are kept, of
+    arrays that are put together from scalars and taken apart again.
+    """
+    expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
+    arrays = [expansion.inputs(aval) for aval in input_avals]
+    num_inputs = expansion.num_variables
+    results = expansion.evaluated(program, arrays, num_outputs)
+    outputs: list[Entry] = []
+    avals: list[Any] = []
+    for entries, aval in zip(results, program.output_avals):
+        outputs += entries.flat
+        avals += [scalar_aval(aval)] * entries.size
+    kept = tuple(needed(expansion.equations, outputs))
+    scalars = Program(num_inputs, kept, tuple(outputs), tuple(avals))
+    is_pure = all(_is_scalar(equation.primitive.name) for equation in kept)
+    return ScalarProgram(scalars, expansion.is_strict, is_pure)
+
+
+def _is_scalar(name: str) -> bool:
+    """Whether an equation is of scalars, takes one out of an array, or belongs to the
+    inverse of a small matrix."""
+    return is_elementwise(name) or name in _READING or name in INVERTING
+
+
+def _live(program: Program, num_outputs: int) -> list[Equation]:
+    equations = list(map(without_factors, program.equations))
+    live = needed(equations, program.outputs[:num_outputs])
+    for equation in live:
+        name = equation.primitive.name
+        if equation.eqn.effects:
+            raise NotScalar(f"`{name}` has side effects")
+        if facts(name).kind == "loop":
+            raise NotScalar(f"it has a loop or a branch (`{name}`)")
+    return live
+
+
+class Expansion:
+    """The equations of scalars that have been made so far."""
+
+    def __init__(self, max_equations: int | float):
+        self.equations: list[Equation] = []
+        self.num_variables = 0
+        self.is_strict = True
+        self._max = max_equations
+        # Arrays that are variables, by their entries.
+        self._whole: dict[Hashable, int | Constant] = {}
+
+    def _new(self, count: int) -> range:
+        first = self.num_variables
+        self.num_variables += count
+        return range(first, self.num_variables)
+
+    def _append(self, equation: Equation) -> None:
+        self.equations.append(equation)
+        self._check(len(self.equations))
+
+    def _check(self, count: int) -> None:
+        if count > self._max:
+            raise NotScalar(f"it has more than {self._max} scalar equations")
+
+    def inputs(self, aval: Any) -> Entries:
+        """New variables for the entries of an input."""
+        self._check(aval.size)
+        return _array(self._new(aval.size), aval.shape)
+
+    def read(self, operand: int | Constant, env: dict[int, Entries]) -> Entries:
+        """The entries of an operand."""
+        if isinstance(operand, int):
+            return env[operand]
+        aval = operand.aval
+        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+            raise NotScalar(f"it has a constant that is no array of numbers: {aval}")
+        self._check(aval.size)
+        if is_concrete(operand):
+            return constants(operand.value, aval)
+        return self._unpacked(operand, aval)
+
+    def evaluated(
+        self, program: Program, arrays: Sequence[Entries], num_outputs: int
+    ) -> list[Entries]:
+        """The entries of the first outputs of a program."""
+        env = dict(enumerate(arrays))
+        for equation in _live(program, num_outputs):
+            operands = [self.read(o, env) for o in equation.operands]
+            env.update(zip(equation.results, self.results(equation, operands)))
+        return [self.read(o, env) for o in program.outputs[:num_outputs]]
+
+    def inlined(self, closed: ClosedJaxpr, arrays: Sequence[Entries]) -> list[Entries]:
+        """The entries of the results of a function."""
+        program = flatten(closed.jaxpr, closed.consts)
+        return self.evaluated(program, arrays, len(program.outputs))
+
+    def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+        """The entries of the results of an equation."""
+        eqn, name = equation.eqn, equation.primitive.name
+        if is_small_system(eqn):
+            return solved(self, eqn, arrays)
+        if name == "atan2" and not self.is_strict:
+            # A zero that was folded may have had another sign.
+            if any(is_number(entry, 0) for a in arrays for entry in a.flat):
+                raise NotScalar("the sign of a zero may matter to `atan2`")
+        self._check(sum(aval.size for aval in equation.result_avals))
+        known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
+        rule = RULES.get(name)
+        is_moved = facts(name).makes_indices or rule is not None
+        is_understood = is_elementwise(name) or is_moved
+        if is_understood and all(value is not None for value in known):
+            values = evaluated(eqn, known)
+            return [constants(v, a) for v, a in zip(values, equation.result_avals)]
+        if is_elementwise(name):
+            return [self._elementwise(eqn, arrays)]
+        made = None if rule is None else rule(self.scalar, eqn, arrays, known)
+        return self._kept(equation, arrays) if made is None else made
+
+    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
+        """The result of one equation of scalars."""
+        known = [o.value for o in operands if isinstance(o, Constant)]
+        if len(known) == len(operands):
+            [value] = evaluated(eqn, known)
+            return constant(value, eqn.outvars[0].aval)
+        entry = folded(eqn, operands)
+        if entry is not None:
+            self.is_strict &= not drops(eqn, operands, entry)
+            return entry
+        [result] = self._new(1)
+        self._append(Equation(eqn, tuple(operands), (result,)))
+        return result
+
+    def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Entries]) -> Entries:
+        own, shape = scalar_eqn(eqn), aval_of(eqn.outvars[0]).shape
+        arrays = [np.broadcast_to(array, shape) for array in arrays]
+        result = np.empty(shape, object)
+        for index in np.ndindex(shape):
+            entries: list[Any] = [array[index] for array in arrays]
+            result[index] = self.scalar(own, entries)
+        return result
+
+    # Equations of arrays
+
+    def _kept(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+        operands = [self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)]
+        results = self._new(len(equation.results))
+        self._append(Equation(equation.eqn, tuple(operands), tuple(results)))
+        return [self._unpacked(r, v) for r, v in zip(results, equation.result_avals)]
+
+    def _packed(self, entries: Entries, aval: Any) -> int | Constant:
+        """An array variable that has the entries."""
+        key = aval.shape, tuple(entries.flat)
+        if key not in self._whole:
+            self._whole[key] = self._assembled(entries, aval)
+        return self._whole[key]
+
+    def _assembled(self, entries: Entries, aval: Any) -> int | Constant:
+        known = known_array(entries, aval)
+        if known is not None:
+            return Constant(known, aval)
+        if aval.shape == ():
+            return entries.item()
+
+        def stack(*scalars):
+            ones = [lax.broadcast_in_dim(x, (1,), ()) for x in scalars]
+            return lax.reshape(lax.concatenate(ones, 0), aval.shape)
+
+        return self.traced(stack, list(entries.flat), [scalar_aval(aval)])[0]
+
+    def _unpacked(self, operand: int | Constant, aval: Any) -> Entries:
+        """The entries of an array variable."""
+        if aval.shape == ():
+            # Captured and traced, it is a variable from here on, no constant.
+            if isinstance(operand, Constant):
+                [operand] = self.traced(jnp.copy, [operand], [aval])
+            return _array([operand], ())
+        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+            raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
+
+        def unstack(array):
+            return [entry(array, index) for index in np.ndindex(aval.shape)]
+
+        entries = self.traced(unstack, [operand], [aval])
+        self._whole[aval.shape, tuple(entries)] = operand
+        return _array(entries, aval.shape)
+
+    def traced(
+        self, fun: Callable, operands: list[Entry], avals: list[Any]
+    ) -> list[Entry]:
+        """The results of a function of scalars or arrays, as it is, in this program."""
+        avals = avals * len(operands) if len(avals) == 1 else avals
+        structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+        closed = jax.make_jaxpr(fun)(*structs)
+        made = flatten(closed.jaxpr, closed.consts)
+        numbers: dict[int, Any] = dict(enumerate(operands))
+
+        def renamed(o):
+            return o if isinstance(o, Constant) else numbers[o]
+
+        for equation in made.equations:
+            new = self._new(len(equation.results))
+            numbers.update(zip(equation.results, new))
+            own = tuple(map(renamed, equation.operands))
+            self._append(Equation(equation.eqn, own, tuple(new)))
+        return [renamed(o) for o in made.outputs]
+
+
+def scalar_eqn(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
+    """An elementwise equation for one entry of each operand."""
+    return eqn.replace(
+        invars=[jex.Var(scalar_aval(v.aval)) for v in eqn.invars],
+        outvars=[jex.Var(scalar_aval(v.aval)) for v in eqn.outvars],
+    )
+
+
+def _array(entries: Sequence[Entry], shape: tuple[int, ...]) -> Entries:
+    array = np.empty(math.prod(shape), object)
+    array[:] = entries
+    return array.reshape(shape)

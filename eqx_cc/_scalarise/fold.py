@@ -1,0 +1,67 @@
+"""What one scalar equation comes to when some of its operands are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax.extend.core as jex
+
+from .._jaxpr.program import Constant
+from .entries import (
+    Entry,
+    is_number,
+)
+
+
+def folded(eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry | None:
+    """The operand that a scalar equation returns, where known operands leave no
+    arithmetic to do; None where there is some.
+
+    Zero times anything is zero here, infinity and NaN included.
+    """
+    rule = _RULES.get(eqn.primitive.name)
+    return None if rule is None else rule(*operands)
+
+
+def drops(eqn: jex.JaxprEqn, operands: Sequence[Entry], entry: Entry) -> bool:
+    """Whether folding an equation to `entry` leaves out a variable, which may not be
+    finite."""
+    if eqn.primitive.name not in ("mul", "div") or not isinstance(entry, Constant):
+        return False
+    return not all(isinstance(o, Constant) for o in operands)
+
+
+def _mul(x: Entry, y: Entry) -> Entry | None:
+    if is_number(x, 0) or is_number(y, 1):
+        return x
+    return y if is_number(y, 0) or is_number(x, 1) else None
+
+
+def _add(x: Entry, y: Entry) -> Entry | None:
+    if is_number(x, 0):
+        return y
+    return x if is_number(y, 0) else None
+
+
+def _sub(x: Entry, y: Entry) -> Entry | None:
+    return x if is_number(y, 0) else None
+
+
+def _div(x: Entry, y: Entry) -> Entry | None:
+    if is_number(x, 0) and not isinstance(y, Constant):
+        return x
+    return x if is_number(y, 1) else None
+
+
+def _select(which: Entry, *cases: Entry) -> Entry | None:
+    return cases[int(which.value)] if isinstance(which, Constant) else None
+
+
+_RULES: dict[str, Callable[..., Entry | None]] = {
+    "mul": _mul,
+    "add": _add,
+    "add_any": _add,
+    "sub": _sub,
+    "div": _div,
+    "select_n": _select,
+}

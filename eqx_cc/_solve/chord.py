@@ -1,0 +1,273 @@
+"""A root finder for implicit methods: Newton's iteration with one Jacobian a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import lineax as lx
+import optimistix as optx
+from jax import lax
+from jaxtyping import Array, Bool, Int, PyTree, Scalar
+
+from .direct import (
+    AbstractDirectSolver,
+    DIRECT,
+)
+from .elimination_solver import EliminationSolver
+from .matrix.ravel import is_real, size_of
+from .native_parts import natively
+from .operator import jacobian_operator
+from .prepared import Prepared
+from .stage import is_identity
+
+
+class Progress(eqx.Module):
+    """How large the last correction was, how many there were, and how it ended."""
+
+    size: Scalar
+    step: Int[Array, ""]
+    done: Bool[Array, ""]
+    result: optx.RESULTS
+
+
+class ChordState(eqx.Module):
+    """The factors of the Jacobian, and how the iteration goes."""
+
+    factors: PyTree
+    progress: Progress
+
+
+class CCChord(optx.AbstractRootFinder):
+    r"""The chord method, with the Jacobian by vertex elimination: a root finder for the
+    implicit solvers of [diffrax](https://docs.kidger.site/diffrax/).
+
+    It solves $f(y) = 0$ by $y \leftarrow y - M^{-1} f(y)$, with $M$ the Jacobian at the
+    start of the step, and takes the place of `diffrax.VeryChord`. It differs in this:
+
+    - $M$ is accumulated by elimination, and factored by the structure that is found,
+        as [`eqx_cc.EliminationSolver`][] does; small ones are inverted, as it is the
+        same for all stages and iterations of a step;
+    - the identity, which the stages of a Runge-Kutta method start from, is neither
+        computed nor factored; nothing but the factors is carried;
+    - to have not converged after two iterations is not divergence. diffrax 0.7.2
+        rejects such steps, which are most of them, and was mended after it;
+    - corrections that are far below the tolerances are convergence, where it does not
+        matter at which rate they shrink: in explicit stages they are rounding.
+
+    **Arguments:**
+
+    - `rtol`, `atol`, `norm`: the tolerances, which have to be given, and the norm for
+        corrections relative to them. `diffrax.with_stepsize_controller_tols` fills them
+        in.
+    - `kappa`: which part of the tolerances the error of the iteration may be.
+    - `linear_solver`: an [`eqx_cc.EliminationSolver`][], one for a named structure, or
+        any other linear solver of lineax. `lx.Diagonal()`, `lx.Tridiagonal()` and
+        `lx.Triangular()` are told what the pattern of the Jacobian shows.
+    - `cauchy_termination`: whether to stop where the correction and $f(y)$ are both
+        within the tolerances, as `optimistix.Chord` does by default, and not by the
+        rate at which corrections shrink.
+
+    As for `optimistix.Chord`, the `options` of `optimistix.root_find` may have `lower`
+    and `upper`, PyTrees of arrays like `y`: iterates are clipped to them. Convergence
+    is that of corrections before they are clipped, so that no bound is called a root.
+
+    States may be complex: then the matrix has no structure. There may be more or fewer
+    equations than unknowns: then corrections are those of least squares, or of minimum
+    norm, and the iteration stops as with `cauchy_termination=True`, so that what has no
+    root is not called one.
+
+    !!! Example
+
+        ```python
+        root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
+        solver = diffrax.Kvaerno5(root_finder=root_finder)
+        ```
+
+    ??? cite "Reference"
+
+        E. Hairer and G. Wanner. *Solving Ordinary Differential Equations II: Stiff and
+        Differential-Algebraic Problems*, section IV.8. Springer, 2nd edition, 1996.
+    """
+
+    rtol: float | None = None
+    atol: float | None = None
+    norm: Callable[[PyTree], Scalar] = optx.max_norm
+    kappa: float = 1e-2
+    linear_solver: lx.AbstractLinearSolver = EliminationSolver()
+    cauchy_termination: bool = False
+
+    def __check_init__(self):
+        if self.rtol is None or self.atol is None:
+            raise _without_tolerances(self)
+
+    def init(self, fn, y, args, options, f_struct, aux_struct, tags) -> ChordState:
+        """Factors the Jacobian at `y`."""
+        del aux_struct
+        if "init_state" in options:  # That of an earlier stage.
+            return options["init_state"]
+        if not (eqx.is_array_like(self.rtol) and eqx.is_array_like(self.atol)):
+            raise _without_tolerances(self)
+        is_square = size_of(f_struct) == size_of(y)
+        factors = self._factors(fn, y, args, tags, is_square)
+        leaves = [x.dtype for x in jtu.tree_leaves(y)]
+        dtype = jnp.finfo(jnp.result_type(*leaves)).dtype if leaves else jnp.float32
+        progress = Progress(
+            size=jnp.array(jnp.inf, dtype),
+            step=jnp.array(0),
+            done=jnp.array(False),
+            result=optx.RESULTS.successful,
+        )
+        return ChordState(_stopped(factors), progress)
+
+    def _factors(self, fn, y, args, tags, is_square: bool) -> Any:
+        fun = lambda y: fn(y, args)[0]  # noqa: E731
+        solver = self.linear_solver
+        if not isinstance(solver, AbstractDirectSolver):
+            operator = jacobian_operator(lambda y, _: fun(y), y, tags=tags)
+            is_direct = isinstance(solver, (*DIRECT, lx.SVD))
+            return solver.init(operator if is_direct else lx.linearise(operator), {})
+        if not (is_square and is_real(y) and solver.assume_full_rank()):
+            operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
+            return solver.init(operator, {})
+        identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
+        made = Prepared(solver, fun, y, identity is not None, tags)
+        if identity is None:
+            return made.factored()
+        return lax.cond(identity, made.identity, made.factored)
+
+    def step(self, fn, y, args, options, state: ChordState, tags):
+        """One iteration."""
+        del tags
+        bounds = options.get("lower"), options.get("upper")
+        run = natively if size_of(y) >= _NATIVE else _plainly
+        value, aux = run(lambda y: fn(y, args), y)
+        factors = _stopped(state.factors)
+        found, result, _ = self.linear_solver.compute(factors, value, {})
+        before = state.progress
+        y, progress = run(self._moved, y, value, found, result, bounds, before)
+        return y, ChordState(state.factors, progress), aux
+
+    def _moved(self, y, value, correction, result, bounds, before: Progress):
+        """The next iterate, and how the iteration goes."""
+        plain = jtu.tree_map(lambda a, b: a - b, y, correction)
+        size = jnp.asarray(self._measured(correction, plain), before.size.dtype)
+        # Where it fails the last iterate stays: diffrax's step size controllers divide
+        # by the state, and gradients of steps that were rejected linearise there.
+        is_finite = jnp.isfinite(size)
+        new = _clipped(plain, *bounds)
+        new = jtu.tree_map(lambda a, b: jnp.where(is_finite, a, b), new, y)
+        result = optx.RESULTS.promote(result)
+        if self.cauchy_termination or size_of(value) != size_of(y):
+            is_root = self._measured(value) < 1
+            return new, self._judged_by_value(size, is_root, result, before)
+        after = self._judged(size, result, before)
+        if bounds == (None, None):
+            return new, after
+        # What was clipped says nothing of the rate.
+        size = jnp.where(_differ(new, plain), jnp.inf, size)
+        return new, eqx.tree_at(lambda own: own.size, after, size)
+
+    def _measured(self, values: PyTree, reference: PyTree | None = None) -> Scalar:
+        """The norm relative to the tolerances; the absolute one without reference."""
+        assert self.rtol is not None and self.atol is not None
+        rtol, atol = self.rtol, self.atol
+
+        def scaled(value, reference=None):
+            if reference is None:
+                return value / atol
+            return value / (atol + rtol * jnp.abs(reference))
+
+        with jax.numpy_dtype_promotion("standard"):
+            trees = [values] if reference is None else [values, reference]
+            return self.norm(jtu.tree_map(scaled, *trees))
+
+    def _judged_by_value(
+        self, size: Scalar, is_root: Bool[Array, ""], result, before: Progress
+    ) -> Progress:
+        """As Cauchy does: by the correction, and the value that it was made for."""
+        result = _finite(size, result)
+        done = (size < 1) & is_root | (result != optx.RESULTS.successful)
+        return Progress(size, before.step + 1, done, result)
+
+    def _judged(self, size: Scalar, result: optx.RESULTS, before: Progress) -> Progress:
+        """Whether to stop, and how it ended."""
+        result = _finite(size, result)
+        rate = size / before.size
+        error = size * rate / (1 - rate)
+        is_second = before.step >= 1
+        small = size < _NEGLIGIBLE * self.kappa
+        converged = small | (is_second & (error > 0) & (error < self.kappa))
+        diverged = is_second & (~jnp.isfinite(rate) | (rate > 2))
+        failed = result != optx.RESULTS.successful
+        result = optx.RESULTS.where(
+            diverged & ~converged & ~failed,
+            optx.RESULTS.nonlinear_divergence,
+            result,
+        )
+        return Progress(size, before.step + 1, converged | diverged | failed, result)
+
+    def terminate(
+        self, fn, y, args, options, state: ChordState, tags
+    ) -> tuple[Bool[Array, ""], optx.RESULTS]:
+        """Whether to stop, and how it ended."""
+        del fn, y, args, options, tags
+        return state.progress.done, state.progress.result
+
+    def postprocess(self, fn, y, aux, args, options, state, tags, result):
+        """Nothing is left to do."""
+        del fn, args, options, state, tags, result
+        return y, aux, {}
+
+
+# A correction of this part of what the error may be is as good as none.
+_NEGLIGIBLE = 1e-4
+# From this size on the parts of an iteration are native calls (and the product between
+# them one for a batch). Where it is smaller, XLA makes one of the whole loop.
+_NATIVE = 8
+
+
+def _without_tolerances(finder: CCChord) -> ValueError:
+    given = f"`rtol={finder.rtol}` and `atol={finder.atol}`"
+    return ValueError(
+        f"`eqx_cc.CCChord` needs tolerances, but got {given}. Give numbers, as in "
+        "`eqx_cc.CCChord(rtol=1e-6, atol=1e-6)`; for an implicit solver of diffrax, "
+        "`diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()` takes those of its "
+        "step size controller."
+    )
+
+
+def _finite(size: Scalar, result: optx.RESULTS) -> optx.RESULTS:
+    """What is not finite comes from a singular matrix."""
+    return optx.RESULTS.where(
+        (result == optx.RESULTS.successful) & ~jnp.isfinite(size),
+        optx.RESULTS.promote(lx.RESULTS.singular),
+        result,
+    )
+
+
+def _clipped(y: PyTree, lower: PyTree | None, upper: PyTree | None) -> PyTree:
+    """An iterate between the bounds that there are."""
+    if lower is not None:
+        y = jtu.tree_map(lambda a, b: jnp.maximum(a, jnp.asarray(b, a.dtype)), y, lower)
+    if upper is not None:
+        y = jtu.tree_map(lambda a, b: jnp.minimum(a, jnp.asarray(b, a.dtype)), y, upper)
+    return y
+
+
+def _differ(one: PyTree, other: PyTree) -> Bool[Array, ""]:
+    pairs = zip(jtu.tree_leaves(one), jtu.tree_leaves(other))
+    return jnp.any(jnp.stack([jnp.any(a != b) for a, b in pairs]))
+
+
+def _plainly(fun: Callable, *args: PyTree) -> PyTree:
+    return fun(*args)
+
+
+def _stopped(state: PyTree) -> PyTree:
+    dynamic, static = eqx.partition(state, eqx.is_inexact_array)
+    return eqx.combine(lax.stop_gradient(dynamic), static)

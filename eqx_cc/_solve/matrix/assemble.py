@@ -1,0 +1,161 @@
+"""A matrix as elimination leaves it: entries at static positions, and low rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Num
+
+from ..._blocks.partial import Partial
+from .positions import (
+    merge,
+    merged,
+    Positions,
+    taken_at,
+)
+
+
+class Matrix(eqx.Module):
+    """The matrix `S + left @ right` of ravelled output by ravelled input, with `S` the
+    sparse matrix that has `entries` at `positions`."""
+
+    entries: Num[Array, " nse"]
+    left: Num[Array, "out rank"]
+    right: Num[Array, "rank in"]
+    positions: Positions = eqx.field(static=True)
+
+    @property
+    def rank(self) -> int:
+        return self.left.shape[1]
+
+    @property
+    def size(self) -> int:
+        return self.positions.num_rows
+
+    def sparse(self) -> Matrix:
+        """The matrix without what is of low rank."""
+        return Matrix(self.entries, self.left[:, :0], self.right[:0], self.positions)
+
+    @classmethod
+    def of_array(cls, array: Num[Array, "n n"], positions: Positions) -> Matrix:
+        """The entries of an array at some positions."""
+        none = jnp.zeros((array.shape[0], 0), array.dtype)
+        entries = array[positions.rows, positions.columns]
+        return cls(entries, none, none.T, positions)
+
+    @property
+    def transpose(self) -> Matrix:
+        return Matrix(self.entries, self.right.T, self.left.T, self.positions.transpose)
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+        """The sparse entries at static positions."""
+        return taken_at(self.entries, self.positions.where(rows, columns))
+
+    def taken(self, places: np.ndarray) -> Matrix:
+        """Some of the sparse entries, by their places, and zeros elsewhere."""
+        if len(places) == len(self.positions):
+            return self
+        own = self.positions.taken(places)
+        return Matrix(self.entries[places], self.left, self.right, own)
+
+    def restricted(self, rows: np.ndarray, columns: np.ndarray) -> Matrix:
+        """The sparse part in some rows and columns, in that order."""
+        old = self.positions
+        new_row = np.full(old.num_rows, -1, np.int32)
+        new_row[rows] = np.arange(len(rows))
+        new_column = np.full(old.num_columns, -1, np.int32)
+        new_column[columns] = np.arange(len(columns))
+        i, j = new_row[old.rows], new_column[old.columns]
+        (kept,) = np.nonzero((i >= 0) & (j >= 0))
+        entries = self.entries if len(kept) == len(i) else self.entries[kept]
+        none = jnp.zeros((len(rows), 0), entries.dtype)
+        positions = Positions(i[kept], j[kept], len(rows), len(columns))
+        return Matrix(
+            entries, none, jnp.zeros((0, len(columns)), none.dtype), positions
+        )
+
+    def dense(self) -> Num[Array, "out in"]:
+        """All entries."""
+        own = self.positions
+        shape = own.num_rows, own.num_columns
+        found = self.at(*np.indices(shape)) if math.prod(shape) else jnp.zeros(shape)
+        found = found.astype(self.entries.dtype)
+        return found + self.left @ self.right if self.rank else found
+
+    def __matmul__(self, vector: Num[Array, " in"]) -> Num[Array, " out"]:
+        own = self.positions
+        found = _row_sums(self.entries * vector[own.columns], own)
+        return found + self.left @ (self.right @ vector) if self.rank else found
+
+    def norm(self) -> Num[Array, ""]:
+        """A bound of the largest sum of absolute values in a row."""
+        sums = _row_sums(jnp.abs(self.entries), self.positions)
+        if self.rank:
+            sums = sums + jnp.abs(self.left) @ jnp.sum(jnp.abs(self.right), 1)
+        return jnp.max(sums, initial=0)
+
+
+def _row_sums(values: jax.Array, positions: Positions) -> jax.Array:
+    """The sums of the values of each row: by gathers where rows are short."""
+    rows, size = positions.rows, positions.num_rows
+    counts = np.bincount(rows, minlength=size)
+    width = int(counts.max(initial=0))
+    if width * size > 4 * max(1, len(rows)):
+        return jnp.zeros(size, values.dtype).at[rows].add(values)
+    order = np.argsort(rows, kind="stable")
+    starts = np.cumsum(counts) - counts
+    place = np.arange(width)
+    at = np.minimum(starts[:, None] + place, max(0, len(order) - 1))
+    source = np.where(place < counts[:, None], order[at], len(order))
+    return jnp.sum(taken_at(values, source), 1)
+
+
+def assemble(
+    rows: Sequence[Sequence[Partial]], enough: Callable[[int], bool]
+) -> Matrix | None:
+    """The matrix of the blocks of a Jacobian, a row of them for each output.
+
+    None if, with that many entries, it is not `enough` of a structure.
+    """
+    if not enough(sum(b.pattern.num_nonzeros for row in rows for b in row)):
+        return None
+    blocks = list(_placed(rows))
+    height = sum(math.prod(row[0].out_shape) for row in rows)
+    width = sum(math.prod(block.in_shape) for block in rows[0])
+    dtype = np.result_type(*[b.dtype for *_, b in blocks])
+    entries = [jnp.zeros(0, dtype)]
+    where = [np.zeros((2, 0), np.int64)]
+    lefts, rights = [jnp.zeros((height, 0), dtype)], [jnp.zeros((0, width), dtype)]
+    for top, start, block in blocks:
+        values, i, j = Partial(block.pattern, block.values, block.dtype).to_coo()
+        entries.append(values.astype(dtype))
+        where.append(np.stack([top + i, start + j]))
+        if block.factors:
+            left, right = (side.astype(dtype) for side in block.low_rank())
+            below = height - top - left.shape[0], width - start - right.shape[1]
+            lefts.append(jnp.pad(left, ((top, below[0]), (0, 0))))
+            rights.append(jnp.pad(right, ((0, 0), (start, below[1]))))
+    all_rows, all_columns = np.concatenate(where, 1)
+    positions, inverse = merge(all_rows, all_columns, (height, width))
+    return Matrix(
+        merged(jnp.concatenate(entries), inverse, len(positions)),
+        jnp.concatenate(lefts, 1),
+        jnp.concatenate(rights, 0),
+        positions,
+    )
+
+
+def _placed(rows: Sequence[Sequence[Partial]]):
+    """Every block with the number of its first row and of its first column."""
+    top = 0
+    for row in rows:
+        start = 0
+        for block in row:
+            yield top, start, block
+            start += math.prod(block.in_shape)
+        top += math.prod(row[0].out_shape)

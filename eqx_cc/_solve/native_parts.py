@@ -1,0 +1,54 @@
+"""Functions of a few numbers, evaluated in one native call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jaxtyping import PyTree
+
+from .._jaxpr.closed import (
+    is_traced,
+    opened,
+    Traced,
+)
+from .._jaxpr.program import (
+    EVALUATING,
+    flatten,
+)
+from .._jaxpr.shard_map import is_split
+from .._scalarise.jacobian import scalar_values
+from .._strategy.granularity import scalar_program
+
+
+def natively(fun: Callable, *args: PyTree) -> Any:
+    """What `fun(*args)` returns, from one native call of scalars if they are few: where
+    there are many small operations, it takes longer to start them than to run them.
+
+    Derivatives are those of `fun`, rules of its own among them.
+    """
+    leaves, tree = jtu.tree_flatten(args)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    traced = Traced(lambda leaves: fun(*jtu.tree_unflatten(tree, leaves)), leaves)
+    outside, closed = opened(traced.closed, is_traced)
+    arrays, outputs = [*outside, *leaves], closed.out_avals
+    if any(map(is_split, arrays)):
+        return traced(leaves)
+    program = flatten(closed.jaxpr, closed.consts, EVALUATING)
+    made = scalar_program(program, closed.in_avals, len(outputs))
+    if made is None or not made.is_strict:
+        return traced(leaves)
+
+    @jax.custom_jvp
+    def native(*arrays):
+        return scalar_values(made, arrays, outputs)
+
+    @native.defjvp
+    def _(primals, tangents):
+        return jax.jvp(jex.jaxpr_as_fun(closed), primals, tangents)
+
+    return traced.result(native(*arrays))

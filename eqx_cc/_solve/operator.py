@@ -1,0 +1,258 @@
+"""The Jacobian of a function as a linear operator of lineax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.tree_util as jtu
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Num, PyTree
+
+from .._api.trees import check_callable
+from .._jaxpr.closed import Traced
+from .._jaxpr.program import flatten
+from .._strategy.sweep import directions
+from .matrix.assemble import Matrix
+from .matrix.positions import Positions
+from .matrix.ravel import is_real, size_of
+from .system import of_operator, sparse_matrix
+
+
+# More entries than this are not looked at one by one.
+_MOST = 5_000_000
+
+
+class JacobianOperator(lx.AbstractLinearOperator):
+    """The Jacobian of a function: a product with it is one of forward mode, and its
+    matrix is accumulated by vertex elimination.
+
+    It is made by [`eqx_cc.jacobian_operator`][].
+
+    Its matrix has the shape `(size of the output, size of y)`.
+
+    !!! Example
+
+        ```python
+        operator = eqx_cc.jacobian_operator(fn, y)
+        operator.mv(vector).shape, operator.as_matrix().shape  # (3,), (3, 3)
+        ```
+    """
+
+    jacobian: lx.JacobianLinearOperator
+
+    def mv(self, vector):
+        """A product with the Jacobian."""
+        return self.jacobian.mv(vector)
+
+    def as_matrix(self):
+        """The dense Jacobian, over the ravelled input and output."""
+        if not _is_real(self):
+            return self.jacobian.as_matrix()
+        matrix = of_operator(self.jacobian).matrix()
+        return matrix.dense() if isinstance(matrix, Matrix) else matrix
+
+    def transpose(self):
+        """The transposed operator."""
+        return self if lx.is_symmetric(self) else self.jacobian.transpose()
+
+    def in_structure(self):
+        """The structure of the input."""
+        return self.jacobian.in_structure()
+
+    def out_structure(self):
+        """The structure of the output."""
+        return self.jacobian.out_structure()
+
+
+def jacobian_operator(
+    fn: Any, y: PyTree, args: PyTree = None, *, tags: object | Iterable[object] = ()
+) -> JacobianOperator:
+    r"""The Jacobian $\partial f(y, \text{args}) / \partial y$ as a linear operator of
+    [lineax](https://docs.kidger.site/lineax/), with the structure that elimination
+    finds in it.
+
+    It takes the place of `lineax.JacobianLinearOperator`. Its matrix is accumulated by
+    vertex elimination when it is asked for; before that, it costs nothing. It has
+    lineax's tags for diagonal, tridiagonal and triangular matrices if its pattern is
+    such a one, so that lineax's own solvers make use of that. It composes with other
+    operators, as in `lx.IdentityLinearOperator(structure) - h * operator`, of which
+    [`eqx_cc.EliminationSolver`][] finds the structure again.
+
+    **Arguments:**
+
+    - `fn`: the function, called as `fn(y, args)`.
+    - `y`: where to differentiate: a PyTree of floating-point arrays.
+    - `args`: passed to `fn`; not differentiated.
+    - `tags`: what else is known of the Jacobian: a tag, such as `lx.symmetric_tag`, or
+        several. These are not checked.
+
+    **Returns:**
+
+    A `lineax.AbstractLinearOperator`, which `lx.linear_solve`, `lx.linearise`,
+    `lx.materialise`, `lx.diagonal`, `lx.tridiagonal` and `lx.conj` know. A product with
+    it is one of forward mode; of a function with a `jax.custom_vjp`, which has none, it
+    is a transposed product of reverse mode, as with `jac="bwd"` in lineax.
+
+    !!! Example
+
+        ```python
+        operator = eqx_cc.jacobian_operator(lambda y, args: jnp.sin(y), jnp.ones(3))
+        lx.is_diagonal(operator)  # True
+        ```
+    """
+    check_callable(fn)
+    operator = lx.JacobianLinearOperator(fn, y, args, tags)
+    found = operator.tags | _found_tags(operator)
+    jac = None if _has_forward_mode(operator) else "bwd"
+    if found != operator.tags or jac is not None:
+        operator = lx.JacobianLinearOperator(
+            operator.fn, operator.x, args, found, jac, closure_convert=False
+        )
+    return JacobianOperator(operator)
+
+
+def _is_real(operator: lx.AbstractLinearOperator) -> bool:
+    return is_real(operator.in_structure(), operator.out_structure())
+
+
+def _found_tags(operator: lx.JacobianLinearOperator) -> frozenset[object]:
+    """What the pattern of a Jacobian tells."""
+    size = size_of(operator.in_structure())
+    if not _is_real(operator) or size != size_of(operator.out_structure()):
+        return frozenset()
+
+    fun, leaves = _of_leaves(operator)
+    few = min(_MOST, 0.75 * size**2 + size)
+    traced = sparse_matrix(fun, leaves, lambda count: count <= few)
+    struct = None if traced is None else traced.struct
+    if struct is None or struct.rank > 0:
+        return frozenset()
+    return frozenset(_tags(struct.positions))
+
+
+def _has_forward_mode(operator: lx.JacobianLinearOperator) -> bool:
+    """Whether JAX has one of the function."""
+    fun, leaves = _of_leaves(operator)
+    closed = Traced(lambda leaves: fun(leaves)[0], leaves).closed
+    program = flatten(closed.jaxpr, closed.consts)
+    return "forward" in directions(program, len(closed.out_avals))
+
+
+def _of_leaves(operator: lx.JacobianLinearOperator) -> tuple[Callable, list[Array]]:
+    """The function of the leaves of its input, and these."""
+    leaves, tree = jtu.tree_flatten(operator.x)
+
+    def fun(leaves):
+        found = operator.fn(jtu.tree_unflatten(tree, leaves), operator.args)
+        return jtu.tree_leaves(found), None
+
+    return fun, leaves
+
+
+def _tags(positions: Positions):
+    offsets = positions.columns.astype(int) - positions.rows
+    low, high = offsets.min(initial=0), offsets.max(initial=0)
+    if low == high == 0:
+        yield lx.diagonal_tag
+    if low >= -1 and high <= 1:
+        yield lx.tridiagonal_tag
+    if low == 0:
+        yield lx.upper_triangular_tag
+    if high == 0:
+        yield lx.lower_triangular_tag
+
+
+#
+# What lineax's functions do with it
+#
+
+
+def _entries(operator: JacobianOperator, rows, columns) -> Num[Array, " k"]:
+    """The entries of the Jacobian at static positions."""
+    if not _is_real(operator):
+        return operator.as_matrix()[rows, columns]
+    matrix = of_operator(operator.jacobian).matrix()
+    if isinstance(matrix, Matrix) and matrix.rank == 0:
+        return matrix.at(rows, columns)
+    return operator.as_matrix()[rows, columns]
+
+
+@lx.linearise.register(JacobianOperator)
+def _(operator):
+    return lx.linearise(operator.jacobian)
+
+
+@lx.diagonal.register(JacobianOperator)
+def _(operator):
+    index = np.arange(operator.in_size())
+    return _entries(operator, index, index)
+
+
+@lx.tridiagonal.register(JacobianOperator)
+def _(operator):
+    index = np.arange(operator.in_size())
+    rows = np.concatenate([index, index[1:], index[:-1]])
+    columns = np.concatenate([index, index[:-1], index[1:]])
+    found = _entries(operator, rows, columns)
+    size = len(index)
+    below = max(0, size - 1)
+    return found[:size], found[size : size + below], found[size + below :]
+
+
+@lx.materialise.register(JacobianOperator)
+def _(operator):
+    taken, returned = operator.in_structure(), operator.out_structure()
+    (a, tree), (b, _) = jtu.tree_flatten(taken), jtu.tree_flatten(returned)
+    single = len(a) == len(b) == 1 and tree == jtu.tree_structure(0)
+    if single and a[0].shape == b[0].shape and len(a[0].shape) == 1:
+        if lx.is_diagonal(operator):
+            return lx.DiagonalLinearOperator(lx.diagonal(operator))
+        if lx.is_tridiagonal(operator):
+            return lx.TridiagonalLinearOperator(*lx.tridiagonal(operator))
+    blocks = _in_blocks(operator.as_matrix(), taken, returned)
+    return lx.PyTreeLinearOperator(blocks, returned, operator.jacobian.tags)
+
+
+def _in_blocks(matrix: jax.Array, taken: PyTree, returned: PyTree) -> PyTree:
+    """A matrix as a PyTree, like the output, of PyTrees like the input."""
+    (ins, in_tree), (outs, out_tree) = map(jtu.tree_flatten, (taken, returned))
+    rows = np.cumsum([0, *(math.prod(x.shape) for x in outs)])
+    columns = np.cumsum([0, *(math.prod(x.shape) for x in ins)])
+
+    def block(i, j):
+        own = matrix[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+        return own.reshape(*outs[i].shape, *ins[j].shape)
+
+    found = [
+        jtu.tree_unflatten(in_tree, [block(i, j) for j in range(len(ins))])
+        for i in range(len(outs))
+    ]
+    return jtu.tree_unflatten(out_tree, found)
+
+
+@lx.conj.register(JacobianOperator)
+def _(operator):
+    return operator if _is_real(operator) else lx.conj(operator.jacobian)
+
+
+def _register(check: Callable) -> None:
+    @check.register(JacobianOperator)  # pyright: ignore
+    def _(operator):
+        return check(operator.jacobian)
+
+
+for _check in (
+    lx.is_symmetric,
+    lx.is_diagonal,
+    lx.is_tridiagonal,
+    lx.has_unit_diagonal,
+    lx.is_lower_triangular,
+    lx.is_upper_triangular,
+    lx.is_positive_semidefinite,
+    lx.is_negative_semidefinite,
+):
+    _register(_check)

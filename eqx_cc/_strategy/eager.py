@@ -1,0 +1,89 @@
+"""Functions of which Python has to know the values: it branches on them, say.
+
+They cannot be traced, so that there is no graph. JAX's forward mode differentiates them
+at arrays that are no tracers, as it carries the values along.
+"""
+
+from __future__ import annotations
+
+import functools as ft
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import Array
+
+from .._jaxpr.avals import is_inexact
+from .methods import (
+    dense_rows,
+    Jacobian,
+)
+from .sweep import (
+    forward_blocks,
+    NotDifferentiable,
+)
+
+
+# What JAX raises where Python asks a tracer for its value.
+NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+class NotTraceable(TypeError):
+    """A function asks for values while it is being traced."""
+
+
+def not_traceable(fun: Callable) -> NotTraceable:
+    """The error that names the user's function and says what to do."""
+    return NotTraceable(
+        f"`{_name(fun)}` needs the values of its arguments: it branches on them in "
+        "Python, or makes Python numbers or NumPy arrays of them (`if x > 0`, `bool`, "
+        "`float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). A Jacobian by "
+        "elimination is traced, as in `jax.jit`. Write `jnp.where`, `jax.lax.cond` or "
+        "`jax.lax.switch` for branches, `jax.numpy` for NumPy, and index arrays rather "
+        "than lists; or pass what is needed as an argument that is no array. By "
+        '`jax.jacfwd`, outside of `jax.jit`, or here with `order="auto"` and dense '
+        "results, branches can be differentiated as they are."
+    )
+
+
+def _name(fun: Callable) -> str:
+    """What a user calls a function."""
+    fun = getattr(fun, "__wrapped__", fun)
+    while isinstance(fun, ft.partial):
+        fun = fun.func
+    return getattr(fun, "__name__", type(fun).__name__)
+
+
+def eager_jacobian(fun: Callable, leaves: Sequence[Array]) -> tuple[Jacobian, Any]:
+    """The Jacobian of a function as `jax.jacfwd` has it, and its auxiliary PyTree.
+
+    Raises `NotTraceable` where JAX asks for values as well.
+    """
+    static, rows = [], []
+
+    def primal(leaves):
+        outputs, aux = fun(leaves)
+        dynamic, rest = eqx.partition(aux, eqx.is_array)
+        static[:] = [rest]
+        rows[:] = [i for i, x in enumerate(outputs) if is_inexact(jax.typeof(x))]
+        return [outputs[i] for i in rows], (outputs, dynamic)
+
+    try:
+        (outputs, dynamic), blocks = forward_blocks(primal, list(leaves))
+    except NotDifferentiable as e:
+        if isinstance(e.__cause__, NEEDS_VALUES):
+            raise not_traceable(fun) from e.__cause__
+        assert e.__cause__ is not None
+        raise e.__cause__ from None  # As `jax.jacfwd` raises it.
+    placed = {(rows[i], j): block for (i, j), block in blocks.items()}
+    matrix = [
+        [placed.get((i, j)) for j in range(len(leaves))] for i in range(len(outputs))
+    ]
+    jacobian = Jacobian(outputs, [], dense_rows(outputs, leaves, matrix))
+    return jacobian, eqx.combine(dynamic, static[0])

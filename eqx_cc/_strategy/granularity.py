@@ -1,0 +1,129 @@
+"""Whether vertices are arrays, as the user wrote them, or their single entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args, Literal, TypeAlias
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._jaxpr.closed import captured
+from .._jaxpr.program import (
+    Equation,
+    Program,
+)
+from .._jaxpr.shard_map import (
+    is_split,
+    varies,
+)
+from .._orders.orderings import (
+    AbstractOrdering,
+    Given,
+)
+from .._scalarise.expand import (
+    MAX_EQUATIONS,
+    NotScalar,
+    scalarise,
+    ScalarProgram,
+)
+
+
+Granularity: TypeAlias = Literal["auto", "scalar", "array"]
+
+# Where to stop by default: a Jacobian of more entries is mostly time for writing them,
+# more equations take seconds to compile, and functions of which one equation of arrays
+# stands for many of scalars are fast as they are, in batches above all
+# (`python -m benchmarks.runtime --group networks grids`). An entry of a linear system
+# may be more of them: with scalars, those of eight rows were three times as fast.
+_MAX_ENTRIES = 4096
+_MAX_EQUATIONS = 1200
+_MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
+_MAX_SOLVED = 16
+
+
+def as_granularity(granularity: str) -> Granularity:
+    """Refuses what is no granularity."""
+    if granularity not in get_args(Granularity):
+        listed = ", ".join(map(repr, get_args(Granularity)))
+        raise ValueError(f"`granularity` must be one of {listed}; got {granularity!r}.")
+    return granularity  # pyright: ignore
+
+
+def scalars_of(
+    program: Program,
+    leaves: Sequence[Array],
+    num_outputs: int,
+    order: AbstractOrdering,
+    granularity: Granularity,
+) -> ScalarProgram | None:
+    """The program in scalars, if that is what it is to be differentiated in."""
+    if granularity == "array":
+        return None
+    avals = [jax.typeof(leaf) for leaf in leaves]
+    if granularity == "auto":
+        return _by_default(program, leaves, avals, num_outputs, order)
+    try:
+        return scalarise(program, avals, num_outputs)
+    except NotScalar as e:
+        raise ValueError(
+            f"The function cannot be expanded into scalars: {e}. Use "
+            '`granularity="auto"` or `"array"`.'
+        ) from None
+
+
+def _by_default(
+    program: Program,
+    leaves: Sequence[Array],
+    avals: Sequence[Any],
+    num_outputs: int,
+    order: AbstractOrdering,
+) -> ScalarProgram | None:
+    if isinstance(order, Given) or not is_compiled():
+        return None  # Given vertices are those that `explain` shows.
+    if any(map(varies, leaves)) or any(map(is_split, captured(program))):
+        return None  # There are no native calls then, nor single entries.
+    if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
+        return None
+    most = max(_FEW_EQUATIONS, sum(map(_expansion, program.equations)))
+    # As many equations of arrays take as long to compile.
+    own = min(len(program.equations), MAX_EQUATIONS)
+    most = min(most, max(_MAX_EQUATIONS, own))
+    return scalar_program(program, avals, num_outputs, most)
+
+
+def _expansion(equation: Equation) -> int:
+    """How many scalars may stand for an equation."""
+    if equation.primitive.name == "custom_linear_solve":
+        return _MAX_SOLVED * equation.result_avals[0].size ** 2
+    return _MAX_EXPANSION
+
+
+def scalar_program(
+    program: Program,
+    avals: Sequence[Any],
+    num_outputs: int,
+    most: int = _MAX_EQUATIONS,
+) -> ScalarProgram | None:
+    """The program in scalars, if they are few enough, and nothing else is in it."""
+    try:
+        made = scalarise(program, avals, num_outputs, most)
+    except NotScalar:
+        return None
+    return made if made.is_pure else None
+
+
+def is_compiled() -> bool:
+    """Whether what is being traced will be compiled, as in `jax.jit`: operations that
+    run one by one are better few than small."""
+    try:
+        return jex.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore
+    except Exception:  # its name says that it may go
+        return True
+
+
+def _entries(program: Program, leaves: Sequence[Array], num_outputs: int) -> int:
+    rows = sum(aval.size for aval in program.output_avals[:num_outputs])
+    return rows * sum(jnp.size(leaf) for leaf in leaves)

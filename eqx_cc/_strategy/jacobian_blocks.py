@@ -1,0 +1,154 @@
+"""From a function of arrays to the structured blocks of its Jacobian."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jaxtyping import Array
+
+from .._blocks.arrays import DoesNotFit
+from .._blocks.partial import Partial
+from .._jaxpr.program import (
+    flatten,
+    Program,
+)
+from .._orders.cache import OrderCache
+from .._orders.lookup import (
+    Automatic,
+    Measured,
+)
+from .._orders.orderings import AbstractOrdering
+from .autotune import measure
+from .eager import (
+    eager_jacobian,
+    NEEDS_VALUES,
+    not_traceable,
+    NotTraceable,
+)
+from .granularity import Granularity
+from .methods import (
+    ArrayElimination,
+    Problem,
+)
+from .select import select
+
+
+def jacobian_blocks(
+    fun: Callable,
+    leaves: Sequence[Array],
+    order: AbstractOrdering,
+    granularity: Granularity,
+    structured: bool = False,
+    with_value: bool = True,
+    low_rank: bool = True,
+) -> tuple[list[Any], Any, list[list[Partial]]]:
+    """The value of a function of arrays, and its Jacobian by vertex elimination.
+
+    **Arguments:**
+
+    - `fun`: takes the list of arrays, returns `(list of arrays, auxiliary PyTree)`; it
+        is called once, or again if it cannot be traced. `fun.__wrapped__` is the
+        function that the user wrote, if there is one.
+    - `leaves`: real floating-point arrays.
+    - `order`: chooses the elimination order.
+    - `granularity`: whether vertices are arrays or scalars; structured blocks are those
+        of arrays.
+    - `structured`: whether blocks keep their patterns.
+    - `with_value`: whether `outputs` are wanted. If not then they are
+        `jax.ShapeDtypeStruct`s.
+    - `low_rank`: whether structured blocks of low rank keep their factors.
+
+    **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
+    `outputs[i]` with respect to `leaves[j]`.
+    """
+    try:
+        program, count, auxiliary = trace_function(fun, leaves)
+    except NotTraceable:
+        if structured or granularity != "auto" or not isinstance(order, Automatic):
+            raise
+        result, aux = eager_jacobian(fun, leaves)
+        return result.outputs, aux, result.blocks
+    problem = Problem(program, count, with_value)
+    if structured:
+        result = ArrayElimination(order, True, low_rank)(problem, leaves)
+    else:
+        result = select(problem, leaves, order, granularity)(leaves)
+    outputs = result.outputs if with_value else list(map(_struct, problem.avals))
+    return outputs, auxiliary(result.auxiliary), result.blocks
+
+
+def _struct(aval: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+
+
+def method_taken(
+    program: Program, count: int, leaves: Sequence[Array], order: AbstractOrdering
+) -> str:
+    """The name of the method for the dense Jacobian of a program, as which it is being
+    traced; nothing is measured for that."""
+    problem = Problem(program, count, with_value=False)
+    order = Automatic() if isinstance(order, Measured) else order
+    with contextlib.suppress(DoesNotFit):
+        prepared = select(problem, leaves, order, "auto")
+        prepared(leaves).materialise()
+        return prepared.method.name
+    return "nothing, as the dense Jacobian does not fit into memory"
+
+
+def measure_methods(
+    fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
+) -> str | None:
+    """Finds and keeps the fastest method for a Jacobian; returns its name, or None if
+    it cannot be measured."""
+    program, count, _ = trace_function(fun, leaves)
+    problem = Problem(program, count, with_value=False)
+    return measure(problem, leaves, granularity, cache)
+
+
+def trace_function(
+    fun: Callable, leaves: Sequence[Array]
+) -> tuple[Program, int, Callable[[list[Array]], Any]]:
+    """The program of a function that returns `(list of arrays, auxiliary PyTree)`.
+
+    Returns it with the number of its proper outputs, which auxiliary arrays follow, and
+    a function from these to the auxiliary PyTree. Raises `NotTraceable` if the function
+    needs values.
+    """
+    box = []
+
+    def traced(*arrays):
+        outs, aux = fun(list(arrays))
+        dynamic, static = eqx.partition(aux, eqx.is_array)
+        dynamic, tree = jtu.tree_flatten(dynamic)
+        box.append((len(outs), tree, static))
+        return [*outs, *dynamic]
+
+    traced.__wrapped__ = getattr(fun, "__wrapped__", fun)  # For errors of JAX.
+    try:
+        closed = jax.make_jaxpr(traced)(*leaves)
+    except NEEDS_VALUES as e:
+        raise not_traceable(fun) from e
+    _check_sizes([*leaves, *closed.consts])
+    num_outputs, tree, static = box[0]
+
+    def auxiliary(arrays):
+        return eqx.combine(jtu.tree_unflatten(tree, arrays), static)
+
+    return flatten(closed.jaxpr, closed.consts), num_outputs, auxiliary
+
+
+def _check_sizes(arrays: Sequence[Any]) -> None:
+    """Refuses sizes that are symbols (those of `jax.export`)."""
+    for shape in map(jnp.shape, arrays):
+        if not all(isinstance(size, int) for size in shape):
+            raise ValueError(
+                "What structure a Jacobian has is read from sizes that are known when "
+                f"tracing, but an array has the shape {shape}. With `jax.export`, only "
+                "the size of a batch can be symbolic: that of `jax.vmap` of a Jacobian."
+            )

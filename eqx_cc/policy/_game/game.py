@@ -1,0 +1,349 @@
+"""Vertex elimination as a game of one player, in pure functions over arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from ..._graph.graph import ComputationalGraph
+from ..._orders.cost import (
+    AbstractCost,
+    Multiplications,
+)
+from ..._orders.greedy import greedy
+from ..._orders.state import (
+    AbstractSpace,
+    Bits,
+    Numbers as NumberSpace,
+    space,
+    total,
+)
+from ..._sparsity.pattern import Pattern
+from .actions import (
+    AbstractRules,
+    Numbers,
+    Patterns,
+    Scalars,
+)
+from .closure import tables
+
+
+SIZES = 16, 32, 48, 64, 96, 128, 192, 256, 384, 512
+FEW_SIZES = 32, 64, 128, 256  # Of lessons: fewer, as gradients take longer to compile.
+
+
+class EliminationGame(eqx.Module):
+    """What stays the same while a graph is eliminated.
+
+    Graphs of fewer vertices are padded with some that are neither inputs nor outputs
+    nor to be eliminated, so that graphs of different size make one batch.
+
+    **Attributes:**
+
+    - `rules`: what an elimination does to edges, and what it costs.
+    - `inputs`, `outputs`, `vertices`: which vertices are independents, dependents and
+        intermediates.
+    - `depth`, `height`: edges on the longest path from an input and to an output.
+    - `baseline`: what greedy Markowitz costs, at least 1: the unit of rewards.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        game.baseline
+        ```
+    """
+
+    rules: AbstractRules
+    inputs: Bool[Array, " n"]
+    outputs: Bool[Array, " n"]
+    vertices: Bool[Array, " n"]
+    depth: Float[Array, " n"]
+    height: Float[Array, " n"]
+    baseline: Float[Array, ""]
+
+
+class EliminationState(eqx.Module):
+    """What changes while a graph is eliminated.
+
+    **Attributes:**
+
+    - `edges`: from the first to the second vertex, as the rules have them; false where
+        there is none.
+    - `remaining`: the vertices that may be eliminated.
+    - `total`: what all eliminations cost so far.
+    - `illegal`: whether a move was refused.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        while not state.finished:
+            first = jnp.argmax(state.remaining)
+            state, _ = eqx_cc.policy.step(game, state, first)
+        state.total
+        ```
+    """
+
+    edges: Shaped[Array, "n n"]
+    remaining: Bool[Array, " n"]
+    total: Float[Array, ""]
+    illegal: Bool[Array, ""]
+
+    @property
+    def finished(self) -> Bool[Array, ""]:
+        """Whether no vertex is left to be eliminated."""
+        return ~jnp.any(self.remaining)
+
+
+def step(
+    game: EliminationGame, state: EliminationState, vertex: Int[Array, ""]
+) -> tuple[EliminationState, Float[Array, ""]]:
+    """Eliminates a vertex.
+
+    **Arguments:**
+
+    - `game`, `state`: as `new_game` makes them.
+    - `vertex`: one of those that remain. Any other is refused: nothing changes but the
+        flag `illegal`, and there is no reward. When the game is over, every move is
+        without effect.
+
+    **Returns:** the state after it, and the reward: minus the cost, in units of
+    `game.baseline`.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        state, reward = eqx_cc.policy.step(game, state, jnp.argmax(state.remaining))
+        ```
+    """
+    vertex = vertex.astype(jnp.int32)
+    inside = (vertex >= 0) & (vertex < state.remaining.size)
+    vertex = jnp.where(inside, vertex, 0)
+    legal = inside & state.remaining[vertex]
+    edges, cost = game.rules.eliminate(state.edges, vertex)
+    cost = jnp.where(legal, cost, 0)
+    gone = (jnp.arange(state.remaining.size, dtype=jnp.int32) == vertex) & legal
+    new = EliminationState(
+        jnp.where(legal, edges, state.edges),
+        state.remaining & ~gone,
+        state.total + cost,
+        state.illegal | (~legal & ~state.finished),
+    )
+    return new, (-cost / game.baseline).astype(jnp.float32)
+
+
+def new_game(
+    graph: ComputationalGraph,
+    cost: AbstractCost = Multiplications(),
+    *,
+    size: int | None = None,
+    patterns: int = 64,
+) -> tuple[EliminationGame, EliminationState]:
+    """The game of a graph.
+
+    **Arguments:**
+
+    - `graph`: a [`eqx_cc.ComputationalGraph`][].
+    - `cost`: the cost model.
+    - `size`: how many vertices to pad it to; as many as there are, if left out.
+    - `patterns`: how many patterns may arise.
+
+    **Returns:** what stays the same, and the state before the first move. The vertices
+    are those of `numbering`. Raises a `ValueError` if the graph has more than `size`
+    vertices or if too many patterns may arise.
+
+    !!! Example
+
+        ```python
+        game, state = eqx_cc.policy.new_game(graph)
+        [first, *_] = jnp.flatnonzero(state.remaining)
+        state, reward = eqx_cc.policy.step(game, state, first)
+        ```
+    """
+    return new_games([graph], cost, size=size, patterns=patterns, stack=False)
+
+
+def new_games(
+    graphs: Sequence[ComputationalGraph],
+    cost: AbstractCost = Multiplications(),
+    *,
+    size: int | None = None,
+    patterns: int = 64,
+    stack: bool = True,
+) -> Any:
+    """The games of several graphs, stacked: `jax.vmap` takes them apart again.
+
+    **Arguments:** as for `new_game`.
+
+    **Returns:** as `new_game`, every array with an axis for the graphs in front.
+
+    !!! Example
+
+        ```python
+        games, states = eqx_cc.policy.new_games([graph, graph])
+        jax.vmap(eqx_cc.policy.Markowitz())(games, states)
+        ```
+    """
+    size = max(_size(graph) for graph in graphs) if size is None else size
+    made = _edges_and_rules(graphs, cost, size, patterns)
+    games = [
+        _game(graph, cost, edges, rules) for graph, (edges, rules) in zip(graphs, made)
+    ]
+    if not stack:
+        return games[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *games)
+
+
+def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
+    """The vertices of a graph by their numbers in its game, ascending.
+
+    **Arguments:**
+
+    - `graph`: a [`eqx_cc.ComputationalGraph`][].
+
+    **Returns:** the vertex of the graph that each vertex of the game is.
+
+    !!! Example
+
+        ```python
+        eqx_cc.policy.numbering(graph)[0]
+        ```
+    """
+    ends = {*graph.independents, *graph.dependents}
+    return tuple(sorted(ends | {*graph.intermediates}))
+
+
+def _size(graph: ComputationalGraph) -> int:
+    return max(len(numbering(graph)), 1)
+
+
+def padded(graph: ComputationalGraph, sizes: tuple[int, ...] = SIZES) -> int:
+    """To how many vertices a graph is padded: one of a few sizes, as what is compiled
+    is compiled for each."""
+    own = _size(graph)
+    return next((size for size in sizes if size >= own), -(-own // 256) * 256)
+
+
+def _edges_and_rules(
+    graphs: Sequence[ComputationalGraph], cost: AbstractCost, size: int, limit: int
+) -> list[tuple[np.ndarray, AbstractRules]]:
+    """By the simplest rules that are right for all of the graphs."""
+    for graph in graphs:
+        if _size(graph) > size:
+            raise ValueError(
+                f"`size` must be at least {_size(graph)}, the number of vertices; got "
+                f"{size}."
+            )
+    spaces = [space(graph, cost) for graph in graphs]
+    bits = [own for own in spaces if isinstance(own, Bits)]
+    if len(bits) == len(graphs):
+        return [_scalars(graph, own, size) for graph, own in zip(graphs, bits)]
+    unknown = type(cost) is Multiplications
+    if unknown and all(isinstance(own, Bits | NumberSpace) for own in spaces):
+        return [_numbers(graph, size) for graph in graphs]
+    return _patterns(graphs, cost, size, limit)
+
+
+def _scalars(
+    graph: ComputationalGraph, own: Bits, size: int
+) -> tuple[np.ndarray, AbstractRules]:
+    edges = _filled(graph, dict.fromkeys(graph.edges, True), size, bool)
+    return edges, Scalars(jnp.asarray(own.unit, float))
+
+
+def _numbers(graph: ComputationalGraph, size: int) -> tuple[np.ndarray, AbstractRules]:
+    known = {edge: _coefficient(block) for edge, block in graph.edges.items()}
+    return _filled(graph, known, size, float), Numbers()
+
+
+def _coefficient(block: Pattern) -> float:
+    [term] = block.terms
+    known: Any = term.scale if term.value is None else np.nan
+    return float(known)
+
+
+def _patterns(
+    graphs: Sequence[ComputationalGraph], cost: AbstractCost, size: int, limit: int
+) -> list[tuple[np.ndarray, AbstractRules]]:
+    found = [tables(graph, cost, limit) for graph in graphs]
+    most = max(len(table.size) for table in found)
+    made = []
+    for graph, table in zip(graphs, found):
+        pad = (0, most - len(table.size))
+        rules = Patterns(
+            jnp.asarray(np.pad(table.new, [pad] * 3)),
+            jnp.asarray(np.pad(table.cost, [pad] * 3), float),
+            jnp.asarray(np.pad(table.size, [pad]), float),
+        )
+        made.append((_filled(graph, table.edges, size, np.int32), rules))
+    return made
+
+
+def _filled(
+    graph: ComputationalGraph, edges: dict[tuple[int, int], Any], size: int, dtype: Any
+) -> np.ndarray:
+    number = {name: i for i, name in enumerate(numbering(graph))}
+    array = np.zeros((size, size), dtype)
+    for (u, v), edge in edges.items():
+        array[number[u], number[v]] = edge
+    return array
+
+
+def _game(
+    graph: ComputationalGraph,
+    cost: AbstractCost,
+    edges: np.ndarray,
+    rules: AbstractRules,
+) -> tuple[EliminationGame, EliminationState]:
+    game = frame(graph, space(graph, cost), edges != 0, rules)
+    return game, unpaid(edges, game.vertices)
+
+
+def unpaid(edges: Any, remaining: Any) -> EliminationState:
+    """A state that is not known to have cost anything so far."""
+    nothing, no = jnp.zeros((), float), jnp.asarray(False)
+    return EliminationState(jnp.asarray(edges), jnp.asarray(remaining), nothing, no)
+
+
+def frame(
+    graph: ComputationalGraph,
+    own: AbstractSpace,
+    edges: Bool[np.ndarray, "n n"],
+    rules: AbstractRules,
+) -> EliminationGame:
+    """What stays the same in a game of a graph, and of its space, that has these edges
+    at first."""
+    number = {name: i for i, name in enumerate(numbering(graph))}
+
+    def mask(names):
+        array = np.zeros(len(edges), bool)
+        array[[number[name] for name in names]] = True
+        return jnp.asarray(array)
+
+    baseline = total(own, own.start, greedy(own, own.start, own.inner))
+    return EliminationGame(
+        rules,
+        mask(graph.independents),
+        mask(graph.dependents),
+        mask(graph.intermediates),
+        jnp.asarray(_longest(edges), jnp.float32),
+        jnp.asarray(_longest(edges[::-1, ::-1].T)[::-1], jnp.float32),
+        jnp.asarray(max(baseline, 1), float),
+    )
+
+
+def _longest(edges: np.ndarray) -> np.ndarray:
+    """How many edges are on the longest path to each vertex, in topological order."""
+    length = np.zeros(len(edges))
+    for v in range(len(edges)):
+        before = length[edges[:, v]]
+        length[v] = before.max() + 1 if before.size else 0
+    return length

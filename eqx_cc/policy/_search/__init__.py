@@ -1,0 +1,4 @@
+"""Looking ahead in the game: beam search, tree search, and shorter graphs.
+
+- In: a policy and a game. Out: orders.
+"""

@@ -1,0 +1,285 @@
+"""Expert iteration: a policy learns to choose as annealing would, where it comes to."""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from ..._graph.graph import ComputationalGraph
+from ..._orders.cost import (
+    AbstractCost,
+    Multiplications,
+)
+from .._game.policy import AbstractPolicy
+from .agent import (
+    entropies,
+    log_probabilities,
+    Losses,
+)
+from .lessons import (
+    Lesson,
+    Teacher,
+)
+from .random_functions import random_structured_graph
+from .random_graphs import random_graph
+from .train import (
+    descended,
+    Metrics,
+    Settings,
+    sharded,
+    Training,
+)
+
+
+class Imitation(NamedTuple):
+    r"""Expert iteration: in half of the games the policy makes some of the moves, and
+    annealing completes them. For every state that the completed order goes through, it
+    is known by how much the whole would become dearer, were any other vertex eliminated
+    next: its regret $r_v$. The policy $\pi$ is trained to make
+    $-\log \sum_v \pi_v e^{-r_v / \tau}$ small: to choose among the moves that cost
+    nothing, whichever it is surest of.
+
+    **Arguments:**
+
+    - `structured`: the share of graphs that are those of random functions of arrays.
+    - `moves`: moves of annealing, for each vertex.
+    - `most`: at how many states of a graph there is something to learn.
+    - `tolerance`: $\tau$, in units of what greedy Markowitz costs.
+    - `steps`, `parts`: of the optimiser in an iteration, and lessons in each.
+    - `memory`: so many iterations are learnt from again.
+    - `value`: the weight of the loss of the value.
+
+    !!! Example
+
+        ```python
+        imitation = eqx_cc.policy.Imitation(structured=0.0)
+        ```
+
+    ??? cite "References"
+
+        S. Ross and J. A. Bagnell, *Reinforcement and Imitation Learning via Interactive
+        No-Regret Learning*, arXiv:1406.5979, 2014.
+
+        T. Anthony, Z. Tian and D. Barber, *Thinking Fast and Slow with Deep Learning
+        and Tree Search*, Advances in Neural Information Processing Systems 30, 2017.
+    """
+
+    structured: float = 0.125
+    moves: int = 50
+    most: int = 16
+    tolerance: float = 0.002
+    steps: int = 48
+    parts: int = 64
+    memory: int = 64
+    value: float = 1.0
+
+    def loss(
+        self, policy: AbstractPolicy, lessons: Lesson
+    ) -> tuple[Float[Array, ""], Losses]:
+        """What a policy is to make small, of a batch of lessons."""
+
+        def of(lesson):
+            logits, value = policy(*lesson.situation)
+            logs = log_probabilities(logits)
+            least = jnp.min(lesson.regrets)
+            excess = (lesson.regrets - least) / self.tolerance
+            good = jax.nn.logsumexp(logs - jnp.minimum(excess, 1e9))
+            return -good, (value + lesson.to_go) ** 2, entropies(logits)
+
+        losses = Losses(*(jnp.mean(x) for x in jax.vmap(of)(lessons)))
+        return losses.policy + self.value * losses.value, losses
+
+
+def imitate(
+    imitation: Imitation,
+    training: Training,
+    settings: Settings,
+    folder: pathlib.Path | None = None,
+) -> Iterator[tuple[Training, Metrics]]:
+    """Trains for ever. If there is a folder, then lessons are kept in it, and training
+    that was interrupted goes on as if it had not been. `ratio`, of the metrics, is what
+    annealed games cost.
+
+    **Arguments:**
+
+    - `imitation`: an [`eqx_cc.policy.Imitation`][].
+    - `training`, `settings`: as for [`eqx_cc.policy.train`][].
+    - `folder`: where lessons are kept; `None` for nowhere.
+
+    **Returns:** an iterator, as [`eqx_cc.policy.train`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        iterations = eqx_cc.policy.imitate(
+            eqx_cc.policy.Imitation(), training, settings
+        )
+        ```
+    """
+    memory = _remembered(imitation, int(training.iteration), folder)
+    while True:
+        started, iteration = time.monotonic(), int(training.iteration)
+        lessons, ratio = _lessons(imitation, training.policy, settings, iteration)
+        memory = [*memory, lessons][-imitation.memory :]
+        if folder is not None:
+            _write(folder / "lessons" / f"{iteration}.npz", lessons)
+        training, losses = learnt(imitation, training, settings, memory)
+        seconds = time.monotonic() - started
+        yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+
+
+def forget(folder: pathlib.Path, before: int) -> None:
+    """Removes lessons of iterations that no checkpoint needs any more."""
+    for path in (folder / "lessons").glob("*.npz"):
+        if int(path.stem) < before:
+            path.unlink()
+
+
+def _remembered(
+    imitation: Imitation, done: int, folder: pathlib.Path | None
+) -> list[dict[int, Lesson]]:
+    """The lessons of the last iterations."""
+    if folder is None:
+        return []
+    (folder / "lessons").mkdir(parents=True, exist_ok=True)
+    numbers = range(max(done - imitation.memory, 0), done)
+    return [_read(folder / "lessons" / f"{i}.npz") for i in numbers]
+
+
+def _graph(
+    imitation: Imitation, settings: Settings, iteration: int, i: int
+) -> tuple[ComputationalGraph, AbstractCost]:
+    """One of an iteration, and by what it is counted: of a training run there are never
+    two the same. Every other structured one is counted by what is really multiplied."""
+    seed = settings.seed * 10**7 + iteration * settings.batch + i
+    bounds = settings.smallest, settings.largest
+    if i < round(imitation.structured * settings.batch):
+        graph = random_structured_graph(seed, bounds[0], min(bounds[1], 80))
+        return graph, Multiplications() if i % 2 else settings.cost
+    return random_graph(seed, *bounds), settings.cost
+
+
+def _lessons(
+    imitation: Imitation, policy: AbstractPolicy, settings: Settings, iteration: int
+) -> tuple[dict[int, Lesson], float]:
+    """The lessons of an iteration, by the sizes to which they are padded; and the mean
+    of the ratios."""
+    rng = random.Random(f"{settings.seed} {iteration}")
+    key = jr.fold_in(jr.key(settings.seed), iteration)
+    count = iter(range(10**9))
+
+    def choose(game, state):
+        return int(_chosen(policy, game, state, jr.fold_in(key, next(count))))
+
+    found: list[Lesson] = []
+    ratios = []
+    for i in range(settings.batch):
+        graph, cost = _graph(imitation, settings, iteration, i)
+        teacher = Teacher(imitation.moves, imitation.most, cost)
+        lessons, ratio = teacher.lessons(graph, choose, rng)
+        ratios.append(ratio)
+        found += lessons
+    return stacked(found), float(np.mean(ratios))
+
+
+def stacked(lessons: list[Lesson]) -> dict[int, Lesson]:
+    """Lessons by the sizes to which they are padded."""
+    sizes = {len(lesson.costs) for lesson in lessons}
+    return {
+        size: Lesson(*map(np.stack, zip(*(x for x in lessons if len(x.costs) == size))))
+        for size in sorted(sizes)
+    }
+
+
+@eqx.filter_jit
+def _chosen(policy: AbstractPolicy, game: Any, state: Any, key: PRNGKeyArray) -> Any:
+    return jr.categorical(key, policy(game, state)[0])
+
+
+def learnt(
+    imitation: Imitation, training: Training, settings: Settings, memory: Any
+) -> tuple[Training, list[float]]:
+    """Some steps of the optimiser, each with lessons of one size."""
+    rng = np.random.default_rng([settings.seed, int(training.iteration)])
+    sizes = sorted({size for lessons in memory for size in lessons})
+    blocks = {size: [x[size] for x in memory if size in x] for size in sizes}
+    counts = np.array([sum(len(x.costs) for x in blocks[size]) for size in sizes])
+    seen = []
+    for size in rng.choice(sizes, imitation.steps if sizes else 0, p=_shares(counts)):
+        # Less of what is large, as it takes so much longer.
+        count = max(8, min(imitation.parts, imitation.parts * 48 // int(size)))
+        part, turn = _drawn(blocks[int(size)], count, rng), rng.random(count) < 0.5
+        part, turn = sharded((part, turn))
+        training, losses = _step(imitation, training, settings, part, turn)
+        seen.append(losses)
+    new = eqx.tree_at(lambda t: t.iteration, training, training.iteration + 1)
+    return new, np.mean(jax.device_get(seen), 0).tolist() if seen else [0.0] * 3
+
+
+def _shares(counts: np.ndarray) -> np.ndarray | None:
+    return counts / counts.sum() if counts.size else None
+
+
+def _drawn(blocks: list[Lesson], count: int, rng: np.random.Generator) -> Lesson:
+    """Some lessons at random."""
+    ends = np.cumsum([len(block.costs) for block in blocks])
+    chosen = []
+    for i in rng.integers(ends[-1], size=count):
+        which = int(np.searchsorted(ends, i, "right"))
+        at = i - ends[which]
+        chosen.append([leaf[at] for leaf in blocks[which]])
+    return Lesson(*map(np.stack, zip(*chosen)))
+
+
+@eqx.filter_jit
+def _step(
+    imitation: Imitation,
+    training: Training,
+    settings: Settings,
+    part: Lesson,
+    turn: Any,
+) -> tuple[Training, Losses]:
+    def turned(lesson, turn):
+        return jax.tree.map(
+            lambda x, y: jnp.where(turn, x, y), lesson.transposed, lesson
+        )
+
+    part = jax.vmap(turned)(part, turn)
+    policy, state, losses = descended(
+        training.policy,
+        training.optimiser,
+        lambda policy: imitation.loss(policy, part),
+        settings,
+    )
+    return Training(policy, state, training.iteration), losses
+
+
+def _write(path: pathlib.Path, lessons: dict[int, Lesson]) -> None:
+    arrays = {
+        f"{size}_{name}": array
+        for size, block in lessons.items()
+        for name, array in block._asdict().items()
+    }
+    np.savez_compressed(path, **arrays)
+
+
+def _read(path: pathlib.Path) -> dict[int, Lesson]:
+    with np.load(path) as stored:
+        sizes = sorted({int(name.split("_")[0]) for name in stored})
+        return {
+            size: Lesson(*(stored[f"{size}_{name}"] for name in Lesson._fields))
+            for size in sizes
+        }

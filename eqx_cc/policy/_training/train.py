@@ -1,0 +1,354 @@
+"""Training: playing, learning, and being judged, again and again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..._graph.graph import ComputationalGraph
+from ..._orders.cost import (
+    AbstractCost,
+    Published,
+)
+from ..._orders.orderings import greedy_order
+from ..._orders.search.base import order_cost
+from .._game.game import (
+    EliminationGame,
+    EliminationState,
+    FEW_SIZES,
+    new_games,
+    padded,
+)
+from .._game.play import rollout
+from .._game.policy import AbstractPolicy
+from .._search.shorten import shortened
+from .agent import (
+    AbstractAgent,
+    Losses,
+    parts_of,
+)
+from .random_graphs import (
+    HELD_OUT_SEED,
+    random_graph,
+)
+
+
+class Settings(NamedTuple):
+    """How to train.
+
+    **Attributes:**
+
+    - `batch`: games that are played at once.
+    - `smallest`, `largest`: see `random_graph`.
+    - `rate`: the learning rate of Adam.
+    - `seed`: of graphs and of play.
+    - `cost`: the cost model.
+
+    !!! Example
+
+        ```python
+        settings = eqx_cc.policy.Settings(batch=4, smallest=10, largest=12)
+        ```
+    """
+
+    batch: int = 16
+    smallest: int = 10
+    largest: int = 40
+    rate: float = 3e-4
+    seed: int = 0
+    cost: AbstractCost = Published()
+
+
+class Training(eqx.Module):
+    """All that changes while a policy is trained; what a checkpoint holds.
+
+    **Attributes:**
+
+    - `policy`, `optimiser`: as they are now.
+    - `iteration`: how many there were.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        training.policy, training.iteration
+        ```
+    """
+
+    policy: AbstractPolicy
+    optimiser: Any
+    iteration: Int[Array, ""]
+
+
+class Metrics(NamedTuple):
+    """What is known after an iteration: `ratio` is the mean of the costs of the games
+    that were played over those of the Markowitz rule."""
+
+    iteration: int
+    seconds: float
+    ratio: float
+    policy_loss: float
+    value_loss: float
+    entropy: float
+
+
+def start(policy: AbstractPolicy, settings: Settings) -> Training:
+    """Training before the first iteration.
+
+    **Arguments:**
+
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][], whose arrays are trained.
+    - `settings`: an [`eqx_cc.policy.Settings`][].
+
+    **Returns:** an [`eqx_cc.policy.Training`][].
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        ```
+    """
+    weights = eqx.filter(policy, eqx.is_array)
+    zero = jnp.zeros((), jnp.int32)
+    return Training(policy, optimiser(settings).init(weights), zero)
+
+
+def train(
+    agent: AbstractAgent, training: Training, settings: Settings
+) -> Iterator[tuple[Training, Metrics]]:
+    """Trains for ever. Graphs and chances are determined by the seed and the iteration,
+    so that training that was interrupted goes on as if it had not been.
+
+    **Arguments:**
+
+    - `agent`: an [`eqx_cc.policy.AbstractAgent`][].
+    - `training`: as [`eqx_cc.policy.start`][] or [`eqx_cc.policy.load`][] return it.
+    - `settings`: an [`eqx_cc.policy.Settings`][].
+
+    **Returns:** an iterator, with an item for each iteration: the training after it,
+    and metrics, among them `ratio`, what games cost over what Markowitz costs.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        iterations = eqx_cc.policy.train(eqx_cc.policy.PPO(), training, settings)
+        ```
+    """
+    size = _size(settings)
+    while True:
+        started, iteration = time.monotonic(), int(training.iteration)
+        graphs = _graphs(settings, iteration)
+        batch = new_games(graphs, settings.cost, size=size)
+        key = jr.fold_in(jr.key(settings.seed), iteration)
+        training, numbers = _iterate(agent, training, sharded(batch), key, settings)
+        ratio, losses = float(numbers[0]), [float(x) for x in numbers[1]]
+        seconds = time.monotonic() - started
+        yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+
+
+def _graphs(settings: Settings, iteration: int) -> list[ComputationalGraph]:
+    """Those of an iteration: of a training run there are never two the same."""
+    first = settings.seed * 10**7 + iteration * settings.batch
+    seeds = range(first, first + settings.batch)
+    assert seeds.stop <= HELD_OUT_SEED
+    return [random_graph(s, settings.smallest, settings.largest) for s in seeds]
+
+
+def _size(settings: Settings) -> int:
+    """As many vertices as a graph may have: inputs, intermediates, and outputs, which
+    are copies where they are used again."""
+    return round(1.8 * settings.largest) + 4
+
+
+def sharded(batch: Any) -> Any:
+    """Over all devices, if they share the batch evenly."""
+    devices = jax.devices()
+    count = jax.tree.leaves(batch)[0].shape[0]
+    if len(devices) == 1 or count % len(devices):
+        return batch
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("batch",))
+    axis = jax.sharding.PartitionSpec("batch")
+    return jax.device_put(batch, jax.sharding.NamedSharding(mesh, axis))
+
+
+def optimiser(settings: Settings) -> Any:
+    import optax
+
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
+
+
+def descended(
+    policy: AbstractPolicy,
+    state: Any,
+    loss: Callable[[AbstractPolicy], tuple[Float[Array, ""], Losses]],
+    settings: Settings,
+) -> tuple[AbstractPolicy, Any, Losses]:
+    """The policy after a step down the gradient of a loss, the state of the optimiser
+    after it, and the losses before it."""
+    weights, rest = eqx.partition(policy, eqx.is_array)
+    gradient = jax.grad(lambda w: loss(eqx.combine(w, rest)), has_aux=True)
+    with jax.numpy_dtype_promotion("standard"):
+        changes, losses = gradient(weights)
+        changes, state = optimiser(settings).update(changes, state, weights)
+    return eqx.combine(eqx.apply_updates(weights, changes), rest), state, losses
+
+
+@eqx.filter_jit
+def _iterate(
+    agent: AbstractAgent,
+    training: Training,
+    batch: tuple[EliminationGame, EliminationState],
+    key: PRNGKeyArray,
+    settings: Settings,
+) -> tuple[Training, Any]:
+    """Plays a batch of games, and learns from them."""
+    games, states = batch
+    play_key, *keys = jr.split(key, agent.epochs + 1)
+    length = settings.largest  # No graph has more vertices to eliminate.
+    ends, lesson = agent.play(training.policy, games, states, play_key, length)
+    lesson = jax.lax.stop_gradient(lesson)
+    weights, rest = eqx.partition(training.policy, eqx.is_array)
+
+    def learn(carry, part):
+        policy, state, losses = descended(
+            eqx.combine(carry[0], rest),
+            carry[1],
+            lambda policy: agent.loss(policy, games, part),
+            settings,
+        )
+        return (eqx.filter(policy, eqx.is_array), state), losses
+
+    carry, losses = (weights, training.optimiser), None
+    for key in keys:
+        carry, losses = jax.lax.scan(learn, carry, parts_of(lesson, agent.parts, key))
+    ratio = jnp.mean(ends.total / games.baseline)
+    new = Training(eqx.combine(carry[0], rest), carry[1], training.iteration + 1)
+    return new, (ratio, jax.tree.map(jnp.mean, losses))
+
+
+def evaluate(
+    policy: AbstractPolicy,
+    graphs: Sequence[ComputationalGraph],
+    cost: AbstractCost = Published(),
+) -> Float[np.ndarray, " graphs"]:
+    """What a policy's games cost, over what the Markowitz rule costs; by graph. (Where
+    both are nothing, it is 0.) As in searches, vertices whose place is known are
+    eliminated before.
+
+    **Arguments:**
+
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `graphs`: a sequence of [`eqx_cc.ComputationalGraph`][]s.
+    - `cost`: the cost model, an [`eqx_cc.AbstractCost`][].
+
+    **Returns:** a NumPy array of ratios, of shape `(graphs,)`; below 1 is better than
+    Markowitz.
+
+    !!! Example
+
+        ```python
+        policy = eqx_cc.policy.Markowitz()
+        eqx_cc.policy.evaluate(policy, [graph])
+        ```
+    """
+    short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
+    sizes = np.asarray([padded(s.graph, FEW_SIZES) for s in short])
+    for size in np.unique(sizes):
+        [which] = np.nonzero(sizes == size)
+        chosen = [short[i].graph for i in which]
+        ends, _ = _rollouts(policy, *new_games(chosen, cost, size=int(size)))
+        found[which] = ends.total
+    totals = found + [s.cost for s in short]
+    greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
+    return totals / np.maximum(greedy, 1)
+
+
+_rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
+
+
+def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
+    """Writes a checkpoint, the policy alone, and in words how it came about.
+
+    **Arguments:**
+
+    - `folder`: where to; it is made if it is not there.
+    - `training`: an [`eqx_cc.policy.Training`][].
+    - `told`: what to write about it, as JSON.
+
+    **Returns:** nothing.
+
+    !!! Example
+
+        ```python
+        import pathlib
+
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
+        ```
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "checkpoint.new"
+    eqx.tree_serialise_leaves(new, training)
+    new.replace(folder / "checkpoint.eqx")
+    eqx.tree_serialise_leaves(folder / "policy.eqx", training.policy)
+    (folder / "settings.json").write_text(json.dumps(told, indent=2))
+
+
+def load(folder: pathlib.Path, like: Training) -> Training:
+    """The checkpoint of a folder.
+
+    **Arguments:**
+
+    - `folder`: where [`eqx_cc.policy.save`][] wrote it.
+    - `like`: training of the same kind: the policy with the same numbers of layers and
+        widths.
+
+    **Returns:** an [`eqx_cc.policy.Training`][].
+
+    !!! Example
+
+        ```python
+        import pathlib
+
+        policy = eqx_cc.policy.Markowitz()
+        settings = eqx_cc.policy.Settings(batch=4, largest=12)
+        training = eqx_cc.policy.start(policy, settings)
+        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
+        training = eqx_cc.policy.load(pathlib.Path("trained"), training)
+        ```
+    """
+    return eqx.tree_deserialise_leaves(folder / "checkpoint.eqx", like)
+
+
+def table(path: pathlib.Path) -> Callable[[dict[str, Any]], None]:
+    """Appends rows to a CSV file, which gets a line of names if it is new."""
+
+    def write(row):
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    return write
