@@ -168,18 +168,27 @@ def _of_diffrax() -> None:
 #
 
 
-@counted
-def _jacobian(fun, argnums=0, has_aux=False, **kwargs):
-    return eqx_cc.cc_jacobian(fun, argnums=argnums, has_aux=has_aux, **kwargs)
+def _jacobian(original: Callable) -> Callable:
+    """In place of `jax.jacfwd` or `jax.jacrev`."""
+
+    @counted
+    @ft.wraps(original)
+    def jacobian(fun, argnums=0, has_aux=False, **kwargs):
+        return eqx_cc.cc_jacobian(fun, argnums=argnums, has_aux=has_aux, **kwargs)
+
+    return jacobian
 
 
+@ft.wraps(jax.hessian)
 def _hessian(fun, argnums=0, has_aux=False, **kwargs):
-    first = _jacobian(fun, argnums, has_aux, **kwargs)
-    return _jacobian(first, argnums, has_aux, **kwargs)
+    jacobian = _jacobian(jax.jacfwd)
+    first = jacobian(fun, argnums, has_aux, **kwargs)
+    return jacobian(first, argnums, has_aux, **kwargs)
 
 
 def _of_jax() -> None:
-    _replace(jax, jacfwd=_jacobian, jacrev=_jacobian, hessian=_hessian)
+    forward, reverse = map(_jacobian, (jax.jacfwd, jax.jacrev))
+    _replace(jax, jacfwd=forward, jacrev=reverse, hessian=_hessian)
 
 
 def _of_equinox() -> None:
