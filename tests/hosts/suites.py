@@ -38,7 +38,7 @@ SUITES = {
             "tests/test_compat.py",
             "tests/test_least_squares.py",
             "tests/test_root_find.py",
-            "tests/test_solve.py",
+            "tests/solve/test_solve.py",
         ),
     ),
     "diffrax": Suite(

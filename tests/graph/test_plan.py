@@ -28,8 +28,8 @@ from eqx_cc._strategy.jacobian_blocks import trace_function
 from jax.extend.core import Literal
 
 
-ROOT = pathlib.Path(__file__).parents[1]
-GRAPHS = pathlib.Path(__file__).parent / "graphs"
+ROOT = pathlib.Path(__file__).parents[2]
+GRAPHS = pathlib.Path(__file__).parents[1] / "graphs"
 ORDERS = {"forward": Forward(), "reverse": Reverse(), "markowitz": MinimalMarkowitz()}
 
 

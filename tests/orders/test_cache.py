@@ -28,7 +28,7 @@ from eqx_cc._orders import cache as _cache
 from eqx_cc._orders.search.base import order_cost
 
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 EDGES = [(0, 2), (1, 2), (0, 3), (1, 3), (2, 3), (2, 4), (3, 4)]
 EDGES += [(3, 5), (4, 5), (4, 6), (5, 6), (5, 7), (2, 7), (4, 8)]

@@ -8,7 +8,7 @@ from benchmarks.tasks import TASKS
 from jax.extend.core import Literal
 
 
-GRAPHS = pathlib.Path(__file__).parent / "graphs"
+GRAPHS = pathlib.Path(__file__).parents[1] / "graphs"
 PINNED = ("RoeFlux_1d", "RobotArm_6DOF", "HumanHeartDipole", "PropaneCombustion")
 
 

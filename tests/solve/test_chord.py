@@ -30,7 +30,7 @@ from eqx_cc._solve import chord as _chord
 from eqx_cc._solve.stage import is_identity
 
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 CHORD = with_stepsize_controller_tols(CCChord)()
 IMEX = "KenCarp3", "KenCarp4", "KenCarp5", "Sil3"
 
