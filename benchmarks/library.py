@@ -20,17 +20,8 @@ from collections.abc import Iterator
 
 import eqx_cc
 import jax
-from eqx_cc import (
-    AbstractSearch,
-    Annealing,
-    Automatic,
-    ComputationalGraph,
-    Exact,
-)
-from eqx_cc._orders.cache import (
-    _entry,
-    VERSION,
-)
+from eqx_cc import AbstractSearch, Annealing, Automatic, ComputationalGraph, Exact
+from eqx_cc._orders.cache import _entry, VERSION
 
 from .orders import certificate, GRAPHS, published_graph
 from .tasks import TASKS

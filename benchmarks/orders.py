@@ -22,12 +22,7 @@ from typing import NamedTuple
 
 import eqx_cc
 import jax
-from eqx_cc import (
-    AbstractCost,
-    Annealing,
-    ComputationalGraph,
-    MinimalMarkowitz,
-)
+from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
 from eqx_cc._orders.search.base import order_cost
 
 from .tasks import TASKS

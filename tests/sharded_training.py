@@ -6,19 +6,8 @@ import itertools as it
 import jax
 import jax.random as jr
 import numpy as np
-from eqx_cc.policy import (
-    GraphPolicy,
-    imitate,
-    Imitation,
-    PPO,
-    Settings,
-    start,
-    train,
-)
-from eqx_cc.policy._training import (
-    imitation as _imitation,
-    train as _train,
-)
+from eqx_cc.policy import GraphPolicy, imitate, Imitation, PPO, Settings, start, train
+from eqx_cc.policy._training import imitation as _imitation, train as _train
 
 
 SETTINGS = Settings(batch=4, smallest=8, largest=12)

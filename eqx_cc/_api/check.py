@@ -10,26 +10,9 @@ from jax.core import Tracer
 
 from .._orders.lookup import as_ordering
 from .._strategy.granularity import as_granularity
-from .check_references import (
-    finite_differences,
-    forward,
-    Problem,
-    reverse,
-    Verdict,
-)
-from .check_report import (
-    Case,
-    DIFFERENCES,
-    FORWARD,
-    JacobianReport,
-    REVERSE,
-)
-from .trees import (
-    check_callable,
-    filter_inputs,
-    output_name,
-    value_and_jacobian,
-)
+from .check_references import finite_differences, forward, Problem, reverse, Verdict
+from .check_report import Case, DIFFERENCES, FORWARD, JacobianReport, REVERSE
+from .trees import check_callable, filter_inputs, output_name, value_and_jacobian
 
 
 def check_jacobian(

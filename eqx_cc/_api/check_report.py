@@ -5,12 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .check_references import (
-    precision,
-    Problem,
-    to_numpy,
-    Verdict,
-)
+from .check_references import precision, Problem, to_numpy, Verdict
 
 
 OURS = "eqx_cc"

@@ -8,38 +8,18 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from .._graph.elimination import (
-    Plan,
-    plan,
-)
+from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
 from .._jaxpr.program import Program
 from .._linearise.interpreter import linearise
-from .._orders.lookup import (
-    as_ordering,
-    Automatic,
-)
+from .._orders.lookup import as_ordering, Automatic
 from .._orders.order import Order
-from .._orders.orderings import (
-    AbstractOrdering,
-    check_order,
-)
+from .._orders.orderings import AbstractOrdering, check_order
 from .._scalarise.jacobian import entries
-from .._strategy.granularity import (
-    Granularity,
-    scalars_of,
-)
-from .._strategy.jacobian_blocks import (
-    method_taken,
-    trace_function,
-)
+from .._strategy.granularity import Granularity, scalars_of
+from .._strategy.jacobian_blocks import method_taken, trace_function
 from .plot import plot
-from .trees import (
-    check_callable,
-    filter_inputs,
-    flat_function,
-    Inputs,
-)
+from .trees import check_callable, filter_inputs, flat_function, Inputs
 
 
 class Trace(eqx.Module):

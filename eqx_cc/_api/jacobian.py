@@ -8,18 +8,9 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jax.tree_util import keystr
 
-from .._orders.lookup import (
-    as_ordering,
-    Measured,
-)
-from .._orders.orderings import (
-    AbstractOrdering,
-    Given,
-)
-from .._strategy.granularity import (
-    as_granularity,
-    Granularity,
-)
+from .._orders.lookup import as_ordering, Measured
+from .._orders.orderings import AbstractOrdering, Given
+from .._strategy.granularity import as_granularity, Granularity
 from .trees import (
     argument_positions,
     check_argnums,

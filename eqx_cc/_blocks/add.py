@@ -10,36 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._sparsity.pattern import (
-    Composition,
-    Update,
-)
-from .._sparsity.recipe import (
-    Group,
-    Sum,
-    Tiling,
-)
-from .._sparsity.term import (
-    Kind,
-    Scalar,
-    Term,
-)
-from .arrays import (
-    as_numbers,
-    common,
-    Masked,
-    scaled,
-    Values,
-)
+from .._sparsity.pattern import Composition, Update
+from .._sparsity.recipe import Group, Sum, Tiling
+from .._sparsity.term import Kind, Scalar, Term
+from .arrays import as_numbers, common, Masked, scaled, Values
 from .multiply import multiplied
-from .scatter import (
-    is_sparse,
-    is_window,
-    scattered,
-    side_by_side,
-    tile,
-    window,
-)
+from .scatter import is_sparse, is_window, scattered, side_by_side, tile, window
 
 
 def run_update(

@@ -16,10 +16,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.affine import Affine
-from .._sparsity.term import (
-    Scalar,
-    Take,
-)
+from .._sparsity.term import Scalar, Take
 
 
 # The values of a pattern's terms, in their order; None where they are known, booleans

@@ -11,19 +11,8 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.product import Product
-from .._sparsity.term import (
-    Scalar,
-    Take,
-)
-from .arrays import (
-    as_numbers,
-    common,
-    Masked,
-    on_numbers,
-    scaled,
-    take,
-    transposed,
-)
+from .._sparsity.term import Scalar, Take
+from .arrays import as_numbers, common, Masked, on_numbers, scaled, take, transposed
 
 
 def multiplied(recipe: Product, a, b, dtype: np.dtype) -> Any:

@@ -14,30 +14,12 @@ from jax import lax
 from jax.experimental.sparse import BCOO
 from jaxtyping import Array, Int, Num
 
-from .._sparsity.pattern import (
-    add,
-    dense_pattern,
-    Pattern,
-    update,
-)
+from .._sparsity.pattern import add, dense_pattern, Pattern, update
 from .._sparsity.sum import densify
 from .._sparsity.term import Term
-from .add import (
-    run_sum,
-    run_update,
-    written,
-)
-from .arrays import (
-    check_fits,
-    complex_type,
-    Masked,
-    take,
-    Values,
-)
-from .coordinates import (
-    coordinates,
-    unravelled,
-)
+from .add import run_sum, run_update, written
+from .arrays import check_fits, complex_type, Masked, take, Values
+from .coordinates import coordinates, unravelled
 
 
 _LONGEST_NAME = 40  # Of a structure that is shown.

@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from .._sparsity.pattern import (
-    Pattern,
-    Update,
-    update,
-)
+from .._sparsity.pattern import Pattern, Update, update
 from .graph import ComputationalGraph
 
 

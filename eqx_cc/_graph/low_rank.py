@@ -12,16 +12,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from .._sparsity.pattern import (
-    Pattern,
-    update,
-)
-from .elimination import (
-    Elimination,
-    Plan,
-    plan,
-    Step,
-)
+from .._sparsity.pattern import Pattern, update
+from .elimination import Elimination, Plan, plan, Step
 from .graph import ComputationalGraph
 
 

@@ -13,10 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from .avals import as_arrays
-from .program import (
-    Constant,
-    Program,
-)
+from .program import Constant, Program
 from .releases import ClosedJaxpr
 
 

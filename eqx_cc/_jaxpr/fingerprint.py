@@ -11,11 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from .program import (
-    bodies,
-    Constant,
-    Program,
-)
+from .program import bodies, Constant, Program
 
 
 _PLAIN = bool, int, float, complex, str, bytes, type(None), np.dtype, enum.Enum

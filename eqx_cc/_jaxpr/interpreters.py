@@ -14,10 +14,7 @@ import jax
 import jax.extend.core as jex
 from jax.experimental import jet
 
-from .releases import (
-    checkify_operands,
-    checkify_rules,
-)
+from .releases import checkify_operands, checkify_rules
 
 
 def seen_as_call(primitive: jex.Primitive, plain: Callable) -> None:

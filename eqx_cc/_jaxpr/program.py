@@ -14,10 +14,7 @@ from jax.core import Tracer
 from .outside_trace import at_once
 from .primitives import facts
 from .releases import ClosedJaxpr
-from .shard_map import (
-    alike,
-    is_split_type,
-)
+from .shard_map import alike, is_split_type
 from .source_info import placed_at
 from .stop_elimination import held_p
 

@@ -13,11 +13,7 @@ import jax.extend.core as jex
 
 
 try:
-    from jax._src.source_info_util import (
-        current_name_stack,
-        user_context,
-        user_frames,
-    )
+    from jax._src.source_info_util import current_name_stack, user_context, user_frames
 except ImportError:
     current_name_stack = user_context = user_frames = None
 

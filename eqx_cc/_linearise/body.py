@@ -8,25 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._blocks.add import (
-    run_sum,
-    run_update,
-)
-from .._blocks.arrays import (
-    of_type,
-    Values,
-)
+from .._blocks.add import run_sum, run_update
+from .._blocks.arrays import of_type, Values
 from .._jaxpr.avals import struct
-from .._jaxpr.program import (
-    evaluate,
-    flatten,
-    Program,
-)
+from .._jaxpr.program import evaluate, flatten, Program
 from .._jaxpr.releases import ClosedJaxpr
-from .._sparsity.pattern import (
-    Pattern,
-    update,
-)
+from .._sparsity.pattern import Pattern, update
 from .._sparsity.sum import cover
 
 

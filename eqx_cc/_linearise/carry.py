@@ -13,25 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._blocks.arrays import (
-    as_numbers,
-    Masked,
-    take,
-)
+from .._blocks.arrays import as_numbers, Masked, take
 from .._sparsity.affine import single
 from .._sparsity.pattern import Pattern
 from .._sparsity.sum import dense
-from .._sparsity.term import (
-    normalise,
-    Take,
-    Term,
-)
-from .body import (
-    Block,
-    Body,
-    covering,
-    Ends,
-)
+from .._sparsity.term import normalise, Take, Term
+from .body import Block, Body, covering, Ends
 
 
 MAX_ROUNDS = 4

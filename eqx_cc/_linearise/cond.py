@@ -15,12 +15,7 @@ from .._blocks.arrays import Values
 from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
-from .body import (
-    Body,
-    covered,
-    covering,
-    Differentiate,
-)
+from .body import Body, covered, covering, Differentiate
 from .scan import scan_blocks
 
 

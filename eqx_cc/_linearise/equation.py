@@ -14,22 +14,10 @@ import numpy as np
 
 from .._blocks.arrays import Values
 from .._jaxpr.avals import struct
-from .._jaxpr.program import (
-    bind,
-    Constant,
-    Equation,
-    evaluate,
-    flatten,
-    Program,
-)
+from .._jaxpr.program import bind, Constant, Equation, evaluate, flatten, Program
 from .._rules import registry_version
 from .._rules.fallback import basis_of, dense_pairs, inexact_results, stored
-from .linear_jaxpr import (
-    is_known_scalar,
-    linear_blocks,
-    LinearProgram,
-    Pair,
-)
+from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram, Pair
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,7 @@ import numpy as np
 from .._blocks.add import run_sum
 from .._blocks.arrays import Values
 from .._graph.graph import ComputationalGraph
-from .._sparsity.pattern import (
-    add,
-    identity,
-    Pattern,
-)
+from .._sparsity.pattern import add, identity, Pattern
 from .._sparsity.recipe import Sum
 
 

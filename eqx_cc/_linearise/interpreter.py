@@ -11,10 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import Values
-from .._graph.elimination import (
-    Plan,
-    plan,
-)
+from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
 from .._graph.low_rank import factored_plan
 from .._jaxpr.avals import is_complex, is_inexact
@@ -27,31 +24,16 @@ from .._jaxpr.program import (
     Program,
     remainder,
 )
-from .._jaxpr.source_info import (
-    place,
-    placed_at,
-)
+from .._jaxpr.source_info import place, placed_at
 from .._jaxpr.stop_elimination import held_p
-from .._orders.orderings import (
-    AbstractOrdering,
-    checked_order,
-    Given,
-    MinimalMarkowitz,
-)
+from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from .accumulate import accumulate
 from .body import Block
 from .cond import control_flow
 from .equation import template
 from .graph_builder import GraphBuilder
-from .push_pull import (
-    pull,
-    push,
-    transposes,
-)
-from .storage import (
-    check_partials,
-    Storage,
-)
+from .push_pull import pull, push, transposes
+from .storage import check_partials, Storage
 
 
 class Linearised(NamedTuple):

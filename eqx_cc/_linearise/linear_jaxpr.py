@@ -13,19 +13,9 @@ from jax.core import Tracer
 from .._blocks.arrays import Values
 from .._graph.elimination import plan
 from .._jaxpr.avals import avals_of, is_inexact
-from .._jaxpr.program import (
-    bind,
-    Constant,
-    Equation,
-    flatten,
-    plain,
-    reader,
-)
+from .._jaxpr.program import bind, Constant, Equation, flatten, plain, reader
 from .._orders.orderings import MinimalMarkowitz
-from .._rules import (
-    linear_rule,
-    Operand,
-)
+from .._rules import linear_rule, Operand
 from .._rules.fallback import dense_pairs, dense_values, prefers_reverse
 from .._sparsity.pattern import Pattern
 from .accumulate import accumulate

@@ -18,10 +18,7 @@ import numpy as np
 
 from .._blocks.partial import Partial
 from .._jaxpr.avals import is_complex
-from .._jaxpr.program import (
-    bind,
-    Equation,
-)
+from .._jaxpr.program import bind, Equation
 from .._rules.fallback import inexact_results, stored
 from .._sparsity.pattern import dense_pattern
 from .body import Block

@@ -19,21 +19,9 @@ from jax import lax
 from .._jaxpr.avals import is_complex, is_inexact
 from .._jaxpr.program import Equation
 from .._jaxpr.releases import scan_arity
-from .._sparsity.pattern import (
-    identity,
-    Pattern,
-)
-from .body import (
-    Block,
-    Body,
-    Ends,
-)
-from .carry import (
-    at,
-    Blocks,
-    stable,
-    stacked,
-)
+from .._sparsity.pattern import identity, Pattern
+from .body import Block, Body, Ends
+from .carry import at, Blocks, stable, stacked
 
 
 MakeBody = Callable[[Any, Sequence[int]], Body]

@@ -11,18 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._blocks.arrays import (
-    check_fits,
-    DoesNotFit,
-    memory,
-)
+from .._blocks.arrays import check_fits, DoesNotFit, memory
 from .._graph.elimination import Plan
 from .._graph.graph import ComputationalGraph
-from .._jaxpr.program import (
-    Constant,
-    Equation,
-    Program,
-)
+from .._jaxpr.program import Constant, Equation, Program
 from .._jaxpr.source_info import place
 from .._sparsity.pattern import Pattern
 

@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .._graph.graph import ComputationalGraph
-from .cost import (
-    AbstractCost,
-    as_cost,
-)
+from .cost import AbstractCost, as_cost
 from .order import Order
 from .orderings import check_order
 from .search.base import order_cost

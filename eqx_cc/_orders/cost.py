@@ -8,10 +8,7 @@ from dataclasses import replace
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
-from .._sparsity.pattern import (
-    Pattern,
-    update,
-)
+from .._sparsity.pattern import Pattern, update
 from .._sparsity.term import Term
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from .state import (
-    AbstractSpace,
-    State,
-)
+from .state import AbstractSpace, State
 
 
 def greedy(

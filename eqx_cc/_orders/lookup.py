@@ -7,18 +7,9 @@ from functools import lru_cache
 
 from .._graph.graph import ComputationalGraph
 from .cache import default_cache
-from .cost import (
-    AbstractCost,
-    Multiplications,
-)
+from .cost import AbstractCost, Multiplications
 from .order import Order
-from .orderings import (
-    AbstractOrdering,
-    Forward,
-    Given,
-    MinimalMarkowitz,
-    Reverse,
-)
+from .orderings import AbstractOrdering, Forward, Given, MinimalMarkowitz, Reverse
 from .search.base import baseline
 
 

@@ -9,14 +9,8 @@ from functools import lru_cache
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
-from .._sparsity.pattern import (
-    Pattern,
-    update,
-)
-from .cost import (
-    AbstractCost,
-    Multiplications,
-)
+from .._sparsity.pattern import Pattern, update
+from .cost import AbstractCost, Multiplications
 from .greedy import greedy
 from .state import space
 

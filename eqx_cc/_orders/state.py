@@ -12,19 +12,10 @@ import math
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from .._graph.graph import (
-    ComputationalGraph,
-    SCALAR,
-)
-from .._sparsity.pattern import (
-    Pattern,
-    update,
-)
+from .._graph.graph import ComputationalGraph, SCALAR
+from .._sparsity.pattern import Pattern, update
 from .budget import Effort
-from .cost import (
-    AbstractCost,
-    Multiplications,
-)
+from .cost import AbstractCost, Multiplications
 
 
 State = Any

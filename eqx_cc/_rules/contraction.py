@@ -10,12 +10,7 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from .._sparsity.affine import single
-from .registry import (
-    axes,
-    BlockBuilder,
-    indexed,
-    register_rule,
-)
+from .registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.dot_general_p)

@@ -9,18 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._sparsity.affine import (
-    Affine,
-    single,
-)
+from .._sparsity.affine import Affine, single
 from .._sparsity.term import Scalar
-from .registry import (
-    Block,
-    BlockBuilder,
-    indexed,
-    Operand,
-    register_rule,
-)
+from .registry import Block, BlockBuilder, indexed, Operand, register_rule
 
 
 def _axes(operand: Operand, result) -> list[Affine]:

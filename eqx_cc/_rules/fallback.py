@@ -10,16 +10,10 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jax import lax
 
-from .._blocks.arrays import (
-    complex_type,
-    Values,
-)
+from .._blocks.arrays import complex_type, Values
 from .._jaxpr.avals import avals_of, is_complex, is_inexact, struct
 from .._jaxpr.program import bind
-from .._sparsity.pattern import (
-    dense_pattern,
-    Pattern,
-)
+from .._sparsity.pattern import dense_pattern, Pattern
 
 
 Pair = tuple[int, int, Pattern]

@@ -10,16 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._sparsity.affine import (
-    Affine,
-    single,
-)
-from .registry import (
-    axes,
-    BlockBuilder,
-    indexed,
-    register_rule,
-)
+from .._sparsity.affine import Affine, single
+from .registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.dynamic_slice_p)

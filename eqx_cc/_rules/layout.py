@@ -10,16 +10,8 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._jaxpr.releases import available_primitives
-from .._sparsity.affine import (
-    Affine,
-    single,
-)
-from .registry import (
-    axes,
-    BlockBuilder,
-    indexed,
-    register_rule,
-)
+from .._sparsity.affine import Affine, single
+from .registry import axes, BlockBuilder, indexed, register_rule
 
 
 @register_rule(p.transpose_p)

@@ -12,20 +12,10 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-from .._blocks.arrays import (
-    take,
-    Values,
-)
-from .._sparsity.affine import (
-    Affine,
-    single,
-)
+from .._blocks.arrays import take, Values
+from .._sparsity.affine import Affine, single
 from .._sparsity.pattern import Pattern
-from .._sparsity.term import (
-    normalise,
-    Scalar,
-    Term,
-)
+from .._sparsity.term import normalise, Scalar, Term
 
 
 Arrays = Sequence[Any]

@@ -16,16 +16,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._sparsity.affine import (
-    Affine,
-    single,
-)
-from .registry import (
-    axes,
-    BlockBuilder,
-    indexed,
-    register_rule,
-)
+from .._sparsity.affine import Affine, single
+from .registry import axes, BlockBuilder, indexed, register_rule
 
 
 MAX_WINDOWS = 8

@@ -11,10 +11,7 @@ from jax import lax
 from jax.core import ShapedArray, Tracer
 
 from .._jaxpr.outside_trace import at_once
-from .._jaxpr.program import (
-    bind,
-    Constant,
-)
+from .._jaxpr.program import bind, Constant
 
 
 # Arrays of dtype object, of integers (the numbers of variables) and `Constant`s.

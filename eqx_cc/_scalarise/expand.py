@@ -14,10 +14,7 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .._jaxpr.primitives import (
-    facts,
-    is_elementwise,
-)
+from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import Constant, Equation, flatten, needed, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import (
@@ -32,17 +29,9 @@ from .entries import (
     known_array,
     scalar_aval,
 )
-from .fold import (
-    drops,
-    folded,
-)
+from .fold import drops, folded
 from .rules import RULES
-from .systems import (
-    INVERTING,
-    is_small_system,
-    solved,
-    without_factors,
-)
+from .systems import INVERTING, is_small_system, solved, without_factors
 
 
 # Beyond this many equations, compiling them takes a minute.

@@ -7,10 +7,7 @@ from collections.abc import Callable, Sequence
 import jax.extend.core as jex
 
 from .._jaxpr.program import Constant
-from .entries import (
-    Entry,
-    is_number,
-)
+from .entries import Entry, is_number
 
 
 def folded(eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry | None:

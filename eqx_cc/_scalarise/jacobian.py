@@ -14,23 +14,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from .._blocks.arrays import (
-    as_numbers,
-    scaled,
-)
-from .._jaxpr.program import (
-    Constant,
-    evaluate,
-)
+from .._blocks.arrays import as_numbers, scaled
+from .._jaxpr.program import Constant, evaluate
 from .._linearise.body import Block
 from .._linearise.interpreter import differentiate
 from .._orders.orderings import AbstractOrdering
 from .entries import entry
 from .expand import ScalarProgram
-from .native.call import (
-    Layout,
-    native,
-)
+from .native.call import Layout, native
 
 
 def scalar_values(

@@ -13,13 +13,7 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .entries import (
-    constant,
-    Entries,
-    Entry,
-    evaluated,
-    scalar_aval,
-)
+from .entries import constant, Entries, Entry, evaluated, scalar_aval
 from .moves import moved
 
 

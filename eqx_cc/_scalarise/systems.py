@@ -20,18 +20,9 @@ from .._jaxpr.avals import aval_of
 from .._jaxpr.program import bodies, Equation
 from .._jaxpr.releases import ClosedJaxpr
 from .._jaxpr.stop_elimination import held
-from .entries import (
-    constants,
-    Entries,
-    Entry,
-    entry,
-    scalar_aval,
-)
+from .entries import constants, Entries, Entry, entry, scalar_aval
 from .native.inverse import inverse
-from .rules import (
-    binary,
-    inner_product,
-)
+from .rules import binary, inner_product
 
 
 # The most rows: more are faster by LAPACK.

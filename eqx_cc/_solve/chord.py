@@ -14,10 +14,7 @@ import optimistix as optx
 from jax import lax
 from jaxtyping import Array, Bool, Int, PyTree, Scalar
 
-from .direct import (
-    AbstractDirectSolver,
-    DIRECT,
-)
+from .direct import AbstractDirectSolver, DIRECT
 from .elimination_solver import EliminationSolver
 from .matrix.ravel import is_real, size_of
 from .native_parts import natively

@@ -14,21 +14,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, PyTree
 
-from .factorisations.base import (
-    AbstractFactors,
-    AbstractPlan,
-)
+from .factorisations.base import AbstractFactors, AbstractPlan
 from .factorisations.inverse import Small
-from .factorisations.residual import (
-    is_regular,
-    is_solution,
-)
+from .factorisations.residual import is_regular, is_solution
 from .matrix.assemble import Matrix
 from .matrix.ravel import Flat, size_of
-from .matrix.tags import (
-    believed_array,
-    turned,
-)
+from .matrix.tags import believed_array, turned
 from .system import System
 
 

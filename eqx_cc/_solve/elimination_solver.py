@@ -8,16 +8,10 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, PyTree
 
-from .direct import (
-    AbstractDirectSolver,
-    Factored,
-)
+from .direct import AbstractDirectSolver, Factored
 from .factorisations.inverse import Small
 from .matrix.ravel import Flat, is_real
-from .matrix.tags import (
-    believed,
-    tags_of,
-)
+from .matrix.tags import believed, tags_of
 from .system import given_matrix, of_function, of_operator, System
 
 

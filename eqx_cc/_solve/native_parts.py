@@ -11,15 +11,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
 
-from .._jaxpr.closed import (
-    is_traced,
-    opened,
-    Traced,
-)
-from .._jaxpr.program import (
-    EVALUATING,
-    flatten,
-)
+from .._jaxpr.closed import is_traced, opened, Traced
+from .._jaxpr.program import EVALUATING, flatten
 from .._jaxpr.shard_map import is_split
 from .._scalarise.jacobian import scalar_values
 from .._strategy.granularity import scalar_program

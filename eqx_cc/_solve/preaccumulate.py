@@ -13,10 +13,7 @@ import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
 from .._api.trees import check_callable
-from .._jaxpr.closed import (
-    is_traced,
-    opened,
-)
+from .._jaxpr.closed import is_traced, opened
 from .._jaxpr.interpreters import seen_as_call
 from .._jaxpr.releases import ClosedJaxpr
 from .matrix.ravel import size_of

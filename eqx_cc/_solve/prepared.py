@@ -14,15 +14,8 @@ import lineax as lx
 from jax import lax
 from jaxtyping import Array, Int, Num, PyTree
 
-from .direct import (
-    AbstractDirectSolver,
-    Factored,
-)
-from .factorisations.base import (
-    AbstractDensePlan,
-    AbstractFactors,
-    AbstractPlan,
-)
+from .direct import AbstractDirectSolver, Factored
+from .factorisations.base import AbstractDensePlan, AbstractFactors, AbstractPlan
 from .factorisations.blocks import InversePlan
 from .factorisations.straight_line import StraightPlan
 from .matrix.ravel import Flat, size_of, structure_of

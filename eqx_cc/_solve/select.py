@@ -9,15 +9,8 @@ import numpy as np
 from .factorisations.banded import BandedPlan
 from .factorisations.base import AbstractPlan
 from .factorisations.block_tridiagonal import BlockTridiagonalPlan
-from .factorisations.blocks import (
-    BlocksPlan,
-    DiagonalPlan,
-)
-from .factorisations.composite import (
-    BorderedPlan,
-    in_order,
-    LowRankPlan,
-)
+from .factorisations.blocks import BlocksPlan, DiagonalPlan
+from .factorisations.composite import BorderedPlan, in_order, LowRankPlan
 from .factorisations.superlu import SuperLUPlan
 from .matrix.positions import Positions
 from .matrix.structure import Structure

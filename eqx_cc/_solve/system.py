@@ -15,32 +15,19 @@ from jax import lax
 from jaxtyping import Array, Num, PyTree
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.closed import (
-    captured,
-    Traced,
-)
+from .._jaxpr.closed import captured, Traced
 from .._jaxpr.program import flatten
 from .._jaxpr.shard_map import is_split
-from .._orders.budget import (
-    limited,
-    MOST_EFFORT,
-    TooDear,
-)
+from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.lookup import Automatic
 from .._scalarise.depends import dependences
 from .._strategy.granularity import scalar_program
 from .._strategy.jacobian_blocks import jacobian_blocks
 from .factorisations.base import AbstractPlan
-from .matrix.assemble import (
-    assemble,
-    Matrix,
-)
+from .matrix.assemble import assemble, Matrix
 from .matrix.positions import Positions
 from .matrix.ravel import size_of
-from .select import (
-    is_enough,
-    plan_for,
-)
+from .select import is_enough, plan_for
 
 
 class System(NamedTuple):

@@ -6,27 +6,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from .affine import (
-    Affine,
-    Unsolved,
-)
+from .affine import Affine, Unsolved
 from .keyed import Keyed
-from .product import (
-    multiply,
-    Product,
-)
+from .product import multiply, Product
 from .recipe import Sum
-from .sum import (
-    combine,
-    dense,
-    densify,
-)
-from .term import (
-    normalise,
-    Scalar,
-    Take,
-    Term,
-)
+from .sum import combine, dense, densify
+from .term import normalise, Scalar, Take, Term
 
 
 _MEMO = 1 << 16

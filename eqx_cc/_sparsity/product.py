@@ -6,19 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from .affine import (
-    Affine,
-    single,
-    System,
-)
-from .term import (
-    Kind,
-    Renumbering,
-    Scalar,
-    Take,
-    take_of,
-    Term,
-)
+from .affine import Affine, single, System
+from .term import Kind, Renumbering, Scalar, Take, take_of, Term
 
 
 How = Literal["dot", "choose", "pick"]

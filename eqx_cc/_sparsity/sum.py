@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .affine import (
-    Affine,
-    single,
-)
-from .recipe import (
-    Embedding,
-    Group,
-    Sum,
-)
-from .term import (
-    normalise,
-    Term,
-)
+from .affine import Affine, single
+from .recipe import Embedding, Group, Sum
+from .term import normalise, Term
 
 
 # Above this many terms, storage that is this much larger is preferred to more terms.

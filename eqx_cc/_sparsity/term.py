@@ -16,11 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from .affine import (
-    Affine,
-    single,
-    System,
-)
+from .affine import Affine, single, System
 from .keyed import Keyed
 
 

@@ -12,31 +12,14 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.closed import (
-    captured,
-    replaced,
-    Traced,
-)
-from .._jaxpr.fingerprint import (
-    device_fingerprint,
-    program_fingerprint,
-)
+from .._jaxpr.closed import captured, replaced, Traced
+from .._jaxpr.fingerprint import device_fingerprint, program_fingerprint
 from .._jaxpr.outside_trace import at_once
 from .._jaxpr.program import Program
-from .._orders.budget import (
-    limited,
-    MOST_EFFORT,
-    TooDear,
-)
+from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.cache import OrderCache
-from .._orders.cost import (
-    Flops,
-    Traffic,
-)
-from .._orders.lookup import (
-    Automatic,
-    Cheapest,
-)
+from .._orders.cost import Flops, Traffic
+from .._orders.lookup import Automatic, Cheapest
 from .._scalarise.expand import NotScalar
 from .benchmark import (
     Arrays,
@@ -57,11 +40,7 @@ from .methods import (
     ReverseMode,
 )
 from .sweep import NotDifferentiable
-from .winners import (
-    is_empty,
-    keep,
-    winner,
-)
+from .winners import is_empty, keep, winner
 
 
 # Why a method may not be for a problem.

@@ -15,14 +15,8 @@ import jax
 from jaxtyping import Array
 
 from .._jaxpr.avals import is_inexact
-from .methods import (
-    dense_rows,
-    Jacobian,
-)
-from .sweep import (
-    forward_blocks,
-    NotDifferentiable,
-)
+from .methods import dense_rows, Jacobian
+from .sweep import forward_blocks, NotDifferentiable
 
 
 # What JAX raises where Python asks a tracer for its value.

@@ -11,24 +11,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._jaxpr.closed import captured
-from .._jaxpr.program import (
-    Equation,
-    Program,
-)
-from .._jaxpr.shard_map import (
-    is_split,
-    varies,
-)
-from .._orders.orderings import (
-    AbstractOrdering,
-    Given,
-)
-from .._scalarise.expand import (
-    MAX_EQUATIONS,
-    NotScalar,
-    scalarise,
-    ScalarProgram,
-)
+from .._jaxpr.program import Equation, Program
+from .._jaxpr.shard_map import is_split, varies
+from .._orders.orderings import AbstractOrdering, Given
+from .._scalarise.expand import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgram
 
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]

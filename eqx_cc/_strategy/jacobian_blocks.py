@@ -14,28 +14,14 @@ from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
-from .._jaxpr.program import (
-    flatten,
-    Program,
-)
+from .._jaxpr.program import flatten, Program
 from .._orders.cache import OrderCache
-from .._orders.lookup import (
-    Automatic,
-    Measured,
-)
+from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering
 from .autotune import measure
-from .eager import (
-    eager_jacobian,
-    NEEDS_VALUES,
-    not_traceable,
-    NotTraceable,
-)
+from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
-from .methods import (
-    ArrayElimination,
-    Problem,
-)
+from .methods import ArrayElimination, Problem
 from .select import select
 
 

@@ -15,36 +15,16 @@ from jaxtyping import Array
 from .._blocks.arrays import as_numbers
 from .._blocks.partial import Partial
 from .._jaxpr.closed import Traced
-from .._jaxpr.program import (
-    evaluate,
-    Program,
-)
+from .._jaxpr.program import evaluate, Program
 from .._linearise.body import Block
-from .._linearise.interpreter import (
-    accumulated,
-    Factorised,
-    factorised,
-    linearise,
-)
+from .._linearise.interpreter import accumulated, Factorised, factorised, linearise
 from .._linearise.storage import structured_limit
 from .._orders.orderings import AbstractOrdering
-from .._scalarise.expand import (
-    NotScalar,
-    ScalarProgram,
-)
+from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
-from .._sparsity.pattern import (
-    dense_pattern,
-    Pattern,
-)
-from .granularity import (
-    Granularity,
-    scalars_of,
-)
-from .sweep import (
-    Direction,
-    sweep,
-)
+from .._sparsity.pattern import dense_pattern, Pattern
+from .granularity import Granularity, scalars_of
+from .sweep import Direction, sweep
 
 
 @dataclass(frozen=True)

@@ -16,33 +16,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.program import (
-    has_collectives,
-    has_split,
-)
+from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
-from .._orders.budget import (
-    limited,
-    MOST_EFFORT,
-    TooDear,
-)
+from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.cache import default_cache
-from .._orders.lookup import (
-    Automatic,
-    Measured,
-)
-from .._orders.orderings import (
-    AbstractOrdering,
-    Reverse,
-)
-from .autotune import (
-    autotuned,
-    remembered,
-)
-from .granularity import (
-    Granularity,
-    is_compiled,
-)
+from .._orders.lookup import Automatic, Measured
+from .._orders.orderings import AbstractOrdering, Reverse
+from .autotune import autotuned, remembered
+from .granularity import Granularity, is_compiled
 from .methods import (
     ArrayElimination,
     EntryElimination,
@@ -53,16 +34,8 @@ from .methods import (
     Problem,
     ReverseMode,
 )
-from .sweep import (
-    differentiable,
-    directions,
-    NotDifferentiable,
-)
-from .time_model import (
-    jaxpr_work,
-    program_work,
-    sweep_work,
-)
+from .sweep import differentiable, directions, NotDifferentiable
+from .time_model import jaxpr_work, program_work, sweep_work
 
 
 # From how many equations on an order is not sought where a sweep hardly takes longer

@@ -19,15 +19,8 @@ from jaxtyping import Array
 from .._blocks.arrays import check_fits
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import (
-    bodies,
-    evaluate,
-    Program,
-)
-from .._jaxpr.shard_map import (
-    split_as,
-    vary_as,
-)
+from .._jaxpr.program import bodies, evaluate, Program
+from .._jaxpr.shard_map import split_as, vary_as
 
 
 Result = TypeVar("Result")

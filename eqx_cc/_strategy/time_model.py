@@ -15,10 +15,7 @@ import jax.extend.core as jex
 
 from .._jaxpr.avals import is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import (
-    bodies,
-    Program,
-)
+from .._jaxpr.program import bodies, Program
 
 
 _MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.

@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .._orders.cache import (
-    OrderCache,
-    read_entry,
-    write_entry,
-)
+from .._orders.cache import OrderCache, read_entry, write_entry
 
 
 VERSION = 1

@@ -9,14 +9,8 @@ from ._game.game import (
     step as step,
 )
 from ._game.play import rollout as rollout
-from ._game.policy import (
-    AbstractPolicy as AbstractPolicy,
-    Markowitz as Markowitz,
-)
-from ._networks import (
-    EdgeTransformer as EdgeTransformer,
-    GraphPolicy as GraphPolicy,
-)
+from ._game.policy import AbstractPolicy as AbstractPolicy, Markowitz as Markowitz
+from ._networks import EdgeTransformer as EdgeTransformer, GraphPolicy as GraphPolicy
 from ._ordering import (
     PolicyAnnealing as PolicyAnnealing,
     PolicyOrdering as PolicyOrdering,
@@ -24,16 +18,10 @@ from ._ordering import (
 from ._pretrained import pretrained as pretrained
 from ._training.agent import AbstractAgent as AbstractAgent
 from ._training.alphazero import AlphaZero as AlphaZero
-from ._training.imitation import (
-    imitate as imitate,
-    Imitation as Imitation,
-)
+from ._training.imitation import imitate as imitate, Imitation as Imitation
 from ._training.ppo import PPO as PPO
 from ._training.random_functions import random_function as random_function
-from ._training.random_graphs import (
-    held_out as held_out,
-    random_graph as random_graph,
-)
+from ._training.random_graphs import held_out as held_out, random_graph as random_graph
 from ._training.train import (
     evaluate as evaluate,
     load as load,

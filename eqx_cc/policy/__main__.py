@@ -14,17 +14,10 @@ import numpy as np
 
 from .._orders.cost import as_cost
 from ._game.policy import AbstractPolicy
-from ._networks import (
-    EdgeTransformer,
-    GraphPolicy,
-)
+from ._networks import EdgeTransformer, GraphPolicy
 from ._training.alphazero import AlphaZero
 from ._training.curve import draw_curve
-from ._training.imitation import (
-    forget,
-    imitate,
-    Imitation,
-)
+from ._training.imitation import forget, imitate, Imitation
 from ._training.ppo import PPO
 from ._training.random_graphs import held_out
 from ._training.train import (

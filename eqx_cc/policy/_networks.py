@@ -8,16 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ._game.features import (
-    NUM_FEATURES,
-    NUM_WAYS,
-    Observation,
-    observe,
-)
-from ._game.game import (
-    EliminationGame,
-    EliminationState,
-)
+from ._game.features import NUM_FEATURES, NUM_WAYS, Observation, observe
+from ._game.game import EliminationGame, EliminationState
 from ._game.policy import AbstractPolicy
 
 

@@ -11,20 +11,11 @@ import jax
 import numpy as np
 
 from .._graph.graph import ComputationalGraph
-from .._orders.cost import (
-    AbstractCost,
-    as_cost,
-)
+from .._orders.cost import AbstractCost, as_cost
 from .._orders.orderings import AbstractOrdering
 from .._orders.search.base import AbstractSearch
 from .._orders.search.searches import Annealing
-from ._game.game import (
-    EliminationGame,
-    EliminationState,
-    new_game,
-    numbering,
-    padded,
-)
+from ._game.game import EliminationGame, EliminationState, new_game, numbering, padded
 from ._game.host import hosted_rollout
 from ._game.play import rollout
 from ._game.policy import AbstractPolicy

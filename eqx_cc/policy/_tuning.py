@@ -14,42 +14,18 @@ import jax.random as jr
 import numpy as np
 
 from .._graph.graph import ComputationalGraph
-from .._orders.cost import (
-    AbstractCost,
-    as_cost,
-)
+from .._orders.cost import AbstractCost, as_cost
 from .._orders.search.base import AbstractSearch
-from .._orders.state import (
-    space,
-    total,
-)
-from ._game.game import (
-    new_game,
-    numbering,
-    padded,
-)
+from .._orders.state import space, total
+from ._game.game import new_game, numbering, padded
 from ._game.host import HostedGame
 from ._game.play import rollout
 from ._game.policy import AbstractPolicy
-from ._ordering import (
-    Held,
-    held,
-    PolicyOrdering,
-)
+from ._ordering import Held, held, PolicyOrdering
 from ._search.shorten import shortened
-from ._training.imitation import (
-    Imitation,
-    learnt,
-    stacked,
-)
-from ._training.lessons import (
-    annealed,
-    lessons_along,
-)
-from ._training.train import (
-    Settings,
-    start,
-)
+from ._training.imitation import Imitation, learnt, stacked
+from ._training.lessons import annealed, lessons_along
+from ._training.train import Settings, start
 
 
 class FineTuning(AbstractSearch):

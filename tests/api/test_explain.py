@@ -12,11 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from eqx_cc import (
-    explain,
-    MinimalMarkowitz,
-    trace,
-)
+from eqx_cc import explain, MinimalMarkowitz, trace
 from jax import lax
 from jax.core import Tracer
 

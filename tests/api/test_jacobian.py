@@ -17,12 +17,7 @@ from eqx_cc._api.jacobian import (
     filter_jacobian,
     filter_value_and_jacobian,
 )
-from eqx_cc._orders.orderings import (
-    Forward,
-    Given,
-    MinimalMarkowitz,
-    Reverse,
-)
+from eqx_cc._orders.orderings import Forward, Given, MinimalMarkowitz, Reverse
 
 
 ORDERS = ["forward", "reverse", "markowitz"]

@@ -6,13 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from eqx_cc import (
-    cc_jacobian,
-    Forward,
-    MinimalFill,
-    MinimalMarkowitz,
-    Reverse,
-)
+from eqx_cc import cc_jacobian, Forward, MinimalFill, MinimalMarkowitz, Reverse
 from eqx_cc._graph.elimination import plan
 from eqx_cc._graph.low_rank import factored_plan
 from eqx_cc._linearise.interpreter import linearise

@@ -14,12 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks.tasks import TASKS
-from eqx_cc import (
-    ComputationalGraph,
-    Forward,
-    MinimalMarkowitz,
-    Reverse,
-)
+from eqx_cc import ComputationalGraph, Forward, MinimalMarkowitz, Reverse
 from eqx_cc._graph.elimination import plan
 from eqx_cc._graph.graph import SCALAR
 from eqx_cc._linearise.accumulate import accumulate

@@ -12,10 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import (
-    cc_jacobian,
-    filter_hessian,
-)
+from eqx_cc import cc_jacobian, filter_hessian
 from jax import lax
 from jax.extend.core import jaxprs_in_params
 

@@ -19,11 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import (
-    ComputationalGraph,
-    Order,
-    OrderCache,
-)
+from eqx_cc import ComputationalGraph, Order, OrderCache
 from eqx_cc._orders import cache as _cache
 from eqx_cc._orders.search.base import order_cost
 

@@ -10,10 +10,7 @@ import jax
 import pytest
 from benchmarks.orders import certificate, published_graph
 from benchmarks.tasks import TASKS
-from eqx_cc import (
-    Automatic,
-    OrderCache,
-)
+from eqx_cc import Automatic, OrderCache
 from eqx_cc._orders import cache as _cache
 from eqx_cc._orders.search.bound_partition import take_blocks
 from eqx_cc._orders.search.component import Part

@@ -16,10 +16,7 @@ from eqx_cc import (
     MinimalMarkowitz,
     Reverse,
 )
-from eqx_cc._graph.elimination import (
-    Elimination,
-    plan,
-)
+from eqx_cc._graph.elimination import Elimination, plan
 from eqx_cc._orders import lookup as _automatic
 from eqx_cc._orders.orderings import check_order
 from eqx_cc._sparsity.pattern import compose

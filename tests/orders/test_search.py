@@ -37,28 +37,11 @@ from eqx_cc._orders.search.annealing import anneal
 from eqx_cc._orders.search.base import order_cost
 from eqx_cc._orders.search.beam import beam
 from eqx_cc._orders.search.best_first import solve
-from eqx_cc._orders.search.bound_partition import (
-    find_blocks,
-    take_blocks,
-)
+from eqx_cc._orders.search.bound_partition import find_blocks, take_blocks
 from eqx_cc._orders.search.component import Part
-from eqx_cc._orders.search.lower_bounds import (
-    Cuts,
-    disjoint_paths,
-)
-from eqx_cc._orders.search.reductions import (
-    reduce,
-    Reduced,
-    Twins,
-)
-from eqx_cc._orders.state import (
-    Bits,
-    Blocks,
-    members,
-    Numbers,
-    space,
-    total,
-)
+from eqx_cc._orders.search.lower_bounds import Cuts, disjoint_paths
+from eqx_cc._orders.search.reductions import reduce, Reduced, Twins
+from eqx_cc._orders.state import Bits, Blocks, members, Numbers, space, total
 from eqx_cc._sparsity.pattern import Pattern
 from eqx_cc._sparsity.term import Term
 

@@ -9,21 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks.orders import published_graph
-from eqx_cc import (
-    ComputationalGraph,
-    Flops,
-    Multiplications,
-    Published,
-    Traffic,
-)
+from eqx_cc import ComputationalGraph, Flops, Multiplications, Published, Traffic
 from eqx_cc._graph.elimination import plan
 from eqx_cc._orders.search.base import order_cost
-from eqx_cc.policy import (
-    new_game,
-    new_games,
-    numbering,
-    step,
-)
+from eqx_cc.policy import new_game, new_games, numbering, step
 
 
 NAMES = ["RoeFlux_1d", "RobotArm_6DOF", "HumanHeartDipole", "PropaneCombustion"]

@@ -12,12 +12,7 @@ import jaxtyping
 import numpy as np
 import pytest
 from benchmarks.orders import published_graph
-from eqx_cc import (
-    ComputationalGraph,
-    Flops,
-    MinimalMarkowitz,
-    Published,
-)
+from eqx_cc import ComputationalGraph, Flops, MinimalMarkowitz, Published
 from eqx_cc._orders.search.base import order_cost
 from eqx_cc.policy import (
     EdgeTransformer,

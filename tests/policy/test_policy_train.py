@@ -11,14 +11,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from eqx_cc import (
-    Multiplications,
-    Published,
-)
-from eqx_cc._orders.state import (
-    space,
-    total,
-)
+from eqx_cc import Multiplications, Published
+from eqx_cc._orders.state import space, total
 from eqx_cc.policy import (
     AlphaZero,
     evaluate,
@@ -39,15 +33,9 @@ from eqx_cc.policy import (
 )
 from eqx_cc.policy.__main__ import main
 from eqx_cc.policy._game.host import HostedGame
-from eqx_cc.policy._training.agent import (
-    parts_of,
-    returns_to_go,
-)
+from eqx_cc.policy._training.agent import parts_of, returns_to_go
 from eqx_cc.policy._training.imitation import forget
-from eqx_cc.policy._training.lessons import (
-    annealed,
-    lessons_along,
-)
+from eqx_cc.policy._training.lessons import annealed, lessons_along
 from eqx_cc.policy._training.random_functions import random_structured_graph
 
 

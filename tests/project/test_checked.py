@@ -9,10 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from beartype.roar import BeartypeCallHintParamViolation
-from eqx_cc._graph.elimination import (
-    plan,
-    Step,
-)
+from eqx_cc._graph.elimination import plan, Step
 from eqx_cc._solve.matrix.assemble import Matrix
 from eqx_cc._solve.matrix.positions import merge
 from jaxtyping import TypeCheckError

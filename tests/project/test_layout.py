@@ -1,5 +1,5 @@
-"""What the files of `eqx_cc` may say, and how much. Which may import which is a matter of
-the contracts in `pyproject.toml`: `lint-imports` holds them to it."""
+"""What the files of `eqx_cc` may say, and how much. The contracts in `pyproject.toml` say
+which may import which: `lint-imports` holds them to it."""
 
 import ast
 import importlib

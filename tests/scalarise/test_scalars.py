@@ -6,14 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import (
-    cc_jacobian,
-    filter_jacobian,
-)
-from eqx_cc._jaxpr.primitives import (
-    FACTS,
-    is_elementwise,
-)
+from eqx_cc import cc_jacobian, filter_jacobian
+from eqx_cc._jaxpr.primitives import FACTS, is_elementwise
 from eqx_cc._scalarise.native import (
     apart as _apart,
     batch as _batch,

@@ -8,11 +8,7 @@ import lineax as lx
 import numpy as np
 import optimistix as optx
 import pytest
-from eqx_cc import (
-    EliminationSolver,
-    jacobian_operator,
-    preaccumulate,
-)
+from eqx_cc import EliminationSolver, jacobian_operator, preaccumulate
 
 
 def _fun(y, a):

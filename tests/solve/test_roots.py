@@ -12,11 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 import pytest
-from eqx_cc import (
-    CCChord,
-    EliminationSolver,
-    preaccumulate,
-)
+from eqx_cc import CCChord, EliminationSolver, preaccumulate
 
 
 def _rosenbrock(y, a):

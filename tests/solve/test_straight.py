@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 from eqx_cc._jaxpr.program import flatten
 from eqx_cc._scalarise.depends import dependences
-from eqx_cc._solve.factorisations.straight_line import (
-    Straight,
-    StraightPlan,
-    symbolic,
-)
+from eqx_cc._solve.factorisations.straight_line import Straight, StraightPlan, symbolic
 from eqx_cc._solve.matrix.positions import Positions
 from eqx_cc._strategy.granularity import scalar_program
 

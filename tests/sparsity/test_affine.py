@@ -5,13 +5,7 @@ import math
 import random
 
 import pytest
-from eqx_cc._sparsity.affine import (
-    Affine,
-    difference,
-    single,
-    System,
-    Unsolved,
-)
+from eqx_cc._sparsity.affine import Affine, difference, single, System, Unsolved
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:

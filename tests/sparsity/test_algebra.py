@@ -8,21 +8,11 @@ import math
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from eqx_cc import (
-    Partial,
-    Pattern,
-)
+from eqx_cc import Partial, Pattern
 from eqx_cc._blocks.arrays import as_numbers
-from eqx_cc._sparsity.affine import (
-    Affine,
-    single,
-    Unsolved,
-)
+from eqx_cc._sparsity.affine import Affine, single, Unsolved
 from eqx_cc._sparsity.pattern import compose
-from eqx_cc._sparsity.term import (
-    normalise,
-    Term,
-)
+from eqx_cc._sparsity.term import normalise, Term
 from hypothesis import assume, find, given, HealthCheck, Phase, settings
 from test_affine import enumerated, solutions, solve
 from test_pattern import (

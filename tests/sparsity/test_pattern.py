@@ -13,23 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc import (
-    Partial,
-    Pattern,
-)
-from eqx_cc._blocks.add import (
-    run_sum,
-    run_update,
-)
-from eqx_cc._blocks.arrays import (
-    as_numbers,
-    Masked,
-    take,
-)
-from eqx_cc._sparsity.affine import (
-    Affine,
-    single,
-)
+from eqx_cc import Partial, Pattern
+from eqx_cc._blocks.add import run_sum, run_update
+from eqx_cc._blocks.arrays import as_numbers, Masked, take
+from eqx_cc._sparsity.affine import Affine, single
 from eqx_cc._sparsity.pattern import (
     add,
     compose,
@@ -39,10 +26,7 @@ from eqx_cc._sparsity.pattern import (
     update,
 )
 from eqx_cc._sparsity.sum import densify
-from eqx_cc._sparsity.term import (
-    normalise,
-    Term,
-)
+from eqx_cc._sparsity.term import normalise, Term
 
 
 FLOAT, COMPLEX = np.dtype("float64"), np.dtype("complex128")

@@ -5,10 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc._strategy.jacobian_blocks import trace_function
-from eqx_cc._strategy.sweep import (
-    directions,
-    sweep,
-)
+from eqx_cc._strategy.sweep import directions, sweep
 from helpers import reference_jacobian, relative_error, RTOL
 
 

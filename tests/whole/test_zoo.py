@@ -7,13 +7,7 @@ import eqx_cc
 import jax
 import numpy as np
 import pytest
-from helpers import (
-    as_arrays,
-    assert_jacobian_close,
-    flatten,
-    intermediates,
-    Shuffled,
-)
+from helpers import as_arrays, assert_jacobian_close, flatten, intermediates, Shuffled
 from zoo import published, ZOO
 
 

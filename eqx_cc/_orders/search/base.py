@@ -22,11 +22,7 @@ from ..orderings import (
     MinimalMarkowitz,
     Reverse,
 )
-from ..state import (
-    Bits,
-    space,
-    total,
-)
+from ..state import Bits, space, total
 from .best_first import solve
 from .component import Part
 from .interrupt import interruptible

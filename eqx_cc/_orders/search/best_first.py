@@ -18,10 +18,7 @@ import itertools as it
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from ..state import (
-    members,
-    State,
-)
+from ..state import members, State
 from .component import Part
 from .reductions import is_chain
 

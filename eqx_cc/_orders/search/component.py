@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..greedy import greedy
-from ..state import (
-    members,
-    total,
-)
+from ..state import members, total
 from .lower_bounds import Cuts
 from .reductions import Reduced
 

@@ -21,11 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from ..state import (
-    Bits,
-    members,
-    State,
-)
+from ..state import Bits, members, State
 
 
 # What is remembered at once: some hundred megabytes each.

@@ -8,10 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from .base import (
-    Progress,
-    Report,
-)
+from .base import Progress, Report
 
 
 _WIDTH = 30

@@ -17,11 +17,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..state import (
-    AbstractSpace,
-    Bits,
-    State,
-)
+from ..state import AbstractSpace, Bits, State
 
 
 @dataclass(frozen=True)

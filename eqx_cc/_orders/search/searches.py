@@ -5,18 +5,12 @@ from __future__ import annotations
 import equinox as eqx
 
 from ..._graph.graph import ComputationalGraph
-from ..cost import (
-    AbstractCost,
-    as_cost,
-)
+from ..cost import AbstractCost, as_cost
 from .annealing import anneal
 from .base import AbstractSearch
 from .beam import beam
 from .best_first import solve
-from .bound_partition import (
-    find_blocks,
-    take_blocks,
-)
+from .bound_partition import find_blocks, take_blocks
 from .component import Part
 from .randomised import blurred_greedy
 

@@ -15,27 +15,15 @@ from jax import lax
 from jax.interpreters import batching
 
 from ..._jaxpr.releases import ClosedJaxpr
-from ..._jaxpr.shard_map import (
-    is_split,
-    varies,
-)
+from ..._jaxpr.shard_map import is_split, varies
 from .apart import is_apart
-from .batch import (
-    in_blocks,
-    LARGEST,
-)
+from .batch import in_blocks, LARGEST
 from .cse import simplified
 from .emit import staged
-from .layout import (
-    assembled,
-    Layout,
-)
+from .layout import assembled, Layout
 from .primitive import native_primitive
 from .sharding import aval_like
-from .stages import (
-    Stages,
-    stages,
-)
+from .stages import Stages, stages
 
 
 @dataclass(frozen=True)

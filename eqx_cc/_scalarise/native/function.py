@@ -14,10 +14,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.interpreters import batching
 
 from ..._jaxpr.releases import ClosedJaxpr
-from ..._jaxpr.shard_map import (
-    is_split,
-    varies,
-)
+from ..._jaxpr.shard_map import is_split, varies
 from .primitive import native_primitive
 from .sharding import aval_like
 

@@ -12,16 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .function import (
-    native_function,
-    NativeFunction,
-)
-from .loops import (
-    accumulated,
-    get,
-    loop,
-    put,
-)
+from .function import native_function, NativeFunction
+from .loops import accumulated, get, loop, put
 
 
 # Up to here a batch of matrices is inverted by expressions of vectors; up to here one

@@ -15,10 +15,7 @@ from functools import cached_property
 import jax.extend.core as jex
 
 from ..._jaxpr.avals import aval_of
-from ..._jaxpr.primitives import (
-    facts,
-    is_elementwise,
-)
+from ..._jaxpr.primitives import facts, is_elementwise
 
 
 # A value is stored if it is used twice and computing it takes more than this many

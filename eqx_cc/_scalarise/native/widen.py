@@ -8,10 +8,7 @@ from typing import Any
 import jax.extend.core as jex
 
 from ..._jaxpr.avals import aval_of
-from .stages import (
-    is_reading,
-    Stages,
-)
+from .stages import is_reading, Stages
 from .writer import Writer
 
 

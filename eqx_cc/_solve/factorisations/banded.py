@@ -18,20 +18,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Int, Num
 
-from ..._scalarise.native.function import (
-    native_function,
-    NativeFunction,
-)
-from ..._scalarise.native.loops import (
-    accumulated,
-    get,
-    put,
-)
+from ..._scalarise.native.function import native_function, NativeFunction
+from ..._scalarise.native.loops import accumulated, get, put
 from ..matrix.assemble import Matrix
-from .base import (
-    AbstractFactors,
-    AbstractPlan,
-)
+from .base import AbstractFactors, AbstractPlan
 
 
 @dataclass(frozen=True)

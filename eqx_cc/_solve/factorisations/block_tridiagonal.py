@@ -15,15 +15,8 @@ from jaxtyping import Array, Num
 
 from ..._scalarise.native.inverse import inverse
 from ..matrix.assemble import Matrix
-from .base import (
-    AbstractFactors,
-    AbstractPlan,
-)
-from .blocks import (
-    blocks_at,
-    diagonal_blocks,
-    in_rows,
-)
+from .base import AbstractFactors, AbstractPlan
+from .blocks import blocks_at, diagonal_blocks, in_rows
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,7 @@ from jaxtyping import Array, Num
 
 from ..._scalarise.native.inverse import inverse
 from ..matrix.assemble import Matrix
-from .base import (
-    AbstractDensePlan,
-    AbstractFactors,
-    AbstractPlan,
-)
+from .base import AbstractDensePlan, AbstractFactors, AbstractPlan
 
 
 @dataclass(frozen=True)

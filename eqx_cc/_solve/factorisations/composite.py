@@ -13,14 +13,8 @@ from jaxtyping import Array, Num
 from ..._scalarise.native.inverse import inverse
 from ..._sparsity.keyed import Keyed
 from ..matrix.assemble import Matrix
-from .base import (
-    AbstractFactors,
-    AbstractPlan,
-)
-from .blocks import (
-    Inverse,
-    InversePlan,
-)
+from .base import AbstractFactors, AbstractPlan
+from .blocks import Inverse, InversePlan
 
 
 class Order(Keyed):

@@ -13,10 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Num
 
-from ..._scalarise.native.function import (
-    native_function,
-    NativeFunction,
-)
+from ..._scalarise.native.function import native_function, NativeFunction
 from ..._scalarise.native.inverse import inverse
 from .base import AbstractFactors
 from .residual import is_small

@@ -19,15 +19,9 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from ..._scalarise.entries import entry
-from ..._scalarise.native.call import (
-    Layout,
-    native,
-)
+from ..._scalarise.native.call import Layout, native
 from ..matrix.positions import Positions
-from .base import (
-    AbstractDensePlan,
-    AbstractFactors,
-)
+from .base import AbstractDensePlan, AbstractFactors
 
 
 # An inverse of `n` rows takes about `n**3` multiplications, of which several are done

@@ -22,15 +22,8 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from ..matrix.assemble import Matrix
-from ..matrix.positions import (
-    merge,
-    Positions,
-    taken_at,
-)
-from .base import (
-    AbstractFactors,
-    AbstractPlan,
-)
+from ..matrix.positions import merge, Positions, taken_at
+from .base import AbstractFactors, AbstractPlan
 
 
 # How many bytes of factors the host keeps.

@@ -12,12 +12,7 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from ..._blocks.partial import Partial
-from .positions import (
-    merge,
-    merged,
-    Positions,
-    taken_at,
-)
+from .positions import merge, merged, Positions, taken_at
 
 
 class Matrix(eqx.Module):

@@ -8,10 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from .positions import (
-    merge,
-    Positions,
-)
+from .positions import merge, Positions
 
 
 class Structure(NamedTuple):

@@ -9,15 +9,9 @@ import numpy as np
 from ..factorisations.banded import BandedPlan
 from ..factorisations.base import AbstractPlan
 from ..factorisations.block_tridiagonal import BlockTridiagonalPlan
-from ..factorisations.blocks import (
-    BlocksPlan,
-    DiagonalPlan,
-)
+from ..factorisations.blocks import BlocksPlan, DiagonalPlan
 from ..factorisations.composite import in_order
-from ..matrix.positions import (
-    banded,
-    Positions,
-)
+from ..matrix.positions import banded, Positions
 from ..matrix.structure import Structure
 from .base import (
     AbstractSparseSolver,

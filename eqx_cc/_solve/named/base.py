@@ -14,24 +14,13 @@ import lineax as lx
 import numpy as np
 from jaxtyping import PyTree
 
-from ..direct import (
-    AbstractDirectSolver,
-    Factored,
-)
+from ..direct import AbstractDirectSolver, Factored
 from ..factorisations.base import AbstractPlan
 from ..matrix.assemble import Matrix
-from ..matrix.positions import (
-    banded,
-    Positions,
-)
+from ..matrix.positions import banded, Positions
 from ..matrix.ravel import Flat, size_of
 from ..matrix.structure import Structure
-from ..matrix.tags import (
-    bands_of,
-    believed,
-    believed_array,
-    tags_of,
-)
+from ..matrix.tags import bands_of, believed, believed_array, tags_of
 from ..select import SMALL
 from ..system import Choice, given_matrix, of_function, of_operator, System
 

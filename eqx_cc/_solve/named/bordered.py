@@ -9,24 +9,14 @@ import lineax as lx
 import numpy as np
 from jaxtyping import PyTree
 
-from ..direct import (
-    AbstractDirectSolver,
-    Factored,
-)
+from ..direct import AbstractDirectSolver, Factored
 from ..factorisations.base import AbstractPlan
 from ..factorisations.blocks import InversePlan
-from ..factorisations.composite import (
-    BorderedPlan,
-    in_order,
-    LowRankPlan,
-)
+from ..factorisations.composite import BorderedPlan, in_order, LowRankPlan
 from ..factorisations.inverse import Small
 from ..factorisations.residual import is_regular
 from ..factorisations.superlu import SuperLUPlan
-from ..matrix.positions import (
-    merge,
-    Positions,
-)
+from ..matrix.positions import merge, Positions
 from ..matrix.ravel import Flat, size_of
 from ..matrix.structure import Structure
 from ..matrix.tags import tags_of

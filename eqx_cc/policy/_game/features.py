@@ -6,10 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .game import (
-    EliminationGame,
-    EliminationState,
-)
+from .game import EliminationGame, EliminationState
 
 
 class Observation(eqx.Module):

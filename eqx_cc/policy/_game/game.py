@@ -12,25 +12,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ..._graph.graph import ComputationalGraph
-from ..._orders.cost import (
-    AbstractCost,
-    Multiplications,
-)
+from ..._orders.cost import AbstractCost, Multiplications
 from ..._orders.greedy import greedy
-from ..._orders.state import (
-    AbstractSpace,
-    Bits,
-    Numbers as NumberSpace,
-    space,
-    total,
-)
+from ..._orders.state import AbstractSpace, Bits, Numbers as NumberSpace, space, total
 from ..._sparsity.pattern import Pattern
-from .actions import (
-    AbstractRules,
-    Numbers,
-    Patterns,
-    Scalars,
-)
+from .actions import AbstractRules, Numbers, Patterns, Scalars
 from .closure import tables
 
 

@@ -14,20 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._graph.graph import ComputationalGraph
 from ..._orders.cost import AbstractCost
-from ..._orders.state import (
-    AbstractSpace,
-    Bits,
-    Blocks,
-    space,
-    State,
-)
+from ..._orders.state import AbstractSpace, Bits, Blocks, space, State
 from .actions import AbstractRules
-from .game import (
-    EliminationGame,
-    EliminationState,
-    frame,
-    unpaid,
-)
+from .game import EliminationGame, EliminationState, frame, unpaid
 from .play import best_vertex
 from .policy import AbstractPolicy
 

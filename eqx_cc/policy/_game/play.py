@@ -7,11 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .game import (
-    EliminationGame,
-    EliminationState,
-    step,
-)
+from .game import EliminationGame, EliminationState, step
 from .policy import AbstractPolicy
 
 

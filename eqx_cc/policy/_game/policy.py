@@ -8,10 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .game import (
-    EliminationGame,
-    EliminationState,
-)
+from .game import EliminationGame, EliminationState
 
 
 class AbstractPolicy(eqx.Module):

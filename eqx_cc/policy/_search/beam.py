@@ -7,11 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._game.game import (
-    EliminationGame,
-    EliminationState,
-    step,
-)
+from .._game.game import EliminationGame, EliminationState, step
 from .._game.policy import AbstractPolicy
 
 

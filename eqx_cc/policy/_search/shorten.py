@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..._graph.graph import (
-    ComputationalGraph,
-    SCALAR,
-)
+from ..._graph.graph import ComputationalGraph, SCALAR
 from ..._orders.cost import AbstractCost
 from ..._orders.search.reductions import without_chains
-from ..._orders.state import (
-    Bits,
-    space,
-)
+from ..._orders.state import Bits, space
 
 
 class Shortened(NamedTuple):

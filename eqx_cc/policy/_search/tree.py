@@ -9,11 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._game.game import (
-    EliminationGame,
-    EliminationState,
-    step,
-)
+from .._game.game import EliminationGame, EliminationState, step
 from .._game.policy import AbstractPolicy
 
 

@@ -10,10 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._game.game import (
-    EliminationGame,
-    EliminationState,
-)
+from .._game.game import EliminationGame, EliminationState
 from .._game.policy import AbstractPolicy
 
 

@@ -16,29 +16,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..._graph.graph import ComputationalGraph
-from ..._orders.cost import (
-    AbstractCost,
-    Multiplications,
-)
+from ..._orders.cost import AbstractCost, Multiplications
 from .._game.policy import AbstractPolicy
-from .agent import (
-    entropies,
-    log_probabilities,
-    Losses,
-)
-from .lessons import (
-    Lesson,
-    Teacher,
-)
+from .agent import entropies, log_probabilities, Losses
+from .lessons import Lesson, Teacher
 from .random_functions import random_structured_graph
 from .random_graphs import random_graph
-from .train import (
-    descended,
-    Metrics,
-    Settings,
-    sharded,
-    Training,
-)
+from .train import descended, Metrics, Settings, sharded, Training
 
 
 class Imitation(NamedTuple):

@@ -14,22 +14,9 @@ from ..._orders.cost import AbstractCost
 from ..._orders.search.annealing import cool
 from ..._orders.search.component import Part
 from ..._orders.search.reductions import Reduced
-from ..._orders.state import (
-    AbstractSpace,
-    space,
-    State,
-)
-from .._game.game import (
-    EliminationGame,
-    EliminationState,
-    FEW_SIZES,
-    padded,
-    unpaid,
-)
-from .._game.host import (
-    HostedGame,
-    Told,
-)
+from ..._orders.state import AbstractSpace, space, State
+from .._game.game import EliminationGame, EliminationState, FEW_SIZES, padded, unpaid
+from .._game.host import HostedGame, Told
 from .._search.shorten import shortened
 
 
