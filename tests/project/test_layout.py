@@ -1,5 +1,7 @@
-"""What the files of `eqx_cc` may say, and how much. The contracts in `pyproject.toml` say
-which may import which: `lint-imports` holds them to it."""
+"""What the files of `eqx_cc` may say, and how much.
+
+Which may import which is said by the contracts in `pyproject.toml` (`lint-imports`).
+"""
 
 import ast
 import importlib
