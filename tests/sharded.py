@@ -98,6 +98,87 @@ def check_collective(mesh: Mesh) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
+def sums(x):
+    return jnp.sin(x) * jnp.sum(x)
+
+
+def product(x):
+    return jnp.tanh(jnp.ones((5, len(x))) @ x)
+
+
+def loop(x):
+    step = lambda c, u: (jnp.tanh(c * u + x), jnp.sum(c))  # noqa: E731
+    return jax.lax.scan(step, x, jnp.arange(3.0))
+
+
+def constant(x):
+    return jnp.ones(3)
+
+
+def two(xs):
+    return {"a": jnp.sin(xs[0]) + jnp.sum(xs[1]), "b": xs[1] ** 2}
+
+
+def rows(x):
+    return jnp.sum(x**2, axis=-1) * jnp.sum(x)
+
+
+def check_split(fun: Callable, x: Any, ours: Any = None, theirs: Any = None) -> None:
+    """The Jacobian at an argument that is split is that of JAX, and split as that."""
+    ours = ours or eqx_cc.filter_jacobian(fun)
+    theirs = theirs or jax.jacfwd(fun)
+    for compiled in (lambda f: f, jax.jit):
+        found, expected = compiled(ours)(x), compiled(theirs)(x)
+        assert jax.tree.structure(found) == jax.tree.structure(expected)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected)):
+            where = fun.__name__, compiled, jax.typeof(a), jax.typeof(b)
+            assert a.sharding.is_equivalent_to(b.sharding, b.ndim), where
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def check_refused(x: jax.Array) -> None:
+    """No structure, which says what to do; what JAX refuses is refused here."""
+    try:
+        eqx_cc.cc_jacobian(jnp.sin, structured=True)(x)
+    except ValueError as e:
+        assert "reshard" in str(e)
+    else:
+        raise AssertionError("There is a structured Jacobian of an array in parts.")
+
+
+def check_arguments_that_are_split() -> None:
+    mesh = jax.make_mesh((DEVICES,), ("x",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        x = jax.device_put(jnp.linspace(0.1, 1.0, 8), PartitionSpec("x"))
+        for fun in (jnp.sin, sums, product, loop, constant, jnp.sum):
+            check_split(fun, x)
+        check_split(
+            sums, x, eqx_cc.cc_jacobian(sums, order="reverse"), jax.jacrev(sums)
+        )
+        check_split(sums, x, jax.jit(eqx_cc.cc_jacobian(sums, granularity="scalar")))
+        check_refused(x)
+        whole = jnp.linspace(0.1, 1.0, 3)
+        check_split(two, (x, whole))
+        check_split(small, whole)
+        assert "elimination" in str(eqx_cc.explain(small, whole).way)
+        assert eqx_cc.explain(sums, x).way == "forward mode of JAX"
+        captured = lambda y: jnp.sin(x) * jnp.sum(y)  # noqa: E731
+        check_split(captured, whole)
+    check_split(sums, x)  # Outside of the mesh.
+    types = AxisType.Explicit, AxisType.Explicit
+    with jax.set_mesh(jax.make_mesh((2, DEVICES // 2), ("a", "b"), axis_types=types)):
+        points = jnp.linspace(0.1, 1.0, 32).reshape(8, 4)
+        for spec in (("a", "b"), ("a",), (None, "b"), (("a", "b"),)):
+            x = jax.device_put(points, PartitionSpec(*spec))
+            check_split(rows, x)
+        x = jax.device_put(points, PartitionSpec("a", "b"))
+        ours, theirs = (
+            jax.vmap(transform(sums))
+            for transform in (eqx_cc.filter_jacobian, jax.jacfwd)
+        )
+        check_split(sums, x, ours, theirs)
+
+
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     assert len(jax.devices()) == DEVICES
@@ -114,6 +195,7 @@ def main() -> None:
         check(large, 24, mesh, "auto structured", "jit")
         check(dense, 70, mesh, "auto", "jit")
     check(small, 3, mesh, "auto scalar", "jit")
+    check_arguments_that_are_split()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax import lax
+from jax.extend.core.primitives import convert_element_type_p
 from jax.sharding import NamedSharding, PartitionSpec
 
 
@@ -38,8 +39,10 @@ def split_as(arrays: Sequence[Any], others: Sequence[Any]) -> list[Any]:
 def _split_as(x: Any, aval: Any) -> Any:
     if not is_split_type(aval):
         return x
-    spec = PartitionSpec(None, *aval.sharding.spec)
-    return jax.sharding.reshard(x, NamedSharding(aval.sharding.mesh, spec))
+    # As in `jax.jacfwd`: `jax.sharding.reshard` would want the mesh around it.
+    split = NamedSharding(aval.sharding.mesh, PartitionSpec(None, *aval.sharding.spec))
+    own = dict(new_dtype=x.dtype, weak_type=False, sharding=split)
+    return convert_element_type_p.bind(x, **own)
 
 
 def alike(operands: Sequence[Any]) -> list[Any]:

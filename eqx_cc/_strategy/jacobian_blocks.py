@@ -22,7 +22,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, Problem
-from .select import select
+from .select import is_split_over_mesh, select
 
 
 def jacobian_blocks(
@@ -62,11 +62,23 @@ def jacobian_blocks(
         return result.outputs, aux, result.blocks
     problem = Problem(program, count, with_value)
     if structured:
+        _check_whole(program, leaves)
         result = ArrayElimination(order, True, low_rank)(problem, leaves)
     else:
         result = select(problem, leaves, order, granularity)(leaves)
     outputs = result.outputs if with_value else list(map(_struct, problem.avals))
     return outputs, auxiliary(result.auxiliary), result.blocks
+
+
+def _check_whole(program: Program, leaves: Sequence[Array]) -> None:
+    if is_split_over_mesh(program, leaves):
+        raise ValueError(
+            "`structured=True` needs arrays that are whole, but an array in the "
+            "function is split over the axes of a mesh of type `Explicit`. Without it, "
+            "the Jacobian is dense, and split as that of `jax.jacfwd`. Or pass whole "
+            "arrays (`jax.sharding.reshard(x, jax.sharding.PartitionSpec())`), or make "
+            "the mesh with `axis_types=(jax.sharding.AxisType.Auto, ...)`."
+        )
 
 
 def _struct(aval: Any) -> jax.ShapeDtypeStruct:
