@@ -9,8 +9,8 @@ _API = "tests/api_test.py::APITest::"
 
 KNOWN: dict[str, dict[str, str]] = {
     "diffrax": {
-        "test/test_solver.py::test_implicit_euler_adaptive": "presumes that `VeryChord` "
-        "diverges where it has not converged in two iterations; `CCChord` goes on",
+        "test/test_solver.py::test_implicit_euler_adaptive": "presumes that the chord "
+        "method diverges if it has not converged after two iterations; ours goes on",
     },
     "jax": {
         _API + "test_hessian_holomorphic": _HOLOMORPHIC,
