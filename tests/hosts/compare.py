@@ -96,12 +96,14 @@ def merged(comparisons: Iterable[Comparison]) -> Comparison:
 
 
 def _differences(name: str, ours: Outcomes, theirs: Outcomes):
+    """The tests that have another outcome, those apart for which there was no time."""
     missing = Outcome("missing")
-    return {
-        test: known_reason(name, test)
-        for test in sorted(ours.keys() | theirs.keys())
-        if ours.get(test, missing).word != theirs.get(test, missing).word
-    }
+    different = {}
+    for test in sorted(ours.keys() | theirs.keys()):
+        words = {outcomes.get(test, missing).word for outcomes in (ours, theirs)}
+        if len(words) > 1 and "out of time" not in words:
+            different[test] = known_reason(name, test)
+    return different
 
 
 def known_reason(name: str, test: str) -> str | None:
@@ -133,10 +135,12 @@ def _run(
                 text=True,
                 timeout=choice.seconds,
             )
+            outcomes = _read(path)
         except subprocess.TimeoutExpired:
-            done = None
-        outcomes = _read(path)
-    if done is not None and not outcomes and done.returncode != 5:  # no tests selected
+            late = Outcome("out of time")
+            outcomes = _read(path)
+            return {t: late if x.word == "not run" else x for t, x in outcomes.items()}
+    if not outcomes and done.returncode != 5:  # no tests selected
         raise RuntimeError(f"pytest failed:\n{done.stdout}\n{done.stderr}")
     return outcomes
 
