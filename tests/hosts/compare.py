@@ -125,7 +125,6 @@ def _run(
         command += ["-p", "no:cacheprovider", "-o", "addopts=", f"--outcomes={path}"]
         command += [f"-k={choice.select}", f"--every={choice.every}"]
         command += [f"--parts={name}"] if replaced else []
-        command += [f"--deselect={test}" for test in SUITES[name].deselected]
         try:
             done = subprocess.run(
                 [*command, *tests],
