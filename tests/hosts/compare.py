@@ -66,13 +66,10 @@ class Choice(NamedTuple):
 def compare(name: str, source: pathlib.Path, file: str, choice: Choice) -> Comparison:
     """Compares the tests of one file of a host's checkout."""
     ours = _run(name, source, [file], choice, replaced=True)
-    theirs: Outcomes = {}
     tests = [file]
     if choice.thrifty and not any(x.word == "not run" for x in ours.values()):
-        theirs = {test: x for test, x in ours.items() if x.word != "failed"}
-        tests = [test for test in ours if test not in theirs]
-    if tests:
-        theirs = theirs | _run(name, source, tests, choice, replaced=False)
+        tests = [test for test, x in ours.items() if x.word == "failed"]
+    theirs = _run(name, source, tests, choice, replaced=False) if tests else {}
     return Comparison(ours, theirs, _differences(name, ours, theirs))
 
 
@@ -96,10 +93,12 @@ def merged(comparisons: Iterable[Comparison]) -> Comparison:
 
 
 def _differences(name: str, ours: Outcomes, theirs: Outcomes):
-    """The tests that have another outcome, those apart for which there was no time."""
+    """The tests that have another outcome, those apart for which there was no time, and
+    those that are not run without our parts as they pass with them."""
     missing = Outcome("missing")
+    failing = {test for test, x in ours.items() if x.word == "failed"}
     different = {}
-    for test in sorted(ours.keys() | theirs.keys()):
+    for test in sorted(failing | theirs.keys()):
         words = {outcomes.get(test, missing).word for outcomes in (ours, theirs)}
         if len(words) > 1 and "out of time" not in words:
             different[test] = known_reason(name, test)
@@ -125,7 +124,6 @@ def _run(
         command += ["-p", "no:cacheprovider", "-o", "addopts=", f"--outcomes={path}"]
         command += [f"-k={choice.select}", f"--every={choice.every}"]
         command += [f"--parts={name}"] if replaced else []
-        command += [f"--deselect={test}" for test in SUITES[name].deselected]
         try:
             done = subprocess.run(
                 [*command, *tests],
