@@ -66,8 +66,8 @@ def checkify_rules() -> dict[jex.Primitive, Any]:
 def checkify_operands(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
     """What such a rule is called with: what `checkify` hands on, and the arrays.
 
-    The former is an error and the set of those to look for; JAX after 0.10 puts a context
-    in front.
+    The former is an error and the set of those to look for; JAX after 0.10 puts a
+    context in front.
     """
     [last] = [i for i, x in enumerate(operands) if isinstance(x, frozenset)]
     return operands[: last + 1], operands[last + 1 :]
