@@ -24,7 +24,7 @@ from ._ordering import AbstractOrdering, Reverse
 from ._partial import Partial
 from ._program import flatten, has_collectives, has_split, Program
 from ._sweep import Direction, directions
-from ._varying import is_split, varies
+from ._varying import varies
 from ._ways import by_arrays, by_scalars, by_sweep, Found, Problem
 
 
@@ -79,7 +79,7 @@ def _dense(
     program = problem.program
     if any(map(varies, leaves)) and has_collectives(program):
         return by_sweep(problem, leaves, "forward")
-    if _is_split(program, leaves):
+    if has_split(program, leaves):
         return _as_split(problem, leaves, order)
     if isinstance(order, Automatic | Measured):
         is_new = isinstance(order, Measured)
@@ -104,12 +104,8 @@ def _dense(
     )
 
 
-def _is_split(program: Program, leaves: Sequence[Array]) -> bool:
-    return any(map(is_split, leaves)) or has_split(program)
-
-
 def _check_whole(program: Program, leaves: Sequence[Array]) -> None:
-    if _is_split(program, leaves):
+    if has_split(program, leaves):
         raise ValueError(
             "`structured=True` needs arrays that are whole, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._ordering import AbstractOrdering, Given
-from ._program import Equation, Program
+from ._program import Equation, has_split, Program
 from ._scalarise import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgram
-from ._traced import captured
-from ._varying import is_split, varies
+from ._varying import varies
 
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
@@ -69,7 +68,7 @@ def _by_default(
 ) -> ScalarProgram | None:
     if isinstance(order, Given) or not is_compiled():
         return None  # Given vertices are those that `explain` shows.
-    if any(map(varies, leaves)) or any(map(is_split, captured(program))):
+    if any(map(varies, leaves)) or has_split(program, leaves):
         return None  # There are no native calls then, nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None

@@ -13,7 +13,7 @@ from jax.core import Tracer
 
 from ._aside import at_once
 from ._held import held_p
-from ._varying import alike, is_split_type
+from ._varying import alike, is_split, is_split_type
 
 
 # Calls that only group equations: their bodies are read in place.
@@ -199,8 +199,10 @@ def has_collectives(program: Program) -> bool:
     return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
 
 
-def has_split(program: Program) -> bool:
+def has_split(program: Program, inputs: Sequence[Any]) -> bool:
     """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    if any(map(is_split, inputs)):
+        return True
     avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
     return any(map(is_split_type, [*avals, *program.output_avals]))
 
