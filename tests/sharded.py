@@ -162,6 +162,7 @@ def check_arguments_that_are_split() -> None:
         check_split(small, whole)
         assert "elimination" in str(eqx_cc.explain(small, whole).way)
         assert eqx_cc.explain(sums, x).way == "forward mode of JAX"
+        eqx_cc.optimise(sums, x, progress=False)
         captured = lambda y: jnp.sin(x) * jnp.sum(y)  # noqa: E731
         check_split(captured, whole)
     check_split(sums, x)  # Outside of the mesh.

@@ -14,7 +14,7 @@ from jax.core import Tracer
 from .outside_trace import at_once
 from .primitives import facts
 from .releases import ClosedJaxpr
-from .shard_map import alike, is_split_type
+from .shard_map import alike, is_split, is_split_type
 from .source_info import placed_at
 from .stop_elimination import held_p
 
@@ -174,8 +174,10 @@ def has_collectives(program: Program) -> bool:
     return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
 
 
-def has_split(program: Program) -> bool:
+def has_split(program: Program, inputs: Sequence[Any]) -> bool:
     """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    if any(map(is_split, inputs)):
+        return True
     avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
     return any(map(is_split_type, [*avals, *program.output_avals]))
 

@@ -10,9 +10,8 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._jaxpr.closed import captured
-from .._jaxpr.program import Equation, Program
-from .._jaxpr.shard_map import is_split, varies
+from .._jaxpr.program import Equation, has_split, Program
+from .._jaxpr.shard_map import varies
 from .._orders.orderings import AbstractOrdering, Given
 from .._scalarise.expand import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgram
 
@@ -69,7 +68,7 @@ def _by_default(
 ) -> ScalarProgram | None:
     if isinstance(order, Given) or not is_compiled():
         return None  # Given vertices are those that `explain` shows.
-    if any(map(varies, leaves)) or any(map(is_split, captured(program))):
+    if any(map(varies, leaves)) or has_split(program, leaves):
         return None  # There are no native calls then, nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
-from .._jaxpr.program import flatten, Program
+from .._jaxpr.program import flatten, has_split, Program
 from .._orders.cache import OrderCache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering
@@ -22,7 +22,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, Problem
-from .select import is_split_over_mesh, select
+from .select import select
 
 
 def jacobian_blocks(
@@ -71,7 +71,7 @@ def jacobian_blocks(
 
 
 def _check_whole(program: Program, leaves: Sequence[Array]) -> None:
-    if is_split_over_mesh(program, leaves):
+    if has_split(program, leaves):
         raise ValueError(
             "`structured=True` needs arrays that are whole, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.program import has_collectives, has_split, Program
-from .._jaxpr.shard_map import is_split, varies
+from .._jaxpr.program import has_collectives, has_split
+from .._jaxpr.shard_map import varies
 from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
@@ -57,7 +57,7 @@ def select(
     """The method for the dense Jacobian of a problem."""
     if any(map(varies, leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(), problem)
-    if is_split_over_mesh(problem.program, leaves):
+    if has_split(problem.program, leaves):
         return _as_split(problem, order)
     if isinstance(order, Automatic | Measured):
         prepared = _fastest(problem, leaves, order, granularity)
@@ -70,11 +70,6 @@ def select(
     if not isinstance(order, Automatic):
         return Prepared(ArrayElimination(order), problem)
     return _by_model(problem, leaves, order)
-
-
-def is_split_over_mesh(program: Program, leaves: Sequence[Array]) -> bool:
-    """True if an array is split over the axes of a mesh of type `Explicit`."""
-    return any(map(is_split, leaves)) or has_split(program)
 
 
 def _as_split(problem: Problem, order: AbstractOrdering) -> Prepared:
