@@ -1,4 +1,4 @@
-"""Ctrl-C, for searches that end with what they have."""
+"""Ctrl-C, which ends a search with the best order so far."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class _Handler:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """While its body runs, a first Ctrl-C raises nothing: what is yielded tells of it.
-    A second one raises `KeyboardInterrupt`. Within another, it is that one.
+    """Yields a function that returns true after a first Ctrl-C, which raises nothing.
+    A second one raises `KeyboardInterrupt`. Nested uses share one handler.
 
-    An exception might be lost: Python ignores those that are raised within callbacks,
-    such as that of XLA on garbage collection. Other threads than the main one, to which
-    no signals come, and programs with a handler of their own are left alone.
+    An exception could be lost: Python ignores those raised within callbacks, such as
+    XLA's on garbage collection. Threads other than the main one get no signals, and
+    programs may have their own handler: there the function returns false.
     """
     current = signal.getsignal(signal.SIGINT)
     if isinstance(current, _Handler):

@@ -15,10 +15,10 @@ _WIDTH = 30
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, seconds: float, unit: str) -> Iterator[Report]:
-    """Shows how much of `seconds` is gone, and the best cost so far, while its body
-    runs. The body calls what it is given with each new `Progress`."""
-    bar = _Bar(what, seconds, unit)
+def progress_bar(label: str, seconds: float, unit: str) -> Iterator[Report]:
+    """Shows the elapsed share of `seconds` and the best cost, while its body runs.
+    Yields a function to call with each new `Progress`."""
+    bar = _Bar(label, seconds, unit)
     try:
         yield bar.report
     finally:
@@ -26,8 +26,8 @@ def progress_bar(what: str, seconds: float, unit: str) -> Iterator[Report]:
 
 
 class _Bar:
-    def __init__(self, what: str, seconds: float, unit: str):
-        self._what, self._seconds, self._unit = what, seconds, unit
+    def __init__(self, label: str, seconds: float, unit: str):
+        self._label, self._seconds, self._unit = label, seconds, unit
         self._started, self._latest = time.monotonic(), ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
@@ -40,17 +40,17 @@ class _Bar:
         self._latest = f"{progress.cost} {self._unit} ({bound})"
 
     def _tick(self) -> None:
-        # In a file nothing can be drawn over: there is one line, in the end.
+        # A file cannot be drawn over: there the only line is the last.
         while not self._closed.wait(0.1):
             if sys.stderr is not None and sys.stderr.isatty():
                 self._draw()
 
     def _draw(self) -> None:
-        gone = time.monotonic() - self._started
-        full = round(_WIDTH * min(gone / self._seconds, 1.0)) if self._seconds else 0
+        elapsed = time.monotonic() - self._started
+        full = round(_WIDTH * min(elapsed / self._seconds, 1.0)) if self._seconds else 0
         bar = "#" * full + "-" * (_WIDTH - full)
-        # The end of the line is cleared, as a shorter one may follow a longer one.
-        self._write(f"\r{self._what} [{bar}] {gone:.1f} s  {self._latest}\x1b[K")
+        # Clear the rest of the line, as the last one may have been longer.
+        self._write(f"\r{self._label} [{bar}] {elapsed:.1f} s  {self._latest}\x1b[K")
 
     def close(self) -> None:
         self._closed.set()
@@ -59,8 +59,8 @@ class _Bar:
         self._write("\n")
 
     def _write(self, text: str) -> None:
-        # No search is lost for want of somebody to show it to. `sys.stderr` is `None`
-        # where there is no console.
+        # A search must not fail for want of a console, without which `sys.stderr` is
+        # `None`.
         with contextlib.suppress(OSError, ValueError, AttributeError):
             sys.stderr.write(text)
             sys.stderr.flush()
