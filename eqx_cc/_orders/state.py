@@ -8,6 +8,7 @@ the old one unchanged, so that a search may keep one for each position of an ord
 from __future__ import annotations
 
 import abc
+import copy
 import math
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -106,19 +107,44 @@ class Bits(_Numbered):
         super().__init__(graph)
         self.unit: int = unit
         self.counts_sums = False
+        self._groups = {v: (v,) for v in self.inner}
+        self._units = [unit] * self._n
+        self._others = [~(1 << v) for v in range(self._n)]
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
             u, v = self._number[source], self._number[target]
             self.start[v] |= 1 << u
             self.start[self._n + u] |= 1 << v
 
+    def merged(self, groups: Iterable[tuple[int, ...]]) -> Bits:
+        """The space in which each group of false twins is one vertex.
+
+        Twins have equal predecessors and successors, and keep them equal. They are
+        eliminated one after the other, each at the same cost.
+        """
+        space = copy.copy(self)
+        firsts = {group[0]: group for group in groups}
+        space._groups = self._groups | firsts
+        space._units, space._others = self._units[:], self._others[:]
+        for first, group in firsts.items():
+            space._units[first] = self.unit * len(group)
+            space._others[first] = ~sum(1 << v for v in group)
+        space.inner = tuple(firsts)
+        return space
+
+    def group(self, vertex: int) -> tuple[int, ...]:
+        return self._groups[vertex]
+
+    def names(self, vertex: int) -> tuple[int, ...]:
+        return tuple(self._names[v] for v in self._groups[vertex])
+
     def cost(self, state: list[int], vertex: int) -> int:
         pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
-        return self.unit * pairs
+        return self._units[vertex] * pairs
 
     def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
         # The innermost loop of every search: `members` is written out.
-        n, others = self._n, ~(1 << vertex)
+        n, others = self._n, self._others[vertex]
         before, after = state[vertex], state[n + vertex]
         state = state[:]
         state[vertex] = state[n + vertex] = 0
@@ -132,7 +158,8 @@ class Bits(_Numbered):
             w = rest.bit_length() - 1
             rest ^= 1 << w
             state[w] = (state[w] | before) & others
-        return self.unit * before.bit_count() * after.bit_count(), state
+        pairs = before.bit_count() * after.bit_count()
+        return self._units[vertex] * pairs, state
 
     def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
         return members(state[vertex])

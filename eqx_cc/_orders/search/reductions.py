@@ -44,10 +44,10 @@ def reduce(space: AbstractSpace) -> Reduced:
     prefix, cost, start, vertices = [], 0, space.start, space.inner
     if isinstance(space, Bits):
         prefix, cost, start = without_chains(space)
-        groups = _twins(space, start, [v for v in vertices if v not in set(prefix)])
-        vertices = tuple(groups)
-        if any(len(group) > 1 for group in groups.values()):
-            space = Twins(space, groups)
+        eliminated = set(prefix)
+        rest = [v for v in vertices if v not in eliminated]
+        space = space.merged(_twins(space, start, rest))
+        vertices = space.inner
     parts = _parts(space, start, vertices)
     return Reduced(space, tuple(prefix), cost, start, parts)
 
@@ -93,49 +93,13 @@ def is_chain(space: AbstractSpace, state: State, vertex: int) -> bool:
 
 def _twins(
     space: Bits, state: State, vertices: Iterable[int]
-) -> dict[int, tuple[int, ...]]:
-    """Groups of vertices with equal predecessors and successors, by their first."""
-    groups: dict[Hashable, list[int]] = {}
+) -> Iterable[tuple[int, ...]]:
+    """Groups of vertices with equal predecessors and successors."""
+    groups: dict[Hashable, tuple[int, ...]] = {}
     for v in vertices:
         key = tuple(space.predecessors(state, v)), tuple(space.successors(state, v))
-        groups.setdefault(key, []).append(v)
-    return {group[0]: tuple(group) for group in groups.values()}
-
-
-class Twins(AbstractSpace):
-    """A space in which false twins, eliminated one after the other, are one vertex."""
-
-    def __init__(self, space: Bits, groups: dict[int, tuple[int, ...]]):
-        self._space, self._groups = space, groups
-        merged = {v for group in groups.values() for v in group[1:]}
-        self.unit, self.start = space.unit, space.start
-        self.counts_sums = space.counts_sums
-        self.inner = tuple(v for v in space.inner if v not in merged)
-
-    def group(self, vertex: int) -> tuple[int, ...]:
-        return self._groups.get(vertex, (vertex,))
-
-    def names(self, vertex: int) -> tuple[int, ...]:
-        return tuple(name for v in self.group(vertex) for name in self._space.names(v))
-
-    def cost(self, state: State, vertex: int) -> int:
-        return self._space.cost(state, vertex) * len(self.group(vertex))
-
-    def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
-        cost = 0
-        for twin in self.group(vertex):
-            step, state = self._space.eliminate(state, twin)
-            cost += step
-        return cost, state
-
-    def predecessors(self, state: State, vertex: int) -> Iterable[int]:
-        return self._space.predecessors(state, vertex)
-
-    def successors(self, state: State, vertex: int) -> Iterable[int]:
-        return self._space.successors(state, vertex)
-
-    def key(self, state: State) -> Hashable:
-        return self._space.key(state)
+        groups[key] = (*groups.get(key, ()), v)
+    return groups.values()
 
 
 def _parts(
