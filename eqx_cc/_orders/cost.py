@@ -9,7 +9,6 @@ import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
 from .._sparsity.pattern import Pattern, update
-from .._sparsity.term import Term
 
 
 class AbstractCost(eqx.Module):
@@ -201,14 +200,13 @@ class Traffic(AbstractCost):
         return "traffic" if self.itemsize == 8 else f"traffic-{self.itemsize}"
 
 
-def _forget(block: Pattern) -> Pattern:
+def _forget(pattern: Pattern) -> Pattern:
     """The pattern with unknown coefficients, and without masks."""
-    return replace(block, terms=tuple(map(_forget_term, block.terms)))
-
-
-def _forget_term(term: Term) -> Term:
-    value = () if term.value is None else term.value
-    return replace(term, value=value, scale=1, kind="value")
+    terms = (
+        replace(term, value=term.value or (), scale=1, kind="value")
+        for term in pattern.terms
+    )
+    return replace(pattern, terms=tuple(terms))
 
 
 _NAMED = {

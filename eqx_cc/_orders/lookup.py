@@ -29,7 +29,7 @@ class Automatic(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, Multiplications())
+        return Cheapest(Multiplications())(graph)
 
 
 class Cheapest(AbstractOrdering):
@@ -38,7 +38,14 @@ class Cheapest(AbstractOrdering):
     cost: AbstractCost
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, self.cost)
+        simple = _baseline(graph, self.cost)
+        if len(graph.intermediates) > 1:
+            order = default_cache().get(graph, self.cost)
+            # The stored order may be worse.
+            if order is not None and order.cost <= simple.cost:
+                order.found_by += " (looked up)"
+                return order
+        return simple
 
 
 class Measured(AbstractOrdering):
@@ -46,18 +53,7 @@ class Measured(AbstractOrdering):
     Where there is nothing to measure, the order is that of `Automatic`."""
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, Multiplications())
-
-
-def _looked_up(graph: ComputationalGraph, cost: AbstractCost) -> Order:
-    simple = _baseline(graph, cost)
-    if len(graph.intermediates) > 1:
-        order = default_cache().get(graph, cost)
-        # The stored order may be worse.
-        if order is not None and order.cost <= simple.cost:
-            order.found_by += " (looked up)"
-            return order
-    return simple
+        return Automatic()(graph)
 
 
 _baseline = lru_cache(maxsize=1024)(baseline)

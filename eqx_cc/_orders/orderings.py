@@ -215,15 +215,12 @@ def check_order(graph: ComputationalGraph, order: tuple[int, ...]) -> None:
         return
     count = len(graph.intermediates)
     listed = f" ({_listed(graph.intermediates)})" if count else ""
+    misfits = _misfits(graph, order).items()
+    kinds = [f"{kind}: {_listed(sorted(v))}" for kind, v in misfits if v]
     raise ValueError(
         f"`order` must be a permutation of the {count} intermediate vertices{listed}; "
-        f"got {len(order)} numbers, of which "
-        + "; ".join(
-            f"{kind}: {_listed(sorted(vertices))}"
-            for kind, vertices in _misfits(graph, order).items()
-            if vertices
-        )
-        + ". `eqx_cc.explain` lists the vertices."
+        f"got {len(order)} numbers, of which {'; '.join(kinds)}. "
+        "`eqx_cc.explain` lists the vertices."
     )
 
 
@@ -231,13 +228,11 @@ def _misfits(graph: ComputationalGraph, order: tuple[int, ...]) -> dict[str, set
     """The vertices that keep an order from being a permutation, by kind."""
     inner, ordered = set(graph.intermediates), set(order)
     inputs, outputs = set(graph.independents), set(graph.dependents)
+    others = ordered - inner - inputs - outputs
     return {
         f"inputs (there are {len(inputs)})": ordered & inputs,
         f"outputs (there are {len(outputs)})": ordered & outputs - inputs,
-        "no vertices on a path from an input to an output": ordered
-        - inner
-        - inputs
-        - outputs,
+        "no vertices on a path from an input to an output": others,
         "repeated": {v for v in ordered if order.count(v) > 1},
         "missing": inner - ordered,
     }

@@ -147,12 +147,10 @@ class _Chain:
         kind = self._rng.random()
         if kind < 0.1:
             self._exchange(k, temperature)
-        elif kind < 0.55:
-            steps = self._later(k, self._rng.randint(1, _MAX_STEPS), slack)
-            self._take_later(k, steps[: self._choose(steps, temperature)])
-        else:
-            steps = self._earlier(k, self._rng.randint(1, _MAX_STEPS), slack)
-            self._take_earlier(k, steps[: self._choose(steps, temperature)])
+            return
+        trial, direction = (self._later, 1) if kind < 0.55 else (self._earlier, -1)
+        steps = trial(k, self._rng.randint(1, _MAX_STEPS), slack)
+        self._take(k, steps[: self._choose(steps, temperature)], direction)
 
     def _choose(self, steps: list, temperature: float) -> int:
         """The number of steps to take, from zero, at random (a heat bath)."""
@@ -180,13 +178,6 @@ class _Chain:
             steps.append((change + moved, self.order[t], cost, state, moved))
         return steps
 
-    def _take_later(self, k: int, steps: list[_Step]) -> None:
-        vertex = self.order[k]
-        for t, (_, other, cost, state, moved) in enumerate(steps, k):
-            self.order[t], self._costs[t], self._states[t + 1] = other, cost, state
-            self.order[t + 1], self._costs[t + 1] = vertex, moved
-        self.cost += steps[-1][0] if steps else 0
-
     def _earlier(self, k: int, reach: int, slack: float) -> list[_Step]:
         """The steps of the vertex at `k` towards the start, one position each."""
         eliminate, cost_of = self._space.eliminate, self._space.cost
@@ -201,11 +192,13 @@ class _Chain:
             steps.append((change + moved, self.order[t], cost, state, moved))
         return steps
 
-    def _take_earlier(self, k: int, steps: list[_Step]) -> None:
+    def _take(self, k: int, steps: list[_Step], direction: int) -> None:
+        """Takes steps of the vertex at `k`, towards the end (1) or the start (-1)."""
         vertex = self.order[k]
-        for t, (_, other, cost, state, moved) in zip(it.count(k, -1), steps):
-            self.order[t], self._costs[t], self._states[t] = other, cost, state
-            self.order[t - 1], self._costs[t - 1] = vertex, moved
+        for t, (_, other, cost, state, moved) in zip(it.count(k, direction), steps):
+            self.order[t], self._costs[t] = other, cost
+            self._states[t + (direction > 0)] = state
+            self.order[t + direction], self._costs[t + direction] = vertex, moved
         self.cost += steps[-1][0] if steps else 0
 
     def _exchange(self, k: int, temperature: float) -> None:

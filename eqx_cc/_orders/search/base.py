@@ -25,14 +25,14 @@ from .lower_bounds import Cuts
 from .reductions import reduce
 
 
-class Progress(NamedTuple):
+class SearchProgress(NamedTuple):
     """The least cost so far, and the lower bound on the cost of every order."""
 
     cost: int
     lower_bound: int
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[SearchProgress], None]
 
 # Every search solves parts of up to so many vertices exactly, in milliseconds.
 _MAX_SOLVED = 8
@@ -89,7 +89,7 @@ class AbstractSearch(AbstractOrdering):
         self._check(graph)
         started, found_by = time.monotonic(), f"{type(self).__name__}, seed {self.seed}"
         with interruptible() as interrupted:
-            run = _Run(graph, self.cost, self.seed, report, interrupted)
+            run = _GraphSearch(graph, self.cost, self.seed, report, interrupted)
             try:
                 for order in self._proposals(graph):
                     run.propose(order)
@@ -133,7 +133,7 @@ def _searched(search: AbstractSearch, graph: ComputationalGraph) -> Order:
     return search.search(graph)
 
 
-class _Run:
+class _GraphSearch:
     """One search of one graph, part after part."""
 
     def __init__(
@@ -156,13 +156,9 @@ class _Run:
         self._improved()
 
     def _improved(self) -> None:
-        self._report(self._progress)
-
-    @property
-    def _progress(self) -> Progress:
         cost = self._reduced.cost + sum(part.cost for part in self._parts)
-        bound = self._reduced.cost + sum(part.lower_bound for part in self._parts)
-        return Progress(cost, bound)
+        self._bound = self._reduced.cost + sum(p.lower_bound for p in self._parts)
+        self._report(SearchProgress(cost, self._bound))
 
     def propose(self, order: tuple[int, ...]) -> None:
         """Offers to each part its vertices in the sequence of an order of the graph."""
@@ -194,5 +190,5 @@ class _Run:
             found_by=found_by,
         )
         best = min(result, baseline(self._graph, self._cost), key=lambda o: o.cost)
-        best.lower_bound = self._progress.lower_bound
+        best.lower_bound = self._bound
         return best

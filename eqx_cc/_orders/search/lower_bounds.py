@@ -149,7 +149,10 @@ def _augmenting(
         elif v in came:
             places = [(came[v], True)]
         elif ends >> v & 1:
-            return _back(previous, here)
+            path = [here]
+            while path[-1] != start:
+                path.append(previous[path[-1]])
+            return path[::-1]
         else:
             places = [(v, True)]
         for place in places:
@@ -157,11 +160,3 @@ def _augmenting(
                 previous[place] = here
                 stack.append(place)
     return None
-
-
-def _back(previous: dict[_Place, _Place], place: _Place) -> list[_Place]:
-    path = [place]
-    while previous[place] != place:
-        place = previous[place]
-        path.append(place)
-    return path[::-1]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from .base import Progress, Report
+from .base import Report, SearchProgress
 
 
 _WIDTH = 30
@@ -17,7 +17,7 @@ _WIDTH = 30
 @contextlib.contextmanager
 def progress_bar(label: str, seconds: float, unit: str) -> Iterator[Report]:
     """Shows the elapsed share of `seconds` and the best cost, while its body runs.
-    Yields a function to call with each new `Progress`."""
+    Yields a function to call with each new `SearchProgress`."""
     bar = _Bar(label, seconds, unit)
     try:
         yield bar.report
@@ -33,7 +33,7 @@ class _Bar:
         self._thread = threading.Thread(target=self._tick, daemon=True)
         self._thread.start()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         bound = f"lower bound {progress.lower_bound}"
         if progress.cost <= progress.lower_bound:
             bound = "optimal"
