@@ -1,4 +1,4 @@
-"""The cache of orders: what it finds again, what it refuses, and who may write at once.
+"""The cache of orders: look-ups, damaged files, and concurrent writers.
 
 Nothing that a file says can change a Jacobian, nor stop one from being computed.
 """
@@ -230,7 +230,7 @@ def test_cost_models_do_not_share(tmp_path):
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_two_models_of_one_name(tmp_path, on_disk):
-    """What one of them found is nothing to the other."""
+    """Orders of one model are no orders of the other."""
     cache = OrderCache(tmp_path if on_disk else None)
     cache.put(GRAPH, _order(GRAPH, GOOD, Pairs()), Pairs())
     with warnings.catch_warnings(record=True) as caught:
@@ -291,7 +291,7 @@ _HOSTILE |= {
 
 
 def _expect_reported(cache, expected, match="holds no order of this graph"):
-    """It finds what it should, and reports what it should not have found once."""
+    """Checks the result of a look-up, and that its problem is reported once."""
     with pytest.warns(UserWarning, match=match) as caught:
         assert cache.get(GRAPH) == expected
         assert cache.get(GRAPH) == expected
@@ -489,7 +489,7 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("below", ["", "below", f"v{_cache.VERSION}"])
 def test_a_file_where_the_folder_should_be(tmp_path, below):
-    """One report, however many graphs and orders there are."""
+    """There is a single report for all graphs and orders."""
     file = tmp_path / "file"
     if below.startswith("v"):
         file.mkdir()
@@ -543,8 +543,8 @@ for order, cost in orders:
     order = eqx_cc.Order(order, cost=cost, cost_model="multiplications", found_by="")
     cache = eqx_cc.OrderCache(folder) if fresh else cache
     cache.put(graph, order)
-    found = cache.get(graph)
-    assert found.cost <= cost, (found, cost)
+    stored = cache.get(graph)
+    assert stored.cost <= cost, (stored, cost)
 """
 
 

@@ -1,4 +1,4 @@
-"""Cost models: what each counts, on blocks whose counts can be said by hand."""
+"""Cost models, on blocks that can be counted by hand."""
 
 import inspect
 

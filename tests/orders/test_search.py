@@ -51,7 +51,7 @@ def random_graph(seed: int) -> ComputationalGraph:
 
 
 def least_cost(graph: ComputationalGraph) -> int:
-    """By trying every order; what is left depends on the set that is gone alone."""
+    """The least cost over all orders: the remaining cost depends on the set alone."""
 
     @ft.cache
     def least(edges: frozenset, left: frozenset) -> int:
@@ -72,14 +72,14 @@ SEEDS = range(60)
 
 
 def _parts(graph: ComputationalGraph) -> tuple[int, list[Part]]:
-    """What the prefix costs, and the parts."""
+    """The cost of the prefix, and the parts."""
     reduced, cuts = reduce(bits := Bits(graph, 1)), Cuts(bits)
     parts = [Part(reduced, v, cuts, random.Random(0)) for v in reduced.parts]
     return reduced.cost, parts
 
 
 def _whole(graph: ComputationalGraph) -> Part:
-    """All of a graph as one part, with nothing decided and no bound known."""
+    """All of a graph as one part, without reductions and bounds."""
     states = space(graph, Published())
     reduced = Reduced(states, (), 0, states.start, (states.inner,))
     return Part(reduced, states.inner, None, random.Random(0))
@@ -155,8 +155,8 @@ def test_cuts_are_lower_bounds():
 
 
 def test_blocks_are_lower_bounds():
-    """Of any vertices; they are never worse than single ones, and all of them together
-    are exact."""
+    """Blocks of any vertices are never worse than single ones, and the block of all
+    vertices is exact."""
     for seed in SEEDS:
         states, rng = space(random_graph(seed), Published()), random.Random(seed)
         assert isinstance(states, Bits)
@@ -172,7 +172,7 @@ def test_blocks_are_lower_bounds():
 
 
 def test_given_blocks_are_lower_bounds():
-    """Whatever parts they are in, and with vertices that are eliminated first."""
+    """Blocks across parts, and with vertices that are eliminated first."""
     raised = 0
     for seed in SEEDS:
         graph, rng = random_graph(seed), random.Random(seed)
@@ -232,7 +232,7 @@ def test_the_bound_of_a_vertex():
 
 
 def test_disjoint_paths():
-    """The number of them, by trying every set of vertices as a cut."""
+    """The number of paths equals the least cut, over all sets of vertices."""
     rng = random.Random(0)
     for _ in range(300):
         count, ends = rng.randint(2, 7), 0
@@ -246,7 +246,7 @@ def test_disjoint_paths():
 
 
 def _cut(adjacent: list[int], ends: int, cut: int) -> bool:
-    """Whether no end is left that is reached from 0."""
+    """True if no end is reached from 0."""
     reached = 1
     for u, near in enumerate(adjacent):
         if reached >> u & 1 and not cut >> u & 1:
@@ -370,7 +370,7 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_signal_ends_a_search():
-    """No exception is raised, which some callback might swallow."""
+    """The signal raises no exception, which a callback might swallow."""
     subprocess.run([sys.executable, "-c", _PRESSED], check=True, timeout=300)
 
 
@@ -464,7 +464,7 @@ def some_known(seed: int) -> ComputationalGraph:
 
 
 def test_numbers_and_blocks_agree():
-    """Whatever is known, and whether or not it cancels."""
+    """Known coefficients, with and without cancellation."""
     for seed in range(60):
         graph = some_known(seed)
         spaces = Numbers(graph), Blocks(graph, Multiplications())

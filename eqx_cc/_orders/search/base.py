@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 
@@ -20,19 +20,10 @@ from ..orderings import AbstractOrdering
 from ..state import Bits, space
 from .best_first import solve
 from .component import Part
-from .interrupt import interruptible
 from .lower_bounds import Cuts
+from .progress import interruptible, Report, SearchProgress
 from .reductions import reduce
 
-
-class SearchProgress(NamedTuple):
-    """The least cost so far, and the lower bound on the cost of every order."""
-
-    cost: int
-    lower_bound: int
-
-
-Report = Callable[[SearchProgress], None]
 
 # Every search solves parts of up to so many vertices exactly, in milliseconds.
 _MAX_SOLVED = 8

@@ -34,7 +34,7 @@ class _Node(NamedTuple):
     serial: int
     spent: int
     state: State
-    left: frozenset[int]
+    remaining: frozenset[int]
     gone: int
     order: tuple[int, ...]
 
@@ -46,21 +46,21 @@ def solve(part: Part) -> None:
     The remaining cost depends on the state alone. So of all orders that lead to a state
     only the cheapest is followed, and none whose bound is not below the best cost.
     """
-    serial, cheapest, remaining = it.count(), {}, _Remaining(part)
-    vertices, paid = frozenset(part.vertices), remaining.paid
-    bound = remaining.least(paid)
+    serial, cheapest, heuristic = it.count(), {}, _Heuristic(part)
+    vertices, paid = frozenset(part.vertices), heuristic.paid
+    bound = heuristic.least(paid)
     root = _Node(bound, 0, next(serial), 0, part.start, vertices, paid, ())
     open_ = [root]
     while open_ and not part.finished and len(cheapest) < _MAX_NODES:
         node = heapq.heappop(open_)
         part.bound_below(min(node.bound, part.cost))
-        if not node.left:
+        if not node.remaining:
             part.offer(node.order)
             continue
         for vertex in _candidates(part, node):
             if part.finished:
                 return
-            new = _after(part, remaining, node, vertex, next(serial))
+            new = _after(part, heuristic, node, vertex, next(serial))
             key = _key(part, new)
             if new.bound < part.cost and new.spent < cheapest.get(key, part.cost):
                 cheapest[key] = new.spent
@@ -69,8 +69,8 @@ def solve(part: Part) -> None:
         part.bound_below(part.cost)
 
 
-class _Remaining:
-    """The least remaining cost, as a sum over blocks of vertices.
+class _Heuristic:
+    """The heuristic of A*: the least remaining cost, as a sum over blocks of vertices.
 
     `paid` are vertices of the blocks that are eliminated before the part, as bits.
     """
@@ -103,23 +103,23 @@ class _Remaining:
 
 def _candidates(part: Part, node: _Node) -> Iterable[int]:
     """The vertices that may come next: a chain alone, if there is one."""
-    for vertex in sorted(node.left):
+    for vertex in sorted(node.remaining):
         if is_chain(part.space, node.state, vertex):
             return (vertex,)
-    return sorted(node.left)
+    return sorted(node.remaining)
 
 
 def _after(
-    part: Part, remaining: _Remaining, node: _Node, vertex: int, serial: int
+    part: Part, heuristic: _Heuristic, node: _Node, vertex: int, serial: int
 ) -> _Node:
     cost, state = part.space.eliminate(node.state, vertex)
     return _Node(
-        node.bound + cost - remaining.drop(node.gone, vertex),
+        node.bound + cost - heuristic.drop(node.gone, vertex),
         node.depth - 1,
         serial,
         node.spent + cost,
         state,
-        node.left - {vertex},
+        node.remaining - {vertex},
         node.gone | sum(1 << v for v in part.space.group(vertex)),
         (*node.order, vertex),
     )

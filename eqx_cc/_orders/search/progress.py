@@ -1,17 +1,27 @@
-"""A progress bar for searches, on standard error."""
+"""A running search, as its user sees it: a progress bar, and Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from .base import Report, SearchProgress
+
+_WIDTH = 30  # Characters of the bar.
 
 
-_WIDTH = 30
+class SearchProgress(NamedTuple):
+    """The least cost so far, and the lower bound on the cost of every order."""
+
+    cost: int
+    lower_bound: int
+
+
+Report = Callable[[SearchProgress], None]
 
 
 @contextlib.contextmanager
@@ -59,8 +69,46 @@ class _Bar:
         self._write("\n")
 
     def _write(self, text: str) -> None:
-        # A search must not fail for want of a console, without which `sys.stderr` is
+        # A search must not fail for want of a console: `sys.stderr` is then closed, or
         # `None`.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+class _Handler:
+    """Remembers the first Ctrl-C, and raises at the second."""
+
+    def __init__(self):
+        self.pressed = False
+
+    def __call__(self, number, frame):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields a function that returns true after a first Ctrl-C, which raises nothing.
+    A second one raises `KeyboardInterrupt`. Nested uses share one handler.
+
+    An exception could be lost: Python ignores those raised within callbacks, such as
+    XLA's on garbage collection. Threads other than the main one get no signals, and
+    programs may have their own handler: there the function returns false.
+    """
+    current = signal.getsignal(signal.SIGINT)
+    if isinstance(current, _Handler):
+        yield lambda: current.pressed
+        return
+    main = threading.current_thread() is threading.main_thread()
+    if not main or current is not signal.default_int_handler:
+        yield lambda: False
+        return
+    handler = _Handler()
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: handler.pressed
+    finally:
+        signal.signal(signal.SIGINT, current)
