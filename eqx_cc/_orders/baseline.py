@@ -39,5 +39,6 @@ def _cost_function(
 ) -> Callable[[Iterable[int]], int]:
     """The map from an order of the graph to its cost."""
     states = space(graph, cost)
-    number = {states.names(v)[0]: v for v in states.inner}
-    return lambda order: total(states, states.start, (number[name] for name in order))
+    return lambda order: total(
+        states, states.start, (states.numbers[name] for name in order)
+    )

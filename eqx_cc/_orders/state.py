@@ -23,20 +23,31 @@ State = Any
 
 
 class AbstractSpace(abc.ABC):
-    """A graph under a cost model, as searches see it."""
+    """A graph under a cost model, as searches see it.
+
+    `numbers` maps the vertices of the graph, if they are on a path, to those of the
+    space.
+    """
 
     inner: tuple[int, ...]  # The vertices to eliminate, by their numbers here.
     unit: int | None  # The cost of a pair of edges, if it is the same for all.
     counts_sums: bool  # True if the cost of a pair depends on the edge it is added to.
     start: State
 
+    def __init__(self, graph: ComputationalGraph):
+        ends = {*graph.independents, *graph.dependents}
+        self._names = tuple(sorted({*ends, *graph.intermediates}))
+        self._n = len(self._names)
+        self.numbers = {name: i for i, name in enumerate(self._names)}
+        self.inner = tuple(self.numbers[name] for name in graph.intermediates)
+
     def group(self, vertex: int) -> tuple[int, ...]:
         """The vertices that are eliminated together with this one, and itself."""
         return (vertex,)
 
-    @abc.abstractmethod
     def names(self, vertex: int) -> tuple[int, ...]:
         """The vertices of the graph that a vertex of the space stands for."""
+        return tuple(self._names[v] for v in self.group(vertex))
 
     @abc.abstractmethod
     def cost(self, state: State, vertex: int) -> int:
@@ -80,22 +91,7 @@ def total(space: AbstractSpace, state: State, order: Iterable[int]) -> int:
     return cost
 
 
-class _Numbered(AbstractSpace):
-    """The vertices of a graph that are on a path, numbered from zero."""
-
-    def __init__(self, graph: ComputationalGraph):
-        ends = {*graph.independents, *graph.dependents}
-        inner = set(graph.intermediates)
-        self._names = tuple(sorted(ends | inner))
-        self._n = len(self._names)
-        self._number = {name: i for i, name in enumerate(self._names)}
-        self.inner = tuple(self._number[name] for name in graph.intermediates)
-
-    def names(self, vertex: int) -> tuple[int, ...]:
-        return (self._names[vertex],)
-
-
-class Bits(_Numbered):
+class Bits(AbstractSpace):
     """Scalars with unknown coefficients: adjacency as bits of Python integers.
 
     `state[v]` are the predecessors of `v` and `state[n + v]` its successors. In
@@ -112,7 +108,7 @@ class Bits(_Numbered):
         self._others = [~(1 << v) for v in range(self._n)]
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
-            u, v = self._number[source], self._number[target]
+            u, v = self.numbers[source], self.numbers[target]
             self.start[v] |= 1 << u
             self.start[self._n + u] |= 1 << v
 
@@ -134,9 +130,6 @@ class Bits(_Numbered):
 
     def group(self, vertex: int) -> tuple[int, ...]:
         return self._groups[vertex]
-
-    def names(self, vertex: int) -> tuple[int, ...]:
-        return tuple(self._names[v] for v in self._groups[vertex])
 
     def cost(self, state: list[int], vertex: int) -> int:
         pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
@@ -189,7 +182,7 @@ def _is_number(pattern: Pattern) -> bool:
     )
 
 
-class _Maps(_Numbered):
+class _Maps(AbstractSpace):
     """States as maps: `state[v]` from the predecessors of `v` to edges, and
     `state[n + v]` from its successors.
 
@@ -202,7 +195,7 @@ class _Maps(_Numbered):
         self.unit, self.table, self._none = None, table, table.none
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
-            u, v = self._number[source], self._number[target]
+            u, v = self.numbers[source], self.numbers[target]
             self.start[v][u] = self.start[self._n + u][v] = table.number(block)
 
     def eliminate(

@@ -49,8 +49,7 @@ class Cuts:
 
     def numbers(self, names: Iterable[int]) -> int:
         """Vertices of the graph as bits."""
-        bits = {self._space.names(v)[0]: 1 << v for v in self._space.inner}
-        return sum(bits[name] for name in names)
+        return sum(1 << self._space.numbers[name] for name in names)
 
     def cost(self, vertex: int, gone: int, later: int) -> int:
         """The bound for a vertex after the set `gone` and before `later`, as bits."""
@@ -149,7 +148,7 @@ def _augmenting(
         elif v in came:
             places = [(came[v], True)]
         elif ends >> v & 1:
-            path = [here]
+            path: list[_Place] = [here]
             while path[-1] != start:
                 path.append(previous[path[-1]])
             return path[::-1]
