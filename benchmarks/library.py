@@ -1,13 +1,15 @@
 """Makes the library of orders that comes with the package.
 
+It must be run when the graphs of the tasks or of the examples change:
+
     python -m benchmarks.library [--seconds 20] [--again]
 
-searches the graphs of all tasks, of the published ones and of the examples, loops and
-branches included, in 32 and in 64 bits, and adds those orders to
-`eqx_cc/_orders/library.json` that it does not have. With `--again` all are searched
-anew, and what is better is kept. An order that the default finds as well is not
-needed. Releases of JAX trace different graphs, so that it is
-run under the oldest, the newest, and any between them that differs.
+This searches the graphs of all tasks, of the published ones and of the examples, loops
+and branches included, in 32 and in 64 bits, and adds missing orders to
+`eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, and better
+orders are kept. Releases of JAX trace different graphs, so run it under the oldest
+release, the newest, and any between them that differs.
+An order that the default finds as well is left out.
 """
 
 import argparse
@@ -29,8 +31,8 @@ from eqx_cc import (
     Exact,
     Order,
 )
-from eqx_cc._orders.cache import _entry, VERSION
-from eqx_cc._orders.search.base import baseline
+from eqx_cc._orders.baseline import baseline
+from eqx_cc._orders.cache import entry_key, entry_of, VERSION
 
 from .orders import certificate, GRAPHS, published_graph
 from .tasks import TASKS
@@ -49,7 +51,7 @@ def _of_tasks() -> Iterator[ComputationalGraph]:
 
 
 def _of_examples() -> list[ComputationalGraph]:
-    """Every graph that an order is looked up for while the examples run."""
+    """All graphs that an order is looked up for while the examples run."""
     graphs, look_up = [], Automatic.__call__
 
     def recorded(self, graph):
@@ -69,17 +71,17 @@ def _of_examples() -> list[ComputationalGraph]:
 
 
 def _wanted() -> dict[str, tuple[ComputationalGraph, AbstractSearch]]:
-    """The graphs by their keys, with what to search them with."""
-    done, published = Annealing(cost="multiplications"), Annealing(cost="published")
-    found: list[tuple[ComputationalGraph, AbstractSearch]]
-    found = [(graph, done) for graph in (*_of_tasks(), *_of_examples())]
-    found += [(graph, published) for graph in _of_tasks()]
+    """The graphs by their keys, with a search for each."""
+    default, published = Annealing(), Annealing(cost="published")
+    pairs: list[tuple[ComputationalGraph, AbstractSearch]]
+    pairs = [(graph, default) for graph in (*_of_tasks(), *_of_examples())]
+    pairs += [(graph, published) for graph in _of_tasks()]
     for path in sorted(GRAPHS.glob("*.json")):
         exact = Exact(cost="published", blocks=certificate(path.stem))
-        found.append((published_graph(path.stem), exact))
+        pairs.append((published_graph(path.stem), exact))
     return {
-        f"{graph.fingerprint} {search.cost.name}": (graph, search)
-        for graph, search in found
+        entry_key(graph, search.cost.name): (graph, search)
+        for graph, search in pairs
         if len(graph.intermediates) > 1
     }
 
@@ -97,7 +99,7 @@ def main() -> None:
         if options.again or key not in orders:
             order = _searched(graph, search, options.seconds)
             if order.cost < baseline(graph, search.cost).cost:
-                orders[key] = _entry(graph, order)
+                orders[key] = entry_of(graph, order)
     releases = sorted({*library["jax"], jax.__version__}, key=_numbers)
     rows = ",\n".join(f'"{key}": {json.dumps(orders[key])}' for key in sorted(orders))
     head = f'"version": {VERSION}, "jax": {json.dumps(releases)}'

@@ -1,4 +1,4 @@
-"""A limit to the symbolic work that goes into one order."""
+"""A budget for the symbolic work on one order."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 
-# What one graph may take, in pairs of terms that meet when blocks are multiplied and
-# added up; and what it may take by default, which is some ten seconds.
+# The budget of one graph, in pairs of terms that meet in products and sums of blocks,
+# and its default, which is some ten seconds.
 _LIMIT: ContextVar[float] = ContextVar("limit", default=float("inf"))
 MOST_EFFORT = 25_000.0
 
 
 class TooDear(Exception):
-    """No order was found within the limit."""
+    """The budget was exceeded before there was an order."""
 
 
 @contextmanager
 def limited(pairs: float) -> Iterator[None]:
-    """Within it, looking for an order of a graph raises `TooDear` once more pairs of
-    terms than this have met. What counts does not depend on what was found before."""
+    """Limits the work on each graph to so many pairs of terms: beyond it, `TooDear` is
+    raised. Earlier searches and caches do not count."""
     token = _LIMIT.set(pairs)
     try:
         yield
@@ -28,14 +28,14 @@ def limited(pairs: float) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
-class Effort:
-    """What is left of the limit for one graph."""
+class Budget:
+    """The remaining budget of one graph."""
 
     def __init__(self) -> None:
-        self.left: float = _LIMIT.get()
+        self._remaining: float = _LIMIT.get()
 
     def spend(self, pairs: int) -> None:
-        """Takes away what is about to be done."""
-        self.left -= pairs
-        if self.left < 0:
+        """Subtracts work that is about to be done."""
+        self._remaining -= pairs
+        if self._remaining < 0:
             raise TooDear

@@ -1,51 +1,47 @@
-"""Orders that were found before: in memory, on disk, and in the package."""
+"""Stored elimination orders: in memory, on disk, and in the package."""
 
 from __future__ import annotations
 
 import contextlib
 import functools as ft
-import hashlib
 import json
 import os
 import re
-import secrets
 import stat
 import sys
-import warnings
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from .._graph.graph import ComputationalGraph
+from .baseline import order_cost
 from .cost import AbstractCost, as_cost
 from .order import Order
 from .orderings import check_order
-from .search.base import order_cost
+from .store import MAX_LABEL, read_entry, require, Store, write_entry
 
 
-VERSION = 1  # Of what is stored. Other versions lie in other folders.
+VERSION = 1  # Of the stored data. Other versions have other folders.
 
-_MOST_BYTES = 1 << 22
-_LONGEST = 200  # Characters that say how an order was found.
-_NAME = re.compile(r"([0-9]+)-([0-9]+)\.json")
+_FILE_NAME = re.compile(r"([0-9]+)-([0-9]+)\.json")
 
-# The cost of an order, and how far it is above the lower bound: lower for a better one.
+# The cost of an order, and its distance from the lower bound. The least is the best.
 _Rank = tuple[int, int]
 
 
 class OrderCache:
     """Elimination orders by graph and cost model.
 
-    They are looked up in memory, then in a folder, then in the library that comes with
-    the package. Vertices are stored by their rank, so that graphs of equal structure
-    share an order. A better order takes the place of a worse one, never the other way
-    round, whichever process comes first.
+    Orders are looked up in memory, then in a folder, then in the library that comes
+    with the package. Vertices are stored by their rank, so that graphs of equal
+    structure share an order. A better order takes the place of a worse one, never the
+    other way round, even with several processes.
 
-    Whatever is read is checked, and its cost is computed anew: a stale, damaged or
-    hostile file can cost speed, but cannot change a Jacobian. It is reported once, and
-    removed. (A lower bound that is not above the cost is believed until a search finds
-    a better order.)
+    Every entry is checked, and its cost is computed anew. A stale, damaged or hostile
+    file can cost speed, but cannot change a Jacobian. It is reported once and removed.
+    (A lower bound that is not above the cost is believed until a search finds a better
+    order.)
 
     **Arguments:**
 
@@ -60,14 +56,13 @@ class OrderCache:
         ```
     """
 
-    # The layout is `<folder>/v1/<key>/<cost>-<cost above the lower bound>.json`, each
-    # file written under another name and then renamed. As the rank is in the name, no
-    # process can put a worse order in the place of a better one, and none needs a lock.
+    # The layout is `<folder>/v1/<key>/<cost>-<cost above the lower bound>.json`. As the
+    # rank is in the name, no process can put a worse order in the place of a better
+    # one, and none needs a lock.
 
     def __init__(self, folder: str | os.PathLike[str] | None = None):
         self.folder = None if folder is None else Path(folder).expanduser()
-        self._memory: dict[tuple[str, str], Any] = {}
-        self._reported: set[str] = set()
+        self._store = Store(self.folder, f"v{VERSION}")
 
     def get(
         self, graph: ComputationalGraph, cost: str | AbstractCost = "multiplications"
@@ -77,19 +72,19 @@ class OrderCache:
         - `graph`: a [`eqx_cc.ComputationalGraph`][].
         - `cost`: the cost model, or its name.
 
-        **Returns:** the [`eqx_cc.Order`][] of least cost that is known for a graph of
-        this structure, or `None`.
+        **Returns:** the stored [`eqx_cc.Order`][] of least cost for a graph of this
+        structure, or `None`.
         """
         cost = as_cost(cost)
-        key = graph.fingerprint, cost.name
-        if key in self._memory:
+        key, memory = entry_key(graph, cost.name), self._store.memory
+        if key in memory:
             with contextlib.suppress(ValueError):  # Another model of the same name.
-                return _restored(graph, cost, self._memory[key])
-        found = [*self._stored(graph, cost), *_in_library(graph, cost)]
-        if not found:
+                return _order_of(graph, cost, memory[key])
+        candidates = [*self._on_disk(graph, cost), *_in_library(graph, cost)]
+        if not candidates:
             return None
-        best = min(found, key=_rank)
-        self._memory[key] = _entry(graph, best)
+        best = min(candidates, key=_rank)
+        memory[key] = entry_of(graph, best)
         return best
 
     def put(
@@ -98,99 +93,83 @@ class OrderCache:
         order: Order,
         cost: AbstractCost | None = None,
     ) -> None:
-        """Stores an order, unless a better one is known.
+        """Stores an order, unless a better one is stored.
 
         **Arguments:**
 
         - `graph`: a [`eqx_cc.ComputationalGraph`][].
         - `order`: an [`eqx_cc.Order`][] of its intermediates. Raises a `ValueError` if
-            it does not cost there what it says.
+            its attributes are wrong for this graph.
         - `cost`: the cost model of the order, if it is not one of those with a name.
         """
         cost = as_cost(order.cost_model if cost is None else cost)
         check_order(graph, order)
         try:
-            order = _restored(graph, cost, _entry(graph, order))
+            order = _order_of(graph, cost, entry_of(graph, order))
         except ValueError as error:
             raise ValueError(
                 "`order` must say of itself what is true of it under the cost model "
                 f"{cost.name}; got {order!r}: {error}."
             ) from error
-        known = self.get(graph, cost)
-        if known is None or _rank(order) < _rank(known):
-            self._memory[graph.fingerprint, cost.name] = _entry(graph, order)
-            self._store(graph, order)
+        stored = self.get(graph, cost)
+        if stored is None or _rank(order) < _rank(stored):
+            self._store.memory[entry_key(graph, cost.name)] = entry_of(graph, order)
+            self._write(graph, order)
 
     #
-    # On disk
+    # Files
     #
 
-    def _place(self, graph: ComputationalGraph, cost_model: str) -> Path | None:
-        if self.folder is None:
-            return None
-        key = hashlib.sha256(f"{graph.fingerprint} {cost_model}".encode()).hexdigest()
-        return self.folder / f"v{VERSION}" / key
-
-    def _stored(self, graph: ComputationalGraph, cost: AbstractCost) -> Iterator[Order]:
-        """The best order of the folder that is what it claims to be."""
-        place = self._place(graph, cost.name)
-        for claimed, path in self._files(place):
+    def _on_disk(
+        self, graph: ComputationalGraph, cost: AbstractCost
+    ) -> Iterator[Order]:
+        """The best valid order of the folder, if there is one."""
+        for rank, path in self._files(self._store.path(entry_key(graph, cost.name))):
             try:
-                order = _restored(graph, cost, read_entry(path))
-                _require(_rank(order) == claimed, "its name is not its own")
+                order = _order_of(graph, cost, read_entry(path))
+                require(_rank(order) == rank, "its name has another rank")
             except FileNotFoundError:  # Another process had a better one.
                 continue
-            except OSError as error:  # It may well be sound: it stays.
-                self._report(path, f"cannot be read ({error})")
+            except OSError as error:  # It may be valid: it stays.
+                self._store.report(path, f"cannot be read ({error})")
             except (ValueError, RecursionError) as error:
-                self._discard(path, f"holds no order of this graph ({error})")
+                self._store.discard(path, f"holds no order of this graph ({error})")
             else:
                 yield order
                 return
 
-    def _files(self, place: Path | None) -> list[tuple[_Rank, Path]]:
-        """The files of a folder by the ranks that they claim, the best first."""
-        if place is None:
+    def _files(self, directory: Path | None) -> list[tuple[_Rank, Path]]:
+        """The files of a key with the ranks in their names, the best first."""
+        if directory is None:
             return []
         try:
-            if not stat.S_ISDIR(place.lstat().st_mode):
-                self._discard(place, "is no folder")
+            if not stat.S_ISDIR(directory.lstat().st_mode):
+                self._store.discard(directory, "is no folder")
                 return []
-            entries = list(os.scandir(place))
+            entries = list(os.scandir(directory))
         except FileNotFoundError:
             return []
         except OSError as error:
-            self._report(self.folder, f"cannot be read ({error})")
+            self._store.report(self.folder, f"cannot be read ({error})")
             return []
-        matches = [(_NAME.fullmatch(entry.name), Path(entry.path)) for entry in entries]
-        return sorted(((int(m[1]), int(m[2])), path) for m, path in matches if m)
+        names = [(_FILE_NAME.fullmatch(entry.name), entry.path) for entry in entries]
+        return sorted(((int(m[1]), int(m[2])), Path(path)) for m, path in names if m)
 
-    def _store(self, graph: ComputationalGraph, order: Order) -> None:
-        place = self._place(graph, order.cost_model)
-        if place is None:
+    def _write(self, graph: ComputationalGraph, order: Order) -> None:
+        """Writes an order to disk, and removes those that are worse."""
+        directory = self._store.path(entry_key(graph, order.cost_model))
+        if directory is None:
             return
         rank = _rank(order)
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            write_entry(place / f"{rank[0]}-{rank[1]}.json", _entry(graph, order))
+            write_entry(directory / f"{rank[0]}-{rank[1]}.json", entry_of(graph, order))
         except OSError as error:
-            self._report(self.folder, f"cannot be written ({error})")
+            self._store.report(self.folder, f"cannot be written ({error})")
             return
-        for other, path in self._files(place):
+        for other, path in self._files(directory):
             if other > rank:
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-    def _discard(self, path: Path, what: str) -> None:
-        for remove in (path.unlink, path.rmdir):  # Never a folder that holds something.
-            with contextlib.suppress(OSError):
-                remove()
-        self._report(path, what)
-
-    def _report(self, path: Path | None, what: str) -> None:
-        if str(path) not in self._reported:
-            self._reported.add(str(path))
-            warnings.warn(f"The order cache: {path} {what}.", stacklevel=2)
 
 
 def _rank(order: Order) -> _Rank:
@@ -202,13 +181,18 @@ def _rank(order: Order) -> _Rank:
 #
 
 
-def _entry(graph: ComputationalGraph, order: Order) -> dict[str, Any]:
+def entry_key(graph: ComputationalGraph, cost_model: str) -> str:
+    """The key of an order, in memory, on disk and in the library."""
+    return f"{graph.fingerprint} {cost_model}"
+
+
+def entry_of(graph: ComputationalGraph, order: Order) -> dict[str, Any]:
     """An order as plain data, its vertices by their rank among the intermediates."""
     rank = {vertex: i for i, vertex in enumerate(graph.intermediates)}
     return {
         "version": VERSION,
         "cost_model": order.cost_model,
-        "cost": int(order.cost),  # That of a user's model may be of NumPy.
+        "cost": int(order.cost),  # A user's model may return a NumPy integer.
         "lower_bound": int(order.lower_bound),
         "seconds": order.seconds,
         "found_by": order.found_by,
@@ -216,65 +200,47 @@ def _entry(graph: ComputationalGraph, order: Order) -> dict[str, Any]:
     }
 
 
-def _restored(graph: ComputationalGraph, cost: AbstractCost, entry: Any) -> Order:
-    """The order of an entry; raises a `ValueError` if it has none of this graph."""
-    vertices = graph.intermediates
+def _order_of(graph: ComputationalGraph, cost: AbstractCost, entry: Any) -> Order:
+    """The order of an entry. Raises a `ValueError` if it is not one of this graph."""
     try:
-        version, ranks, found_by = entry["version"], entry["order"], entry["found_by"]
-        claimed, bound = entry["cost"], entry["lower_bound"]
-        seconds = entry["seconds"]
+        version, ranks = entry["version"], entry["order"]
+        fields = {key: entry[key] for key in _CHECKS}
     except (KeyError, TypeError) as error:
         raise ValueError("no order") from error
-    _require(version == VERSION, "of another version")
+    require(version == VERSION, "of another version")
     # The exact types: `True` is an integer, too.
-    _require(type(ranks) is list, "no list of vertices")
-    _require({type(i) for i in ranks} <= {int}, "vertices that are no numbers")
-    _require(sorted(ranks) == list(range(len(vertices))), "no permutation")
-    _require(type(found_by) is str and len(found_by) <= _LONGEST, "no origin")
-    _require(found_by.isprintable(), "an origin that cannot be printed")
-    _require(type(seconds) in (int, float), "no time")
-    _require(0 <= seconds <= sys.float_info.max, "no time")  # Nor is NaN one.
-    _require(type(claimed) is type(bound) is int, "no cost")
+    require(type(ranks) is list, "no list of vertices")
+    require({type(i) for i in ranks} <= {int}, "vertices that are no numbers")
+    vertices = graph.intermediates
+    require(sorted(ranks) == list(range(len(vertices))), "no permutation")
+    for key, (is_valid, problem) in _CHECKS.items():
+        require(is_valid(fields[key]), problem)
     order = tuple(vertices[i] for i in ranks)
-    true = order_cost(graph, order, cost)
-    _require(claimed == true, f"it costs {true}")
-    _require(0 <= bound <= true, f"it costs {true}, and its lower bound is not so")
-    return Order(
-        order,
-        cost=claimed,
-        cost_model=cost.name,
-        found_by=found_by,
-        lower_bound=bound,
-        seconds=float(seconds),
-    )
+    total, bound = order_cost(graph, order, cost), fields["lower_bound"]
+    require(fields["cost"] == total, f"it costs {total}")
+    require(0 <= bound <= total, f"it costs {total}, and its lower bound is not so")
+    fields["seconds"] = float(fields["seconds"])
+    return Order(order, cost_model=cost.name, **fields)
 
 
-def _require(truth: bool, what: str) -> None:
-    if not truth:
-        raise ValueError(what)
+def _is_label(text: Any) -> bool:
+    return type(text) is str and len(text) <= MAX_LABEL and text.isprintable()
 
 
-def read_entry(path: Path) -> Any:
-    """The plain data of a file."""
-    # Neither a link nor a pipe, of which reading might never end.
-    status = path.lstat()
-    _require(stat.S_ISREG(status.st_mode), "not a file")
-    _require(status.st_size <= _MOST_BYTES, "too long")
-    return json.loads(path.read_bytes())
+def _is_time(seconds: Any) -> bool:  # NaN is none.
+    return type(seconds) in (int, float) and 0 <= seconds <= sys.float_info.max
 
 
-def write_entry(path: Path, entry: dict[str, Any]) -> None:
-    """All of the file or none of it, however many processes write it."""
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        # Not `tempfile`, whose files nobody else may read: a group may share a folder.
-        with open(part, "x", encoding="ascii") as file:
-            json.dump(entry, file)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+def _is_integer(value: Any) -> bool:
+    return type(value) is int
+
+
+_CHECKS = {
+    "found_by": (_is_label, "no origin, or one that cannot be printed"),
+    "seconds": (_is_time, "no time"),
+    "cost": (_is_integer, "no cost"),
+    "lower_bound": (_is_integer, "no lower bound"),
+}
 
 
 #
@@ -289,18 +255,17 @@ def _library() -> dict[str, Any]:
 
 
 def _in_library(graph: ComputationalGraph, cost: AbstractCost) -> Iterator[Order]:
-    entry = _library().get(f"{graph.fingerprint} {cost.name}")
+    entry = _library().get(entry_key(graph, cost.name))
     if entry is not None:
         with contextlib.suppress(ValueError):
-            yield _restored(graph, cost, entry)
+            yield _order_of(graph, cost, entry)
 
 
 def default_cache() -> OrderCache:
     """The cache of `filter_jacobian` and its like.
 
-    Its folder is that of the environment variable `EQX_CC_CACHE`; orders are kept in
-    memory alone if that is empty or `off`. If it is not set, then it is `eqx_cc` in the
-    user's folder for caches.
+    The environment variable `EQX_CC_CACHE` names its folder; empty or `off` is for
+    memory only. The default is `eqx_cc` in the user's folder for caches.
     """
     folder = os.path.expanduser(os.environ.get("EQX_CC_CACHE", _user_folder()))
     # A user without a home has no folder either.

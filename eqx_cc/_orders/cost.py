@@ -1,4 +1,4 @@
-"""Cost models: what an elimination is said to cost."""
+"""Cost models: the cost of an elimination, from the patterns of its edges."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
 from .._sparsity.pattern import Pattern, update
-from .._sparsity.term import Term
 
 
 class AbstractCost(eqx.Module):
-    """Says what it costs to eliminate a vertex: a sum over its pairs of edges, one into
-    and one out of it.
+    """The cost of eliminating a vertex, as a sum over pairs of an edge into the vertex
+    and an edge out of it.
 
-    It must be static: two that are equal must cost the same.
+    A model must be static: two that are equal must have equal costs.
 
     !!! Example
 
@@ -34,7 +33,7 @@ class AbstractCost(eqx.Module):
         """**Arguments:**
 
         - `old`: the pattern of the edge from a predecessor to a successor of the
-            vertex, before; `None` if there is none.
+            vertex, before the elimination; `None` if there is none.
         - `left`: the pattern of the edge out of the vertex.
         - `right`: the pattern of the edge into it.
 
@@ -42,36 +41,36 @@ class AbstractCost(eqx.Module):
         """
 
     def view(self, graph: ComputationalGraph) -> ComputationalGraph:
-        """The graph as the model sees it, of the same vertices and edges.
+        """The graph as the model sees it, with the same vertices and edges.
 
         **Arguments:**
 
         - `graph`: a [`eqx_cc.ComputationalGraph`][].
 
-        **Returns:** a graph whose patterns may know less.
+        **Returns:** a graph whose patterns may have less structure.
         """
         return graph
 
     @property
     def name(self) -> str:
-        """What the model is called, in reports and as a key of the cache."""
+        """The name of the model in reports and in the keys of the cache."""
         return repr(self)
 
     @property
     def counts_sums(self) -> bool:
-        """Whether the cost depends on `old`. If so, then parts of a graph that lead
-        from the same input to the same output are ordered together."""
+        """True if the cost depends on `old`. Then parts of a graph that lead from the
+        same input to the same output are ordered together."""
         return True
 
 
 class Published(AbstractCost):
-    """Multiplications as published counts have them: every pair of edges is multiplied,
-    whatever is known of its coefficients.
+    """Multiplications as in published counts: every pair of edges is multiplied, even
+    if a coefficient is known.
 
-    A pair of scalars costs one, though it may be a product with 1 or -1. A pair of
-    arrays costs the number of products of two entries that are not zero by structure: a
-    diagonal axis counts once, and an axis that a value is constant along (a Kronecker
-    delta) is free. Additions are free.
+    A pair of scalars costs one, even if one of them is 1 or -1. A pair of arrays costs
+    the number of products of two entries that are not zero by structure: a diagonal
+    axis counts once, and an axis along which a value is constant (a Kronecker delta) is
+    free. Additions are free.
 
     !!! Example
 
@@ -105,9 +104,9 @@ class Published(AbstractCost):
 class Multiplications(AbstractCost):
     """Multiplications of two numbers that are both unknown when tracing.
 
-    Coefficients known to be 1, -1 or 0 are free, and so are other constants, which are
-    multiplied with each other when tracing. It is the Markowitz cost of Griewank and
-    Walther, without the multiplications that need not be done.
+    Coefficients 1, -1 and 0 are free, and so are other constants, which are multiplied
+    with each other when tracing. This is the Markowitz cost of Griewank and Walther,
+    without trivial multiplications.
 
     !!! Example
 
@@ -134,8 +133,8 @@ class Multiplications(AbstractCost):
 
 
 class Flops(AbstractCost):
-    """Floating-point operations that are carried out: multiplications, by constants
-    other than 1 and -1 too, and additions.
+    """Floating-point operations: additions and multiplications, including those by
+    constants other than 1 and -1.
 
     !!! Example
 
@@ -159,10 +158,10 @@ class Flops(AbstractCost):
 
 
 class Traffic(AbstractCost):
-    """Bytes touched: the numbers stored for `old`, `left` and `right`, read, and those
-    for the result, written. What is known when tracing is not stored.
+    """Bytes moved: the stored numbers of `old`, `left` and `right` are read, and those
+    of the result are written. Constants are not stored.
 
-    It is what bounds the elimination of large arrays, as arithmetic is far cheaper than
+    This bounds the elimination of large arrays, where arithmetic is far cheaper than
     memory.
 
     **Arguments:**
@@ -201,14 +200,13 @@ class Traffic(AbstractCost):
         return "traffic" if self.itemsize == 8 else f"traffic-{self.itemsize}"
 
 
-def _forget(block: Pattern) -> Pattern:
-    """The pattern with no coefficient known, and no value known to be a mask."""
-    return replace(block, terms=tuple(map(_forget_term, block.terms)))
-
-
-def _forget_term(term: Term) -> Term:
-    value = () if term.value is None else term.value
-    return replace(term, value=value, scale=1, kind="value")
+def _forget(pattern: Pattern) -> Pattern:
+    """The pattern with unknown coefficients, and without masks."""
+    terms = (
+        replace(term, value=term.value or (), scale=1, kind="value")
+        for term in pattern.terms
+    )
+    return replace(pattern, terms=tuple(terms))
 
 
 _NAMED = {
@@ -220,7 +218,7 @@ _NAMED = {
 
 
 def as_cost(cost: str | AbstractCost) -> AbstractCost:
-    """The model that a user's `cost` argument stands for."""
+    """The cost model of a user's `cost` argument."""
     if isinstance(cost, AbstractCost):
         return cost
     if isinstance(cost, str) and cost in _NAMED:

@@ -1,4 +1,4 @@
-"""What a user's `order` stands for; orders that are looked up."""
+"""The default ordering, which looks orders up, and the `order` argument of users."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from .._graph.graph import ComputationalGraph
+from .baseline import baseline
 from .cache import default_cache
 from .cost import AbstractCost, Multiplications
 from .order import Order
 from .orderings import AbstractOrdering, Forward, Given, MinimalMarkowitz, Reverse
-from .search.base import baseline
 
 
 class Automatic(AbstractOrdering):
-    """Looks up the order that takes the fewest multiplications of all that are known:
-    those that [`eqx_cc.optimise`][] found, and the library of the package.
+    """Looks up the order with the fewest multiplications, among those stored by
+    [`eqx_cc.optimise`][] and those in the library of the package.
 
-    For a graph that nothing is known of, it is the best of Markowitz, minimal fill,
+    For a graph without a stored order, this is the best of Markowitz, minimal fill,
     reverse and forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where
-    orders are kept.
+    orders are stored.
 
     !!! Example
 
@@ -29,40 +29,34 @@ class Automatic(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, Multiplications())
+        return Cheapest(Multiplications())(graph)
 
 
 class Cheapest(AbstractOrdering):
-    """The order of least cost that is known, under any cost model."""
+    """Looks up the order of least cost under any cost model."""
 
     cost: AbstractCost
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, self.cost)
+        simple = _baseline(graph, self.cost)
+        if len(graph.intermediates) > 1:
+            order = default_cache().get(graph, self.cost)
+            # The stored order may be worse.
+            if order is not None and order.cost <= simple.cost:
+                order.found_by += " (looked up)"
+                return order
+        return simple
 
 
 class Measured(AbstractOrdering):
-    """Says that not an order is to be chosen, but the fastest of several ways to the
-    Jacobian. Where there is nothing to measure, it is the order of `Automatic`."""
+    """A request for the fastest of several methods for the Jacobian, by measurement.
+    Where there is nothing to measure, the order is that of `Automatic`."""
 
     def __call__(self, graph: ComputationalGraph) -> Order:
-        return _looked_up(graph, Multiplications())
+        return Automatic()(graph)
 
 
-def _looked_up(graph: ComputationalGraph, cost: AbstractCost) -> Order:
-    simple = _baseline(graph, cost)
-    if len(graph.intermediates) > 1:
-        order = default_cache().get(graph, cost)
-        # Somebody may have stored one that is worse.
-        if order is not None and order.cost <= simple.cost:
-            order.found_by += " (looked up)"
-            return order
-    return simple
-
-
-@lru_cache(maxsize=1024)
-def _baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
-    return baseline(graph, cost)
+_baseline = lru_cache(maxsize=1024)(baseline)
 
 
 _NAMED = {
@@ -75,7 +69,7 @@ _NAMED = {
 
 
 def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrdering:
-    """The ordering that a user's `order` argument stands for."""
+    """The ordering of a user's `order` argument."""
     if isinstance(order, AbstractOrdering):
         return order
     if isinstance(order, str) and order in _NAMED:

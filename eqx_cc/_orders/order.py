@@ -1,4 +1,4 @@
-"""An elimination order, and what is known of it."""
+"""An elimination order with its cost and lower bound."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 
 
 class Order(tuple[int, ...]):
-    """An elimination order: the intermediate vertices in the order in which they are
-    eliminated, as a tuple, with what is known of it.
+    """An elimination order: a tuple of the intermediate vertices, first eliminated
+    first, with its cost and lower bound.
 
     It may be passed as `order` wherever a sequence of vertices may.
 
     **Attributes:**
 
-    - `cost`: what it costs under the cost model.
+    - `cost`: the cost under the cost model.
     - `cost_model`: the name of the cost model.
-    - `lower_bound`: no order of this graph costs less; 0 if nothing better is known.
-    - `optimal`: whether it is proved that no order costs less.
-    - `seconds`: how long it took to find.
-    - `found_by`: how it was found.
+    - `lower_bound`: no order of this graph costs less; 0 if there is no better bound.
+    - `optimal`: true if it is proved that no order costs less.
+    - `seconds`: the time of the search.
+    - `found_by`: the search or ordering that it comes from.
 
     !!! Example
 
@@ -56,7 +56,7 @@ class Order(tuple[int, ...]):
 
     @property
     def optimal(self) -> bool:
-        """Whether it is proved that no order of this graph costs less."""
+        """True if it is proved that no order of this graph costs less."""
         return self.cost <= self.lower_bound
 
     def __repr__(self) -> str:

@@ -1,9 +1,10 @@
-"""Elimination orders: forward, reverse, greedy ones, given."""
+"""Orderings that need no search: forward, reverse, greedy, and given orders."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import equinox as eqx
@@ -11,8 +12,7 @@ import equinox as eqx
 from .._graph.graph import ComputationalGraph
 from .._sparsity.pattern import Pattern, update
 from .cost import AbstractCost, Multiplications
-from .greedy import greedy
-from .state import space
+from .state import AbstractSpace, space, State
 
 
 class AbstractOrdering(eqx.Module):
@@ -81,10 +81,10 @@ class Reverse(AbstractOrdering):
 
 
 class MinimalMarkowitz(AbstractOrdering):
-    """Eliminates a vertex that takes the fewest multiplications next: greedy.
+    """Eliminates the vertex that takes the fewest multiplications next: greedy.
 
-    For scalars with unknown partials that number is the Markowitz degree, the number
-    of predecessors times the number of successors. Ties go to the last vertex.
+    For scalars with unknown partials this is the Markowitz degree, the number of
+    predecessors times the number of successors. Ties go to the last vertex.
 
     !!! Example
 
@@ -102,17 +102,10 @@ class MinimalMarkowitz(AbstractOrdering):
         return greedy_order(graph, Multiplications())
 
 
-@lru_cache(maxsize=1024)
-def greedy_order(graph: ComputationalGraph, cost: AbstractCost) -> tuple[int, ...]:
-    own = space(graph, cost)
-    order = greedy(own, own.start, own.inner)
-    return tuple(name for vertex in order for name in own.names(vertex))
-
-
 class MinimalFill(AbstractOrdering):
-    """Eliminates a vertex whose elimination makes the fewest numbers next: greedy.
+    """Eliminates the vertex whose elimination stores the fewest numbers next: greedy.
 
-    It goes around what is narrow: of a chain of matrix products, the widest vertex is
+    Narrow vertices stay longest: of a chain of matrix products, the widest vertex is
     eliminated first, while `MinimalMarkowitz` takes the narrowest. For scalars the two
     are the same. Ties go to the last vertex.
 
@@ -129,14 +122,57 @@ class MinimalFill(AbstractOrdering):
     """
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
-        return greedy_order(graph, _Made())
+        return greedy_order(graph, _FillIn())
 
 
-class _Made(AbstractCost):
-    """The numbers that the blocks made by an elimination store."""
+class _FillIn(AbstractCost):
+    """The numbers stored by the blocks that an elimination writes."""
 
     def __call__(self, old: Pattern | None, left: Pattern, right: Pattern) -> int:
         return update(old, left, right).pattern.num_values
+
+
+@lru_cache(maxsize=1024)
+def greedy_order(graph: ComputationalGraph, cost: AbstractCost) -> tuple[int, ...]:
+    """The order of `greedy` for a whole graph."""
+    states = space(graph, cost)
+    order = greedy(states, states.start, states.inner)
+    return tuple(name for vertex in order for name in states.names(vertex))
+
+
+def greedy(
+    space: AbstractSpace,
+    start: State,
+    vertices: Sequence[int],
+    preference: Callable[[int], float] = lambda vertex: -vertex,
+    slack: Callable[[], float] = lambda: 1.0,
+) -> tuple[int, ...]:
+    """The Markowitz rule: eliminates a vertex of least cost next.
+
+    Ties go to the least `preference` (the last vertex by default). Each cost is
+    multiplied by `slack()` when it is computed.
+    """
+
+    def key(vertex):
+        return space.cost(state, vertex) * slack(), preference(vertex)
+
+    state, order = start, []
+    keys = {vertex: key(vertex) for vertex in vertices}
+    queue = [(vertex_key, vertex) for vertex, vertex_key in keys.items()]
+    heapq.heapify(queue)
+    while queue:
+        popped, vertex = heapq.heappop(queue)
+        if keys.get(vertex) != popped:  # An old entry: the cost has changed since.
+            continue
+        del keys[vertex]
+        touched = *space.predecessors(state, vertex), *space.successors(state, vertex)
+        _, state = space.eliminate(state, vertex)
+        order.append(vertex)
+        for other in touched:
+            if other in keys:
+                keys[other] = key(other)
+                heapq.heappush(queue, (keys[other], other))
+    return tuple(order)
 
 
 class Given(AbstractOrdering):
@@ -147,7 +183,7 @@ class Given(AbstractOrdering):
     - `order`: a permutation of the graph's intermediates, by their numbers (as
         [`eqx_cc.explain`][] shows them).
 
-    It raises a `ValueError` for a graph of which this is no permutation.
+    Raises a `ValueError` if the order is no permutation of a graph's intermediates.
 
     !!! Example
 
@@ -167,7 +203,7 @@ class Given(AbstractOrdering):
 def checked_order(
     graph: ComputationalGraph, ordering: AbstractOrdering
 ) -> tuple[int, ...]:
-    """The order that an ordering chooses, if it is one: see `check_order`."""
+    """The order that an ordering chooses, after `check_order`."""
     order = tuple(ordering(graph))
     check_order(graph, order)
     return order
@@ -175,35 +211,33 @@ def checked_order(
 
 def check_order(graph: ComputationalGraph, order: tuple[int, ...]) -> None:
     """Raises a `ValueError` unless `order` is a permutation of the intermediates."""
-    wrong = _misfits(graph, order)
-    if wrong:
-        count = len(graph.intermediates)
-        raise ValueError(
-            f"`order` must be a permutation of the {count} intermediate vertices"
-            f"{_some(graph.intermediates)}; got {len(order)} numbers, of which "
-            + "; ".join(f"{what}: {_listed(which)}" for what, which in wrong)
-            + ". `eqx_cc.explain` lists the vertices."
-        )
+    if len(order) == len(graph.intermediates) and set(order) == {*graph.intermediates}:
+        return
+    count = len(graph.intermediates)
+    listed = f" ({_listed(graph.intermediates)})" if count else ""
+    misfits = _misfits(graph, order).items()
+    kinds = [f"{kind}: {_listed(sorted(v))}" for kind, v in misfits if v]
+    raise ValueError(
+        f"`order` must be a permutation of the {count} intermediate vertices{listed}; "
+        f"got {len(order)} numbers, of which {'; '.join(kinds)}. "
+        "`eqx_cc.explain` lists the vertices."
+    )
 
 
-def _misfits(graph, order) -> list[tuple[str, list[int]]]:
-    inner, given = set(graph.intermediates), set(order)
-    ends = set(graph.independents), set(graph.dependents)
-    other = given - inner - ends[0] - ends[1]
-    kinds = {
-        f"inputs (there are {len(ends[0])})": given & ends[0],
-        f"outputs (there are {len(ends[1])})": given & ends[1] - ends[0],
-        "no vertices on a path from an input to an output": other,
-        "repeated": {v for v in given if order.count(v) > 1},
-        "missing": inner - given,
+def _misfits(graph: ComputationalGraph, order: tuple[int, ...]) -> dict[str, set[int]]:
+    """The vertices that keep an order from being a permutation, by kind."""
+    inner, ordered = set(graph.intermediates), set(order)
+    inputs, outputs = set(graph.independents), set(graph.dependents)
+    others = ordered - inner - inputs - outputs
+    return {
+        f"inputs (there are {len(inputs)})": ordered & inputs,
+        f"outputs (there are {len(outputs)})": ordered & outputs - inputs,
+        "no vertices on a path from an input to an output": others,
+        "repeated": {v for v in ordered if order.count(v) > 1},
+        "missing": inner - ordered,
     }
-    return [(what, sorted(which)) for what, which in kinds.items() if which]
 
 
 def _listed(vertices: Sequence[int], most: int = 10) -> str:
     shown = ", ".join(map(str, vertices[:most]))
     return shown + (f", ... ({len(vertices)} in all)" if len(vertices) > most else "")
-
-
-def _some(vertices: Sequence[int]) -> str:
-    return f" ({_listed(vertices)})" if vertices else ""

@@ -1,20 +1,21 @@
-"""Graphs that are eliminated thousands of times over, as searches need it.
+"""States of a graph during elimination, for searches that eliminate it many times.
 
-A space numbers the vertices of a graph from zero and holds `start`, the state before
-any elimination. States are persistent: eliminating a vertex makes a new one and leaves
-the old one as it was, so that a search may keep one for every position of an order.
+A space numbers the vertices of a graph from zero; `start` is the state before any
+elimination. States are persistent: eliminating a vertex returns a new state and leaves
+the old one unchanged, so that a search may keep one for each position of an order.
 """
 
 from __future__ import annotations
 
 import abc
+import copy
 import math
 from collections.abc import Hashable, Iterable
 from typing import Any
 
 from .._graph.graph import ComputationalGraph, SCALAR
 from .._sparsity.pattern import Pattern, update
-from .budget import Effort
+from .budget import Budget
 from .cost import AbstractCost, Multiplications
 
 
@@ -22,28 +23,39 @@ State = Any
 
 
 class AbstractSpace(abc.ABC):
-    """What a search needs to know of a graph under a cost model."""
+    """A graph under a cost model, as searches see it.
+
+    `numbers` maps the vertices of the graph, if they are on a path, to those of the
+    space.
+    """
 
     inner: tuple[int, ...]  # The vertices to eliminate, by their numbers here.
-    unit: int | None  # What every pair of edges costs, if it is the same.
-    counts_sums: bool  # Whether the cost of a pair depends on what it is added to.
+    unit: int | None  # The cost of a pair of edges, if it is the same for all.
+    counts_sums: bool  # True if the cost of a pair depends on the edge it is added to.
     start: State
 
+    def __init__(self, graph: ComputationalGraph):
+        ends = {*graph.independents, *graph.dependents}
+        self._names = tuple(sorted({*ends, *graph.intermediates}))
+        self._n = len(self._names)
+        self.numbers = {name: i for i, name in enumerate(self._names)}
+        self.inner = tuple(self.numbers[name] for name in graph.intermediates)
+
     def group(self, vertex: int) -> tuple[int, ...]:
-        """The vertices that are eliminated with it, itself among them."""
+        """The vertices that are eliminated together with this one, and itself."""
         return (vertex,)
 
-    @abc.abstractmethod
     def names(self, vertex: int) -> tuple[int, ...]:
-        """The vertices of the graph that the vertex stands for."""
+        """The vertices of the graph that a vertex of the space stands for."""
+        return tuple(self._names[v] for v in self.group(vertex))
 
     @abc.abstractmethod
     def cost(self, state: State, vertex: int) -> int:
-        """What eliminating the vertex costs."""
+        """The cost of eliminating the vertex."""
 
     @abc.abstractmethod
     def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
-        """The cost, and the state that is left."""
+        """The cost of eliminating the vertex, and the state after it."""
 
     @abc.abstractmethod
     def predecessors(self, state: State, vertex: int) -> Iterable[int]: ...
@@ -53,12 +65,12 @@ class AbstractSpace(abc.ABC):
 
     @abc.abstractmethod
     def key(self, state: State) -> Hashable:
-        """Equal for states from which everything costs the same."""
+        """A key that is equal for states with equal remaining costs."""
 
 
 def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
-    """The space of a graph: in bits where every pair of edges costs the same, in
-    numbers where it matters only which of them are known."""
+    """The space of a graph: `Bits` if every pair of edges costs the same, `Numbers` for
+    scalars with some known coefficients, otherwise `Blocks`."""
     graph = cost.view(graph)
     patterns = set(graph.edges.values())
     if patterns <= {SCALAR}:
@@ -70,54 +82,62 @@ def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
     return Blocks(graph, cost)
 
 
-def total(own: AbstractSpace, state: State, order: Iterable[int]) -> int:
-    """What eliminating the vertices in that order costs."""
+def total(space: AbstractSpace, state: State, order: Iterable[int]) -> int:
+    """The cost of eliminating vertices in an order."""
     cost = 0
     for vertex in order:
-        step, state = own.eliminate(state, vertex)
+        step, state = space.eliminate(state, vertex)
         cost += step
     return cost
 
 
-class _Numbered(AbstractSpace):
-    """The vertices of a graph that are on a path, numbered from zero."""
-
-    def __init__(self, graph: ComputationalGraph):
-        ends = {*graph.independents, *graph.dependents}
-        inner = set(graph.intermediates)
-        self._names = tuple(sorted(ends | inner))
-        self._n = len(self._names)
-        self._number = {name: i for i, name in enumerate(self._names)}
-        self.inner = tuple(self._number[name] for name in graph.intermediates)
-
-    def names(self, vertex: int) -> tuple[int, ...]:
-        return (self._names[vertex],)
-
-
-class Bits(_Numbered):
+class Bits(AbstractSpace):
     """Scalars with unknown coefficients: adjacency as bits of Python integers.
 
-    `state[v]` are the predecessors of `v` and `state[n + v]` its successors. Every pair
-    of edges costs `unit`, so that only the structure matters.
+    `state[v]` are the predecessors of `v` and `state[n + v]` its successors. In
+    `0 -> 1 -> 2` with `n = 3`, `state` is `[0, 0b001, 0b010, 0b010, 0b100, 0]`. Every
+    pair of edges costs `unit`, so that only the structure matters.
     """
 
     def __init__(self, graph: ComputationalGraph, unit: int):
         super().__init__(graph)
         self.unit: int = unit
         self.counts_sums = False
+        self._groups = {v: (v,) for v in self.inner}
+        self._units = [unit] * self._n
+        self._others = [~(1 << v) for v in range(self._n)]
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
-            u, v = self._number[source], self._number[target]
+            u, v = self.numbers[source], self.numbers[target]
             self.start[v] |= 1 << u
             self.start[self._n + u] |= 1 << v
 
+    def merged(self, groups: Iterable[tuple[int, ...]]) -> Bits:
+        """The space in which each group of false twins is one vertex.
+
+        Twins have equal predecessors and successors, and keep them equal. They are
+        eliminated one after the other, each at the same cost.
+        """
+        space = copy.copy(self)
+        firsts = {group[0]: group for group in groups}
+        space._groups = self._groups | firsts
+        space._units, space._others = self._units[:], self._others[:]
+        for first, group in firsts.items():
+            space._units[first] = self.unit * len(group)
+            space._others[first] = ~sum(1 << v for v in group)
+        space.inner = tuple(firsts)
+        return space
+
+    def group(self, vertex: int) -> tuple[int, ...]:
+        return self._groups[vertex]
+
     def cost(self, state: list[int], vertex: int) -> int:
         pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
-        return self.unit * pairs
+        return self._units[vertex] * pairs
 
     def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
-        # The innermost loop of every search: `_members` is written out.
-        n, others = self._n, ~(1 << vertex)
+        # The innermost loop of every search: `members` is written out.
+        n, others = self._n, self._others[vertex]
         before, after = state[vertex], state[n + vertex]
         state = state[:]
         state[vertex] = state[n + vertex] = 0
@@ -131,7 +151,8 @@ class Bits(_Numbered):
             w = rest.bit_length() - 1
             rest ^= 1 << w
             state[w] = (state[w] | before) & others
-        return self.unit * before.bit_count() * after.bit_count(), state
+        pairs = before.bit_count() * after.bit_count()
+        return self._units[vertex] * pairs, state
 
     def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
         return members(state[vertex])
@@ -152,7 +173,7 @@ def members(bits: int) -> Iterable[int]:
 
 
 def _is_number(pattern: Pattern) -> bool:
-    """Whether a pattern is that of one real number, known or not."""
+    """True for the pattern of one real number, known or not."""
     if pattern.out_shape or pattern.in_shape or len(pattern.terms) != 1:
         return False
     [term] = pattern.terms
@@ -161,11 +182,12 @@ def _is_number(pattern: Pattern) -> bool:
     )
 
 
-class _Maps(_Numbered):
-    """`state[v]` maps the predecessors of `v` to edges, `state[n + v]` its successors.
+class _Maps(AbstractSpace):
+    """States as maps: `state[v]` from the predecessors of `v` to edges, and
+    `state[n + v]` from its successors.
 
-    `table[old, left, right]` is the cost of `old + left @ right`, and the edge that it
-    is. `table.none` is no edge, and the only one that is false.
+    `table[old, left, right]` is the cost of `old + left @ right`, and the new edge.
+    `table.none` means no edge, and is the only edge that is false.
     """
 
     def __init__(self, graph: ComputationalGraph, table: Any):
@@ -173,7 +195,7 @@ class _Maps(_Numbered):
         self.unit, self.table, self._none = None, table, table.none
         self.start = [{} for _ in range(2 * self._n)]
         for (source, target), block in graph.edges.items():
-            u, v = self._number[source], self._number[target]
+            u, v = self.numbers[source], self.numbers[target]
             self.start[v][u] = self.start[self._n + u][v] = table.number(block)
 
     def eliminate(
@@ -206,14 +228,14 @@ class _Maps(_Numbered):
 
 
 class _Arithmetic:
-    """Products and sums of scalars, of which those that are not known are NaN."""
+    """Products and sums of scalars, with NaN for unknown ones."""
 
     none = 0.0
 
     def number(self, pattern: Pattern) -> float:
         [term] = pattern.terms
-        known: Any = term.scale if term.value is None else math.nan
-        return float(known)
+        value: Any = term.scale if term.value is None else math.nan
+        return float(value)
 
     def __getitem__(self, key: tuple[Any, Any, Any]) -> tuple[int, Any]:
         old, left, right = key
@@ -221,10 +243,10 @@ class _Arithmetic:
 
 
 class Numbers(_Maps):
-    """Scalars of which some are known, under `Multiplications`: a pair of edges costs
-    one if neither is known.
+    """Scalars with some known coefficients, under `Multiplications`: a pair of edges
+    costs one if neither is known.
 
-    NaN stands for what is not known, as it makes everything that it meets NaN.
+    NaN stands for an unknown coefficient: sums and products with it are NaN.
     """
 
     def __init__(self, graph: ComputationalGraph):
@@ -235,7 +257,7 @@ class Numbers(_Maps):
         return _num_unknown(state[vertex]) * _num_unknown(state[self._n + vertex])
 
     def key(self, state: list[dict[int, float]]) -> Hashable:
-        # Not NaN, which is different from itself.
+        # NaN is different from itself.
         return tuple(
             frozenset((u, None if x != x else x) for u, x in into.items())
             for into in state[: self._n]
@@ -247,14 +269,14 @@ def _num_unknown(edges: dict[int, float]) -> int:
 
 
 class Table(dict):
-    """`(old, left, right) -> (cost, new)` of patterns by their numbers, of which 0 is
-    no edge; entries are made when they are first asked for."""
+    """The map `(old, left, right) -> (cost, new)` of patterns by their numbers, where 0
+    means no edge. Entries are computed on demand."""
 
     none = 0
 
     def __init__(self, cost: AbstractCost):
         super().__init__()
-        self._cost, self._effort = cost, Effort()
+        self._cost, self._budget = cost, Budget()
         self.patterns: list[Pattern | None] = [None]
         self._numbers: dict[Pattern, int] = {}
 
@@ -268,7 +290,7 @@ class Table(dict):
         old, left, right = (self.patterns[i] for i in key)
         assert left is not None and right is not None
         products = len(left.terms) * len(right.terms)
-        self._effort.spend((products + (len(old.terms) if old else 0)) ** 2)
+        self._budget.spend((products + (len(old.terms) if old else 0)) ** 2)
         new = update(old, left, right)
         if not new.composition.products:
             self[key] = 0, key[0]
@@ -279,8 +301,8 @@ class Table(dict):
 
 
 class Blocks(_Maps):
-    """Any patterns, under any cost model: patterns are numbers, and their products and
-    sums are looked up."""
+    """Any patterns under any cost model: patterns are numbered, and their products and
+    sums looked up in a table."""
 
     def __init__(self, graph: ComputationalGraph, cost: AbstractCost):
         super().__init__(graph, Table(cost))

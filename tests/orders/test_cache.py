@@ -1,4 +1,4 @@
-"""The cache of orders: what it finds again, what it refuses, and who may write at once.
+"""The cache of orders: look-ups, damaged files, and concurrent writers.
 
 Nothing that a file says can change a Jacobian, nor stop one from being computed.
 """
@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import ComputationalGraph, Order, OrderCache
-from eqx_cc._orders import cache as _cache
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders import cache as _cache, store as _store
+from eqx_cc._orders.baseline import order_cost
 
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -34,10 +34,10 @@ def _graph(edges=EDGES):
     return ComputationalGraph.from_edges(9, [0, 1], [6, 7, 8], edges)
 
 
-def _order(graph, vertices, model: Any = eqx_cc.Multiplications(), **known):
-    known = {"found_by": "test", **known}
+def _order(graph, vertices, model: Any = eqx_cc.Multiplications(), **attributes):
+    attributes = {"found_by": "test", **attributes}
     cost = order_cost(graph, vertices, model)
-    return Order(vertices, cost=cost, cost_model=model.name, **known)
+    return Order(vertices, cost=cost, cost_model=model.name, **attributes)
 
 
 GRAPH = _graph()
@@ -65,7 +65,7 @@ class Pairs(eqx_cc.AbstractCost):
 
 def _place(folder, graph=GRAPH, model="multiplications"):
     """The folder of the orders of a graph."""
-    place = OrderCache(folder)._place(graph, model)
+    place = OrderCache(folder)._store.path(_cache.entry_key(graph, model))
     assert place is not None
     return place
 
@@ -78,13 +78,13 @@ def _stored(folder, order=GOOD):
 
 
 def _get(cache, graph=GRAPH, model: Any = "multiplications"):
-    found = cache.get(graph, model)
-    assert found is not None
-    return found
+    order = cache.get(graph, model)
+    assert order is not None
+    return order
 
 
-def _same(found, expected):
-    return found == expected and vars(found) == vars(expected)
+def _same(order, expected):
+    return order == expected and vars(order) == vars(expected)
 
 
 #
@@ -131,8 +131,8 @@ def test_of_equal_cost_the_most_proved_stays(tmp_path, bounds):
         cache.put(GRAPH, WORST)
     for cache, bound in zip(caches, bounds):
         cache.put(GRAPH, _order(GRAPH, BEST, lower_bound=bound))
-    found = _get(OrderCache(tmp_path))
-    assert found == BEST and found.optimal
+    stored = _get(OrderCache(tmp_path))
+    assert stored == BEST and stored.optimal
 
 
 def test_another_version_is_not_touched(tmp_path, monkeypatch):
@@ -181,9 +181,9 @@ def test_equal_structure_is_shared(tmp_path):
     other = replace(other, labels=tuple(f"name {v}" for v in range(17)))
     assert other.fingerprint == GRAPH.fingerprint
     OrderCache(tmp_path).put(GRAPH, GOOD)
-    found = _get(OrderCache(tmp_path), other)
-    assert found == tuple(number[v] for v in GOOD)
-    assert found.cost == GOOD.cost
+    order = _get(OrderCache(tmp_path), other)
+    assert order == tuple(number[v] for v in GOOD)
+    assert order.cost == GOOD.cost
 
 
 def _scaled(scale, shape=(3,)):
@@ -224,13 +224,13 @@ def test_cost_models_do_not_share(tmp_path):
         assert all(cache.get(GRAPH, other) is None for other in MODELS[i:])
         cache.put(GRAPH, _order(GRAPH, ORDERS[i], model), model)
     for order, model in zip(ORDERS, MODELS):
-        found = _get(OrderCache(tmp_path), GRAPH, model)
-        assert found == order and found.cost_model == model.name
+        stored = _get(OrderCache(tmp_path), GRAPH, model)
+        assert stored == order and stored.cost_model == model.name
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_two_models_of_one_name(tmp_path, on_disk):
-    """What one of them found is nothing to the other."""
+    """Orders of one model are no orders of the other."""
     cache = OrderCache(tmp_path if on_disk else None)
     cache.put(GRAPH, _order(GRAPH, GOOD, Pairs()), Pairs())
     with warnings.catch_warnings(record=True) as caught:
@@ -278,7 +278,7 @@ _WRONG = {
     + [float(x) for x in ("nan", "inf", "-inf")],
     "found_by": [None, 3, ["test"], "x" * 100_000, "\x1b[2J", "a\nb", "\u202eabc"],
 }
-_ENTRY = _cache._entry(GRAPH, GOOD)
+_ENTRY = _cache.entry_of(GRAPH, GOOD)
 _HOSTILE = _RAW | {
     f"{key}: {str(value)[:20]!r}": json.dumps(_ENTRY | {key: value}).encode()
     for key, values in _WRONG.items()
@@ -291,7 +291,7 @@ _HOSTILE |= {
 
 
 def _expect_reported(cache, expected, match="holds no order of this graph"):
-    """It finds what it should, and reports what it should not have found once."""
+    """Checks the result of a look-up, and that its problem is reported once."""
     with pytest.warns(UserWarning, match=match) as caught:
         assert cache.get(GRAPH) == expected
         assert cache.get(GRAPH) == expected
@@ -348,12 +348,12 @@ def test_any_damage(tmp_path):
         path.write_bytes(data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = OrderCache(tmp_path).get(GRAPH)
-        if found is None:
+            order = OrderCache(tmp_path).get(GRAPH)
+        if order is None:
             assert not path.exists()
         else:
-            assert found.cost == order_cost(GRAPH, found, eqx_cc.Multiplications())
-            assert found.cost == GOOD.cost
+            assert order.cost == order_cost(GRAPH, order, eqx_cc.Multiplications())
+            assert order.cost == GOOD.cost
 
 
 def _link(path, target):
@@ -440,7 +440,7 @@ def _deny(*args, **kwargs):
 
 
 @pytest.mark.parametrize(
-    "owner, name", [(pathlib.Path, "mkdir"), (os, "replace"), (_cache, "open")]
+    "owner, name", [(pathlib.Path, "mkdir"), (os, "replace"), (_store, "open")]
 )
 def test_cannot_be_written(tmp_path, monkeypatch, owner, name):
     path = _stored(tmp_path)
@@ -463,7 +463,7 @@ def test_half_a_file(tmp_path, monkeypatch, error):
         raise error
 
     path = _stored(tmp_path)
-    monkeypatch.setattr(_cache.json, "dump", dump)
+    monkeypatch.setattr(_store.json, "dump", dump)
     if isinstance(error, OSError):
         with pytest.warns(UserWarning, match="cannot be written .no space left"):
             OrderCache(tmp_path).put(GRAPH, BEST)
@@ -489,7 +489,7 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("below", ["", "below", f"v{_cache.VERSION}"])
 def test_a_file_where_the_folder_should_be(tmp_path, below):
-    """One report, however many graphs and orders there are."""
+    """There is a single report for all graphs and orders."""
     file = tmp_path / "file"
     if below.startswith("v"):
         file.mkdir()
@@ -509,9 +509,9 @@ def test_a_file_where_the_folder_should_be(tmp_path, below):
 
 def test_a_file_that_another_process_removed(tmp_path, monkeypatch):
     path = _stored(tmp_path)
-    found = OrderCache(tmp_path)._files(path.parent)
+    files = OrderCache(tmp_path)._files(path.parent)
     gone = (0, 0), path.with_name("0-0.json")
-    monkeypatch.setattr(OrderCache, "_files", lambda *_: [gone, *found])
+    monkeypatch.setattr(OrderCache, "_files", lambda *_: [gone, *files])
     assert OrderCache(tmp_path).get(GRAPH) == GOOD
 
 
@@ -543,8 +543,8 @@ for order, cost in orders:
     order = eqx_cc.Order(order, cost=cost, cost_model="multiplications", found_by="")
     cache = eqx_cc.OrderCache(folder) if fresh else cache
     cache.put(graph, order)
-    found = cache.get(graph)
-    assert found.cost <= cost, (found, cost)
+    stored = cache.get(graph)
+    assert stored.cost <= cost, (stored, cost)
 """
 
 
@@ -596,8 +596,8 @@ def test_the_library_is_sound():
 def test_an_order_of_the_library(tmp_path, monkeypatch):
     _ship(monkeypatch, _ENTRY)
     cache = OrderCache(tmp_path)
-    found = _get(cache)
-    assert found == GOOD and found.found_by == "test"
+    order = _get(cache)
+    assert order == GOOD and order.found_by == "test"
     cache.put(GRAPH, WORST)
     assert cache.get(GRAPH) == GOOD and not list(tmp_path.iterdir())
     cache.put(GRAPH, BEST)
@@ -614,7 +614,7 @@ def test_the_library_or_the_folder(tmp_path, monkeypatch, stored, best):
 def test_of_equal_cost_the_library_may_have_proved_more(tmp_path, monkeypatch):
     OrderCache(tmp_path).put(GRAPH, BEST)
     proved = _order(GRAPH, BEST, lower_bound=BEST.cost)
-    _ship(monkeypatch, _cache._entry(GRAPH, proved))
+    _ship(monkeypatch, _cache.entry_of(GRAPH, proved))
     assert _get(OrderCache(tmp_path)).optimal
 
 

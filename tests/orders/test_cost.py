@@ -1,4 +1,4 @@
-"""Cost models: what each counts, on blocks whose counts can be said by hand."""
+"""Cost models, on blocks that can be counted by hand."""
 
 import inspect
 
@@ -20,7 +20,7 @@ from eqx_cc import (
 )
 from eqx_cc._graph.elimination import plan
 from eqx_cc._orders import cost as _cost
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.baseline import order_cost
 
 
 # As it is for users, whose annotations nobody checks.
@@ -132,9 +132,9 @@ def test_published_totals_of_functions(name, forward, reverse):
 
 def test_a_view_has_the_same_edges():
     graph = TASKS["Perceptron"].graph
-    seen = Published().view(graph)
-    assert seen.edges.keys() == graph.edges.keys()
-    assert seen.intermediates == graph.intermediates
+    view = Published().view(graph)
+    assert view.edges.keys() == graph.edges.keys()
+    assert view.intermediates == graph.intermediates
 
 
 def test_graphs_of_plain_edges_have_unknown_coefficients():

@@ -12,6 +12,7 @@ from benchmarks.orders import certificate, published_graph
 from benchmarks.tasks import TASKS
 from eqx_cc import Automatic, OrderCache
 from eqx_cc._orders import cache as _cache
+from eqx_cc._orders.baseline import order_cost
 from eqx_cc._orders.search.bound_partition import take_blocks
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.lower_bounds import Cuts
@@ -20,7 +21,7 @@ from eqx_cc._orders.state import Bits
 
 
 LIBRARY = json.loads(
-    (pathlib.Path(_cache.__file__).parent / "_library.json").read_text()
+    (pathlib.Path(_cache.__file__).parent / "library.json").read_text()
 )
 PUBLISHED = {
     "RoeFlux_1d": 295,
@@ -58,7 +59,7 @@ def test_tasks(name, cost):
     order = _looked_up(graph, cost)
     simple = eqx_cc.Forward(), eqx_cc.Reverse(), eqx_cc.MinimalMarkowitz()
     model = eqx_cc._orders.cost.as_cost(cost)
-    costs = [_cache.order_cost(graph, own(graph), model) for own in simple]
+    costs = [order_cost(graph, ordering(graph), model) for ordering in simple]
     assert order.cost <= min(costs)
     if cost == "multiplications":
         assert Automatic()(graph) == order
@@ -92,11 +93,11 @@ def test_entries_are_plain_and_sorted():
 )
 def test_certificates(name, bound):
     """The proof is checked, not read: the blocks are bounded anew."""
-    made, cuts = reduce(own := Bits(published_graph(name), 1)), Cuts(own)
-    [vertices] = made.parts
-    part = Part(made, vertices, cuts, random.Random(0))
+    reduced, cuts = reduce(bits := Bits(published_graph(name), 1)), Cuts(bits)
+    [vertices] = reduced.parts
+    part = Part(reduced, vertices, cuts, random.Random(0))
     take_blocks(part, map(cuts.numbers, certificate(name)))
-    assert made.cost + part.lower_bound == bound
+    assert reduced.cost + part.lower_bound == bound
 
 
 @pytest.mark.slow

@@ -31,16 +31,15 @@ from eqx_cc import (
     Reverse,
 )
 from eqx_cc._graph.elimination import plan
-from eqx_cc._orders.greedy import greedy
-from eqx_cc._orders.orderings import check_order
+from eqx_cc._orders.baseline import order_cost
+from eqx_cc._orders.orderings import check_order, greedy
 from eqx_cc._orders.search.annealing import anneal
-from eqx_cc._orders.search.base import order_cost
 from eqx_cc._orders.search.beam import beam
 from eqx_cc._orders.search.best_first import solve
 from eqx_cc._orders.search.bound_partition import find_blocks, take_blocks
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.lower_bounds import Cuts, disjoint_paths
-from eqx_cc._orders.search.reductions import reduce, Reduced, Twins
+from eqx_cc._orders.search.reductions import reduce, Reduced
 from eqx_cc._orders.state import Bits, Blocks, members, Numbers, space, total
 from eqx_cc._sparsity.pattern import Pattern
 from eqx_cc._sparsity.term import Term
@@ -52,7 +51,7 @@ def random_graph(seed: int) -> ComputationalGraph:
 
 
 def least_cost(graph: ComputationalGraph) -> int:
-    """By trying every order; what is left depends on the set that is gone alone."""
+    """The least cost over all orders: the remaining cost depends on the set alone."""
 
     @ft.cache
     def least(edges: frozenset, left: frozenset) -> int:
@@ -73,17 +72,17 @@ SEEDS = range(60)
 
 
 def _parts(graph: ComputationalGraph) -> tuple[int, list[Part]]:
-    """What the prefix costs, and the parts."""
-    made, cuts = reduce(own := Bits(graph, 1)), Cuts(own)
-    parts = [Part(made, v, cuts, random.Random(0)) for v in made.parts]
-    return made.cost, parts
+    """The cost of the prefix, and the parts."""
+    reduced, cuts = reduce(bits := Bits(graph, 1)), Cuts(bits)
+    parts = [Part(reduced, v, cuts, random.Random(0)) for v in reduced.parts]
+    return reduced.cost, parts
 
 
 def _whole(graph: ComputationalGraph) -> Part:
-    """All of a graph as one part, with nothing decided and no bound known."""
-    own = space(graph, Published())
-    made = Reduced(own, (), 0, own.start, (own.inner,))
-    return Part(made, own.inner, None, random.Random(0))
+    """All of a graph as one part, without reductions and bounds."""
+    states = space(graph, Published())
+    reduced = Reduced(states, (), 0, states.start, (states.inner,))
+    return Part(reduced, states.inner, None, random.Random(0))
 
 
 #
@@ -133,9 +132,9 @@ def test_exact_search_with_structure():
     graph = eqx_cc.trace(lambda xs: fun(*xs), (jnp.ones(4), jnp.ones(3))).graph
     assert 5 <= len(graph.intermediates) <= 7
     for cost in (Published(), Multiplications(), Flops()):
-        own = space(graph, cost)
-        orders = it.permutations(own.inner)
-        least = min(total(own, own.start, order) for order in orders)
+        states = space(graph, cost)
+        orders = it.permutations(states.inner)
+        least = min(total(states, states.start, order) for order in orders)
         order = Exact(seconds=60.0, cost=cost).search(graph)
         assert order.optimal and order.cost == least
 
@@ -156,14 +155,14 @@ def test_cuts_are_lower_bounds():
 
 
 def test_blocks_are_lower_bounds():
-    """Of any vertices; they are never worse than single ones, and all of them together
-    are exact."""
+    """Blocks of any vertices are never worse than single ones, and the block of all
+    vertices is exact."""
     for seed in SEEDS:
-        own, rng = space(random_graph(seed), Published()), random.Random(seed)
-        assert isinstance(own, Bits)
-        cuts = Cuts(own)
-        single = sum(cuts.cost(v, 0, 0) for v in own.inner)
-        shuffled = rng.sample(own.inner, len(own.inner))
+        states, rng = space(random_graph(seed), Published()), random.Random(seed)
+        assert isinstance(states, Bits)
+        cuts = Cuts(states)
+        single = sum(cuts.cost(v, 0, 0) for v in states.inner)
+        shuffled = rng.sample(states.inner, len(states.inner))
         middle = rng.randint(0, len(shuffled))
         halves = shuffled[:middle], shuffled[middle:]
         bound = sum(cuts.table(half)[0] for half in halves)
@@ -173,7 +172,7 @@ def test_blocks_are_lower_bounds():
 
 
 def test_given_blocks_are_lower_bounds():
-    """Whatever parts they are in, and with vertices that are eliminated first."""
+    """Blocks across parts, and with vertices that are eliminated first."""
     raised = 0
     for seed in SEEDS:
         graph, rng = random_graph(seed), random.Random(seed)
@@ -233,7 +232,7 @@ def test_the_bound_of_a_vertex():
 
 
 def test_disjoint_paths():
-    """The number of them, by trying every set of vertices as a cut."""
+    """The number of paths equals the least cut, over all sets of vertices."""
     rng = random.Random(0)
     for _ in range(300):
         count, ends = rng.randint(2, 7), 0
@@ -247,7 +246,7 @@ def test_disjoint_paths():
 
 
 def _cut(adjacent: list[int], ends: int, cut: int) -> bool:
-    """Whether no end is left that is reached from 0."""
+    """True if no end is reached from 0."""
     reached = 1
     for u, near in enumerate(adjacent):
         if reached >> u & 1 and not cut >> u & 1:
@@ -266,19 +265,19 @@ def test_published_graphs_that_are_proved_optimal(name, cost):
 
 
 @pytest.mark.parametrize(
-    "name, known, bound",
+    "name, least, bound",
     [
         ("RoeFlux_1d", 295, 223),
         pytest.param("random_g", 409, 262, marks=pytest.mark.slow),
     ],
 )
-def test_published_graphs_that_annealing_betters(name, known, bound):
+def test_published_graphs_that_annealing_betters(name, least, bound):
     cost, [part] = _parts(published_graph(name))
     assert cost + part.lower_bound == bound
-    part.lower_bound = known - cost
+    part.lower_bound = least - cost
     part.deadline = time.monotonic() + 120.0
     anneal(part)
-    assert cost + part.cost == known
+    assert cost + part.cost == least
 
 
 #
@@ -371,7 +370,7 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_signal_ends_a_search():
-    """No exception is raised, which some callback might swallow."""
+    """The signal raises no exception, which a callback might swallow."""
     subprocess.run([sys.executable, "-c", _PRESSED], check=True, timeout=300)
 
 
@@ -389,25 +388,25 @@ def test_what_is_no_search():
 
 
 def test_the_same_seed_gives_the_same_moves():
-    def found(seed):
+    def searched(seed):
         part = _whole(random_graph(3))
         part.rng, part.deadline = random.Random(seed), time.monotonic() + 1e6
-        seen = []
-        part._improved = lambda: seen.append((part.cost, part.order))
+        better = []
+        part._improved = lambda: better.append((part.cost, part.order))
         beam(part, 4, 4)
-        return part.order, seen
+        return part.order, better
 
-    assert found(1) == found(1)
+    assert searched(1) == searched(1)
 
 
 def test_reports_of_progress():
-    seen = []
+    reports = []
     search = Annealing(seconds=60.0, cost="published")
-    order = search.search(published_graph("PropaneCombustion"), seen.append)
-    costs = [progress.cost for progress in seen]
+    order = search.search(published_graph("PropaneCombustion"), reports.append)
+    costs = [progress.cost for progress in reports]
     assert costs == sorted(costs, reverse=True)
     assert costs[-1] == order.cost
-    assert all(progress.lower_bound <= order.cost for progress in seen)
+    assert all(progress.lower_bound <= order.cost for progress in reports)
 
 
 #
@@ -431,9 +430,9 @@ def test_exact_search_of_sums():
         graph = random_graph(seed)
         if len(graph.intermediates) <= 5:
             orders = it.permutations(graph.intermediates)
-            least = min(order_cost(graph, order, Flops()) for order in orders)
-            found = Exact(seconds=60.0, cost="flops").search(graph)
-            assert found.optimal and found.cost == least, seed
+            least = min(order_cost(graph, each, Flops()) for each in orders)
+            order = Exact(seconds=60.0, cost="flops").search(graph)
+            assert order.optimal and order.cost == least, seed
 
 
 def test_bits_and_blocks_agree():
@@ -444,9 +443,9 @@ def test_bits_and_blocks_agree():
         steps = plan(graph, tuple(name for v in order for name in bits.names(v)))
         states = bits.start, blocks.start
         for vertex, step in zip(order, steps.steps, strict=True):
-            costs = [own.cost(s, vertex) for own, s in zip((bits, blocks), states)]
+            costs = [each.cost(s, vertex) for each, s in zip((bits, blocks), states)]
             spent, states = zip(
-                *(own.eliminate(s, vertex) for own, s in zip((bits, blocks), states))
+                *(each.eliminate(s, vertex) for each, s in zip((bits, blocks), states))
             )
             assert [step.num_multiplications] * 2 == costs == list(spent)
 
@@ -454,28 +453,28 @@ def test_bits_and_blocks_agree():
 def some_known(seed: int) -> ComputationalGraph:
     """A random graph of scalars of which a third are known to be 1, -1 or 2."""
     graph, draw = random_graph(seed), random.Random(seed)
-    known = [
+    constants = [
         Pattern((), (), (Term((), (), (), None, scale=scale),)) for scale in (1, -1, 2)
     ]
     blocks = tuple(
-        (ends, draw.choice(known) if draw.random() < 0.3 else block)
+        (ends, draw.choice(constants) if draw.random() < 0.3 else block)
         for ends, block in graph.blocks
     )
     return dataclasses.replace(graph, blocks=blocks)
 
 
 def test_numbers_and_blocks_agree():
-    """Whatever is known, and whether or not it cancels."""
+    """Known coefficients, with and without cancellation."""
     for seed in range(60):
         graph = some_known(seed)
         spaces = Numbers(graph), Blocks(graph, Multiplications())
         order = random.Random(seed).sample(spaces[0].inner, len(spaces[0].inner))
         steps = plan(graph, tuple(name for v in order for name in spaces[0].names(v)))
-        states = [own.start for own in spaces]
+        states = [each.start for each in spaces]
         for vertex, step in zip(order, steps.steps, strict=True):
-            costs = [own.cost(s, vertex) for own, s in zip(spaces, states)]
+            costs = [each.cost(s, vertex) for each, s in zip(spaces, states)]
             spent, states = zip(
-                *(own.eliminate(s, vertex) for own, s in zip(spaces, states))
+                *(each.eliminate(s, vertex) for each, s in zip(spaces, states))
             )
             assert [step.num_multiplications] * 2 == costs == list(spent), seed
         ends = [{v: set(into) for v, into in enumerate(s) if into} for s in states]
@@ -485,10 +484,10 @@ def test_numbers_and_blocks_agree():
 
 def test_states_are_left_as_they_were():
     graph = random_graph(5)
-    for own in (Bits(graph, 1), Numbers(graph), Blocks(graph, Published())):
-        before = own.key(own.start)
-        total(own, own.start, own.inner)
-        assert own.key(own.start) == before
+    for states in (Bits(graph, 1), Numbers(graph), Blocks(graph, Published())):
+        before = states.key(states.start)
+        total(states, states.start, states.inner)
+        assert states.key(states.start) == before
 
 
 def test_cancellation():
@@ -509,17 +508,17 @@ def test_false_twins_are_one():
     edges = [(0, 2), (1, 2), (0, 3), (1, 3), (2, 4), (2, 5), (3, 4), (3, 5)]
     edges += [(0, 4), (0, 5)]
     graph = ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
-    made = reduce(space(graph, Published()))
-    assert isinstance(made.space, Twins)
-    assert made.names((2,)) == (2, 3)
-    assert made.space.cost(made.start, 2) == 8 == least_cost(graph)
+    twins = reduce(space(graph, Published()))
+    assert twins.space.group(2) == (2, 3)
+    assert twins.names((2,)) == (2, 3)
+    assert twins.space.cost(twins.start, 2) == 8 == least_cost(graph)
 
 
 def test_markowitz_ties_of_a_greedy_start():
     """The greedy order of a space is that of `MinimalMarkowitz`."""
     for seed in range(60):
         graph = random_graph(seed)
-        own = space(graph, Published())
-        order = greedy(own, own.start, own.inner)
-        names = tuple(name for v in order for name in own.names(v))
+        states = space(graph, Published())
+        order = greedy(states, states.start, states.inner)
+        names = tuple(name for v in order for name in states.names(v))
         assert names == MinimalMarkowitz()(graph), seed

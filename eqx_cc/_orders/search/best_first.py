@@ -23,45 +23,44 @@ from .component import Part
 from .reductions import is_chain
 
 
-_MOST_NODES = 100_000  # Some hundred megabytes.
+_MAX_NODES = 100_000  # Some hundred megabytes.
 
 
 class _Node(NamedTuple):
-    """Some vertices have been eliminated, at a cost of `spent`."""
+    """A state after `order`, which costs `spent`."""
 
-    bound: int  # What any order that begins like this costs at least.
-    depth: int  # Minus the number of vertices eliminated: among equals, the most first.
+    bound: int  # The least cost of any order that begins with `order`.
+    depth: int  # Minus the length of `order`: among equals, the longest first.
     serial: int
     spent: int
     state: State
-    left: frozenset[int]
+    remaining: frozenset[int]
     gone: int
     order: tuple[int, ...]
 
 
 def solve(part: Part) -> None:
-    """Finds the best order of a part, with proof, or raises its lower bound until the
-    part is finished.
+    """Finds the best order of a part and proves it, or raises its lower bound until the
+    part is finished (A* search).
 
-    What is left to do depends on the state alone, so that of all orders which lead to
-    the same state only the cheapest is followed; and a state is not followed if even
-    the bounds of what is left make it no better than what is known.
+    The remaining cost depends on the state alone. So of all orders that lead to a state
+    only the cheapest is followed, and none whose bound is not below the best cost.
     """
-    serial, cheapest, left = it.count(), {}, _Left(part)
-    vertices = frozenset(part.vertices)
-    bound = left.least(left.paid)
-    root = _Node(bound, 0, next(serial), 0, part.start, vertices, left.paid, ())
+    serial, cheapest, heuristic = it.count(), {}, _Heuristic(part)
+    vertices, paid = frozenset(part.vertices), heuristic.paid
+    bound = heuristic.least(paid)
+    root = _Node(bound, 0, next(serial), 0, part.start, vertices, paid, ())
     open_ = [root]
-    while open_ and not part.finished and len(cheapest) < _MOST_NODES:
+    while open_ and not part.finished and len(cheapest) < _MAX_NODES:
         node = heapq.heappop(open_)
         part.bound_below(min(node.bound, part.cost))
-        if not node.left:
+        if not node.remaining:
             part.offer(node.order)
             continue
         for vertex in _candidates(part, node):
             if part.finished:
                 return
-            new = _after(part, left, node, vertex, next(serial))
+            new = _after(part, heuristic, node, vertex, next(serial))
             key = _key(part, new)
             if new.bound < part.cost and new.spent < cheapest.get(key, part.cost):
                 cheapest[key] = new.spent
@@ -70,27 +69,28 @@ def solve(part: Part) -> None:
         part.bound_below(part.cost)
 
 
-class _Left:
-    """What is left to pay at least, by the sum of what blocks of vertices must cost.
+class _Heuristic:
+    """The heuristic of A*: the least remaining cost, as a sum over blocks of vertices.
 
-    `paid` are vertices of these blocks that were eliminated before the part is.
+    `paid` are vertices of the blocks that are eliminated before the part, as bits.
     """
 
     def __init__(self, part: Part):
         self._part = part
         tables = {block: part.table(block) for block in part.blocks}
         self._tables = {v: (b, t) for b, t in tables.items() for v in members(b)}
-        own = {w for v in part.vertices for w in part.space.group(v)}
-        self.paid = sum(1 << v for v in self._tables.keys() - own)
+        in_part = {w for v in part.vertices for w in part.space.group(v)}
+        self.paid = sum(1 << v for v in self._tables.keys() - in_part)
         self._single = [v for v in part.vertices if v not in self._tables]
 
     def least(self, gone: int) -> int:
+        """The least cost after the set `gone`."""
         blocks = {block: table for block, table in self._tables.values()}
         inside = sum(table[gone & block] for block, table in blocks.items())
         return inside + sum(self._part.bounds[v] for v in self._single)
 
     def drop(self, gone: int, vertex: int) -> int:
-        """How much less it is once the vertex is gone too."""
+        """The decrease of `least` when the vertex is eliminated after `gone`."""
         if vertex not in self._tables:
             return self._part.bounds[vertex]
         drop = 0
@@ -102,27 +102,29 @@ class _Left:
 
 
 def _candidates(part: Part, node: _Node) -> Iterable[int]:
-    """The vertices that may come next: one alone where that is known to be best."""
-    for vertex in sorted(node.left):
+    """The vertices that may come next: a chain alone, if there is one."""
+    for vertex in sorted(node.remaining):
         if is_chain(part.space, node.state, vertex):
             return (vertex,)
-    return sorted(node.left)
+    return sorted(node.remaining)
 
 
-def _after(part: Part, left: _Left, node: _Node, vertex: int, serial: int) -> _Node:
+def _after(
+    part: Part, heuristic: _Heuristic, node: _Node, vertex: int, serial: int
+) -> _Node:
     cost, state = part.space.eliminate(node.state, vertex)
     return _Node(
-        node.bound + cost - left.drop(node.gone, vertex),
+        node.bound + cost - heuristic.drop(node.gone, vertex),
         node.depth - 1,
         serial,
         node.spent + cost,
         state,
-        node.left - {vertex},
+        node.remaining - {vertex},
         node.gone | sum(1 << v for v in part.space.group(vertex)),
         (*node.order, vertex),
     )
 
 
 def _key(part: Part, node: _Node) -> Hashable:
-    # Where every pair costs the same, the vertices that are gone tell the state.
+    # Where every pair of edges costs the same, the eliminated set gives the state.
     return node.gone if part.space.unit is not None else part.space.key(node.state)

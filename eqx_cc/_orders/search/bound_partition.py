@@ -1,4 +1,4 @@
-"""Blocks of vertices that make for a high lower bound."""
+"""Annealing over partitions into blocks, for a high lower bound."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from ..state import members
 from .component import Part
 
 
-_LARGEST = 5, 7, 9, 11  # How many vertices a block may have, round after round.
-_MOVES = 4000  # In each round, while it cools down from one
-_HOT, _COLD = 1.5, 0.2  # temperature to the other.
+_MAX_SIZES = 5, 7, 9, 11  # Vertices of a block, at most, round after round.
+_MOVES = 4000  # In each round, while it cools from the first
+_HOT, _COLD = 1.5, 0.2  # temperature to the last.
 
 
 def find_blocks(part: Part) -> None:
-    """Looks for blocks that raise the lower bound of a part, until it is finished."""
-    own = [w for v in part.vertices for w in part.space.group(v)]
-    partition = Partition(part, [1 << v for v in own])
+    """Searches for blocks that raise the lower bound, until the part is finished."""
+    vertices = [w for v in part.vertices for w in part.space.group(v)]
+    partition = Partition(part, [1 << v for v in vertices])
     while not part.finished:
-        for largest in _LARGEST:
-            _anneal(part, partition, largest)
+        for max_size in _MAX_SIZES:
+            _anneal(part, partition, max_size)
 
 
 def take_blocks(part: Part, blocks: Iterable[int]) -> None:
-    """Bounds the cost of a part by given blocks, which must be disjoint. They may have
-    vertices that were eliminated before the part is, for what that must cost; those of
-    other parts have nothing to say here."""
-    own = sum(1 << w for v in part.vertices for w in part.space.group(v))
-    here = own | sum(1 << v for v in part.prefix)
-    blocks = [block & here for block in blocks if block & own]
-    named = sum(blocks)
-    partition = Partition(part, [*blocks, *(1 << v for v in members(own & ~named))])
-    paid = sum(partition.least(1 << v) for v in members(named & ~own))
+    """Bounds the cost of a part by disjoint blocks.
+
+    A block may have vertices of the prefix, which is eliminated before the part: their
+    least cost is subtracted. Vertices of other parts are ignored.
+    """
+    in_part = sum(1 << w for v in part.vertices for w in part.space.group(v))
+    allowed = in_part | sum(1 << v for v in part.prefix)
+    blocks = [block & allowed for block in blocks if block & in_part]
+    covered = sum(blocks)
+    single = (1 << v for v in members(in_part & ~covered))
+    partition = Partition(part, [*blocks, *single])
+    paid = sum(partition.least(1 << v) for v in members(covered & ~in_part))
     part.blocks = frozenset(blocks)
     part.bound_below(partition.bound - paid)
 
 
 class Partition:
-    """Disjoint blocks, of which `bound` is the sum of what each must cost."""
+    """Disjoint blocks, by vertex. `bound` is the sum of their least costs."""
 
     def __init__(self, part: Part, blocks: Iterable[int]):
         assert part.cuts is not None
@@ -51,7 +54,7 @@ class Partition:
         self.related = {v: self._related(v) for v in self.vertices}
 
     def _related(self, vertex: int) -> list[int]:
-        """What leads to the vertex or is led to, if there is anything."""
+        """The ancestors and descendants of a vertex, or itself if there are none."""
         assert (cuts := self._part.cuts) is not None
         reached = cuts.before[vertex] | cuts.after[vertex]
         return [v for v in members(reached) if v in self.blocks] or [vertex]
@@ -61,14 +64,14 @@ class Partition:
         return sum(map(self.least, set(self.blocks.values())))
 
     def least(self, block: int) -> int:
-        """What a block costs at least."""
+        """The least cost of a block."""
         if block not in self._memo:
             self._memo[block] = self._part.table(block)[0]
         return self._memo[block]
 
     def gain(self, vertex: int, other: int | None) -> int:
-        """By how much the bound rises if `vertex` joins the block of `other`, or one of
-        its own."""
+        """The rise of the bound if `vertex` joins the block of `other`, or becomes a
+        block by itself for `None`."""
         old, new = self.blocks[vertex], self._joined(vertex, other)
         rest = old ^ 1 << vertex
         joined = self.least(new ^ 1 << vertex)
@@ -78,19 +81,20 @@ class Partition:
         return (0 if other is None else self.blocks[other]) | 1 << vertex
 
     def move(self, vertex: int, other: int | None) -> None:
+        """Moves `vertex` to the block of `other`, or to a new one for `None`."""
         rest, new = self.blocks[vertex] ^ 1 << vertex, self._joined(vertex, other)
         self.blocks.update(dict.fromkeys(members(rest), rest))
         self.blocks.update(dict.fromkeys(members(new), new))
 
 
-def _anneal(part: Part, partition: Partition, largest: int) -> None:
-    """Anneals a partition once, with blocks of up to so many vertices."""
+def _anneal(part: Part, partition: Partition, max_size: int) -> None:
+    """Anneals a partition once, with blocks of up to `max_size` vertices."""
     bound = partition.bound
     for count in range(_MOVES):
         if part.finished:
             return
         temperature = _HOT * (_COLD / _HOT) ** (count / _MOVES)
-        bound += _try_move(partition, part.rng, largest, temperature)
+        bound += _try_move(partition, part.rng, max_size, temperature)
         if bound > part.lower_bound:
             blocks = set(partition.blocks.values())
             part.blocks = frozenset(b for b in blocks if b.bit_count() > 1)
@@ -98,10 +102,10 @@ def _anneal(part: Part, partition: Partition, largest: int) -> None:
 
 
 def _try_move(
-    partition: Partition, rng: random.Random, largest: int, temperature: float
+    partition: Partition, rng: random.Random, max_size: int, temperature: float
 ) -> int:
-    """Moves a vertex to the block of one that it has to do with, or to one of its own,
-    if that does not lower the bound by too much. Returns what it does to the bound."""
+    """Moves a vertex to the block of a related one, or to a new block, unless that
+    lowers the bound too much. Returns the change of the bound."""
     vertex = rng.choice(partition.vertices)
     allowed = temperature * math.log(1 - rng.random())
     if rng.random() < 0.1:
@@ -114,7 +118,7 @@ def _try_move(
     if into >> vertex & 1:
         return 0
     gain, out = 0, None
-    if into.bit_count() >= largest:
+    if into.bit_count() >= max_size:
         out = rng.choice([v for v in members(into) if v != other])
         gain = partition.gain(out, None)
         partition.move(out, None)

@@ -1,4 +1,4 @@
-"""One independent part of a graph, while it is searched."""
+"""An independent part of a graph during a search."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from ..greedy import greedy
+from ..orderings import greedy
 from ..state import members, total
 from .lower_bounds import Cuts
 from .reductions import Reduced
 
 
 class Part:
-    """Vertices to order, the best order so far, and how long there is to better it.
+    """Vertices to order, their best order so far, and the deadline.
 
     **Attributes:**
 
-    - `space`, `start`: where the vertices are eliminated, and from which state.
-    - `prefix`: vertices that were eliminated before.
-    - `cuts`: what lower bounds come from, if every pair of edges costs the same.
+    - `space`, `start`: the space of the vertices, and the state before them.
+    - `prefix`: vertices that are eliminated before.
+    - `cuts`: the source of lower bounds, if every pair of edges costs the same.
     - `vertices`: ascending, so that they are the forward order as well.
-    - `bounds`: the least that the elimination of each vertex can cost.
-    - `blocks`: disjoint sets of vertices, as bits, whose bounds are known to be good.
+    - `bounds`: a lower bound on the cost of each vertex.
+    - `blocks`: disjoint sets of vertices, as bits, that give the lower bound.
     - `order`, `cost`: the best order that was offered.
-    - `lower_bound`: the least that any order can cost.
+    - `lower_bound`: a lower bound on the cost of every order.
     - `deadline`: when to stop, in seconds of `time.monotonic`.
 
-    `improved` is called whenever there is a better order; `interrupted` tells whether
-    somebody wants it to end.
+    `improved` is called when the order or the bound is better; `interrupted` returns
+    true if the user wants the search to end.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Part:
         return sum(self.cuts.cost(v, 0, 0) for v in group) if self.cuts else 0
 
     def table(self, block: int) -> dict[int, int]:
-        """What is left to pay for a block of vertices, by the set that is gone."""
+        """The least remaining cost of a block, by the set of eliminated vertices."""
         assert self.cuts is not None
         return self.cuts.table(tuple(members(block)))
 
     def bound_below(self, bound: int) -> None:
-        """Raises the lower bound to what has been proved."""
+        """Raises the lower bound, if it is higher."""
         if bound > self.lower_bound:
             self.lower_bound = bound
             self._improved()
@@ -79,7 +79,7 @@ class Part:
 
     @contextlib.contextmanager
     def within(self, share: float, most: float = 600.0):
-        """Leaves only a share of the time for a while, and at most so many seconds."""
+        """Moves the deadline to a share of the remaining time, `most` at most."""
         deadline, now = self.deadline, time.monotonic()
         self.deadline = now + min(share * (deadline - now), most)
         yield
@@ -87,11 +87,11 @@ class Part:
 
     @property
     def solved(self) -> bool:
-        """Whether no order is better."""
+        """True if no order costs less."""
         return self.cost <= self.lower_bound
 
     @property
     def finished(self) -> bool:
-        """Whether to stop."""
+        """True if the search should stop."""
         late = time.monotonic() > self.deadline
         return late or self.solved or self._interrupted()

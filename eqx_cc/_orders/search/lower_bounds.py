@@ -2,18 +2,23 @@ r"""Lower bounds on what any order costs, from minimum cuts.
 
 Once the set $S$ has been eliminated, the predecessors of $v$ are the vertices outside
 of $S$ from which a path through $S$ leads to $v$. Every path from an input to $v$ has
-one, the last of its vertices outside of $S$: they are a vertex cut, and so no fewer
+one: the last of its vertices outside of $S$. So they are a vertex cut, and no fewer
 than the minimum cut, which is the number of disjoint paths (Menger). The same holds for
 the successors, and $\sum_v \mathrm{cut}(\text{inputs}, v)\, \mathrm{cut}(v,
 \text{outputs})$ bounds the cost of every order.
 
-A *block* $W$ of vertices does better. Say that $S$ of its vertices come before $v$ and
-$L$ after it. Then the predecessors of $v$ are no vertices of $S$, and they separate it
-from $L$ as from the inputs: the minimum cut is taken with $S$ uncuttable and with $L$
-among the inputs. Of all orders of the block the cheapest, which dynamic programming
-over its subsets finds, costs no more than the block does within any order of the graph.
-Blocks that are disjoint add up. Blocks of one vertex are the bound above, and a block
-of all vertices is exact.
+A *block* $W$ of vertices gives a higher bound. Say that its vertices $S$ come before
+$v$ and $L$ after it. Then the predecessors of $v$ are not in $S$, and they separate $v$
+from $L$ as well as from the inputs: the minimum cut is taken with $S$ uncuttable and
+with $L$ among the inputs. Dynamic programming over the subsets of $W$ finds its
+cheapest order under these cuts, which costs no more than $W$ does within any order of
+the graph. Disjoint blocks add up. Blocks of one vertex give the bound above, and the
+block of all vertices is exact.
+
+In the graph `0 -> 2, 1 -> 2, 2 -> 3, 3 -> 4, 3 -> 5` with inputs 0 and 1 and outputs 4
+and 5, the cuts of vertex 2 are 2 and 1, and those of 3 are 1 and 2: a bound of 4. With
+both in one block, 2 first costs `2 * 1`, and then 3 has two predecessors: `2 * 2`.
+Either order costs 6, which is exact.
 """
 
 from __future__ import annotations
@@ -24,39 +29,39 @@ from typing import TypeAlias
 from ..state import Bits, members, State
 
 
-# What is remembered at once: some hundred megabytes each.
-_MOST_CUTS, _MOST_STATES = 1 << 20, 1 << 16
+# The sizes of the memos: some hundred megabytes each.
+_MAX_CUTS, _MAX_STATES = 1 << 20, 1 << 16
 
 
 class Cuts:
-    """The least that the elimination of a vertex costs, with some vertices gone and
-    others known to come later."""
+    """The least cost of eliminating a vertex, after some vertices and before others.
 
-    def __init__(self, own: Bits):
-        self._space = own
-        inner = sum(1 << v for v in own.inner)
-        self._ends = ~inner
-        self.before = _closures(own.predecessors, own.start, own.inner)
-        self.after = _closures(own.successors, own.start, own.inner[::-1])
-        self._states: dict[int, State] = {0: own.start}
+    `before` and `after` map each vertex to its ancestors and descendants, as bits.
+    """
+
+    def __init__(self, space: Bits):
+        self._space = space
+        self._ends = ~sum(1 << v for v in space.inner)
+        self.before = _closures(space.predecessors, space.start, space.inner)
+        self.after = _closures(space.successors, space.start, space.inner[::-1])
+        self._states: dict[int, State] = {0: space.start}
         self._memo: dict[tuple[int, int, int, bool], int] = {}
 
     def numbers(self, names: Iterable[int]) -> int:
         """Vertices of the graph as bits."""
-        own = {self._space.names(v)[0]: 1 << v for v in self._space.inner}
-        return sum(own[name] for name in names)
+        return sum(1 << self._space.numbers[name] for name in names)
 
     def cost(self, vertex: int, gone: int, later: int) -> int:
-        """`gone` and `later` are sets of vertices, as bits."""
+        """The bound for a vertex after the set `gone` and before `later`, as bits."""
         before, after = self.before[vertex], self.after[vertex]
-        into = self._paths(vertex, gone & before, later & before, False)
-        out_of = self._paths(vertex, gone & after, later & after, True)
+        into = self._paths(vertex, gone & before, later & before, forward=False)
+        out_of = self._paths(vertex, gone & after, later & after, forward=True)
         return self._space.unit * into * out_of
 
-    def _paths(self, vertex: int, gone: int, later: int, forward: bool) -> int:
+    def _paths(self, vertex: int, gone: int, later: int, *, forward: bool) -> int:
         key = vertex, gone, later, forward
         if key not in self._memo:
-            if len(self._memo) >= _MOST_CUTS:
+            if len(self._memo) >= _MAX_CUTS:
                 self._memo.clear()
             n, state = len(self._space.start) // 2, self._state(gone)
             adjacent = state[n:] if forward else state[:n]
@@ -65,7 +70,7 @@ class Cuts:
 
     def _state(self, gone: int) -> State:
         if gone not in self._states:
-            if len(self._states) >= _MOST_STATES:
+            if len(self._states) >= _MAX_STATES:
                 self._states = {0: self._space.start}
             vertex = gone.bit_length() - 1
             rest = self._state(gone ^ (1 << vertex))
@@ -73,7 +78,7 @@ class Cuts:
         return self._states[gone]
 
     def table(self, block: Sequence[int]) -> dict[int, int]:
-        """What is left to pay for a block, at least, by the set that is gone of it."""
+        """The least remaining cost of a block, by the set of eliminated vertices."""
         whole = sum(1 << v for v in block)
         least = {whole: 0}
         for chosen in range((1 << len(block)) - 2, -1, -1):
@@ -86,20 +91,19 @@ class Cuts:
 
 
 def _closures(neighbours, state: State, vertices: Iterable[int]) -> dict[int, int]:
-    """Everything that each vertex is reached from through these, as bits; vertices come
-    after their neighbours."""
-    found: dict[int, int] = {}
+    """The vertices that each vertex is reached from, as bits. Neighbours come first."""
+    reached: dict[int, int] = {}
     for vertex in vertices:
-        found[vertex] = 0
+        reached[vertex] = 0
         for other in neighbours(state, vertex):
-            found[vertex] |= found.get(other, 0) | 1 << other
-    return found
+            reached[vertex] |= reached.get(other, 0) | 1 << other
+    return reached
 
 
 def disjoint_paths(adjacent: Sequence[int], vertex: int, ends: int) -> int:
-    """How many paths, disjoint but for `vertex`, lead from it to vertices of `ends`.
+    """The number of paths from `vertex` to `ends` that share no other vertex.
 
-    `adjacent[v]` are the vertices next to `v`, and `ends` is a set of them, as bits.
+    `adjacent[v]` are the neighbours of `v`, and `ends` is a set of vertices, as bits.
 
     ??? cite "Reference"
 
@@ -117,33 +121,37 @@ def disjoint_paths(adjacent: Sequence[int], vertex: int, ends: int) -> int:
     return adjacent[vertex].bit_count()
 
 
-Place: TypeAlias = tuple[int, bool]
+_Place: TypeAlias = tuple[int, bool]
 
 
 def _augmenting(
     adjacent: Sequence[int], vertex: int, ends: int, came: dict[int, int]
-) -> list[Place] | None:
-    """A path of places from `vertex` to an end that allows one more path, or `None`.
+) -> list[_Place] | None:
+    """An augmenting path of places from `vertex` to an end, or `None`.
 
-    `came[v]` is where the path through `v` comes from. Each vertex has two places: one
-    where it is entered, and one where it may be left. Whatever is entered that is on a
-    path already sends that path another way.
+    `came[v]` precedes `v` on the path through it. Each vertex has two places,
+    joined by an edge of capacity one: `(v, False)`, where it is entered, and
+    `(v, True)`, where it is left. A path that enters a vertex of another path reroutes
+    that one.
     """
-    start: Place = (vertex, True)
-    previous: dict[Place, Place] = {start: start}
-    stack: list[Place] = [start]
+    start: _Place = (vertex, True)
+    previous: dict[_Place, _Place] = {start: start}
+    stack: list[_Place] = [start]
     while stack:
         here = stack.pop()
         v, leaving = here
         if leaving:
-            places: list[Place] = [
+            places: list[_Place] = [
                 (w, False) for w in members(adjacent[v]) if came.get(w) != v
             ]
             places += [(v, False)] if v in came else []
         elif v in came:
             places = [(came[v], True)]
         elif ends >> v & 1:
-            return _back(previous, here)
+            path: list[_Place] = [here]
+            while path[-1] != start:
+                path.append(previous[path[-1]])
+            return path[::-1]
         else:
             places = [(v, True)]
         for place in places:
@@ -151,11 +159,3 @@ def _augmenting(
                 previous[place] = here
                 stack.append(place)
     return None
-
-
-def _back(previous: dict[Place, Place], place: Place) -> list[Place]:
-    path = [place]
-    while previous[place] != place:
-        place = previous[place]
-        path.append(place)
-    return path[::-1]

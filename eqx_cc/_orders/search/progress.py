@@ -1,24 +1,34 @@
-"""A progress bar for searches, on standard error."""
+"""A running search, as its user sees it: a progress bar, and Ctrl-C."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from .base import Progress, Report
+
+_WIDTH = 30  # Characters of the bar.
 
 
-_WIDTH = 30
+class SearchProgress(NamedTuple):
+    """The least cost so far, and the lower bound on the cost of every order."""
+
+    cost: int
+    lower_bound: int
+
+
+Report = Callable[[SearchProgress], None]
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, seconds: float, unit: str) -> Iterator[Report]:
-    """Shows how much of `seconds` is gone, and the best cost so far, while its body
-    runs. The body calls what it is given with each new `Progress`."""
-    bar = _Bar(what, seconds, unit)
+def progress_bar(label: str, seconds: float, unit: str) -> Iterator[Report]:
+    """Shows the elapsed share of `seconds` and the best cost, while its body runs.
+    Yields a function to call with each new `SearchProgress`."""
+    bar = _Bar(label, seconds, unit)
     try:
         yield bar.report
     finally:
@@ -26,31 +36,31 @@ def progress_bar(what: str, seconds: float, unit: str) -> Iterator[Report]:
 
 
 class _Bar:
-    def __init__(self, what: str, seconds: float, unit: str):
-        self._what, self._seconds, self._unit = what, seconds, unit
+    def __init__(self, label: str, seconds: float, unit: str):
+        self._label, self._seconds, self._unit = label, seconds, unit
         self._started, self._latest = time.monotonic(), ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
         self._thread.start()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: SearchProgress) -> None:
         bound = f"lower bound {progress.lower_bound}"
         if progress.cost <= progress.lower_bound:
             bound = "optimal"
         self._latest = f"{progress.cost} {self._unit} ({bound})"
 
     def _tick(self) -> None:
-        # In a file nothing can be drawn over: there is one line, in the end.
+        # A file cannot be drawn over: there the only line is the last.
         while not self._closed.wait(0.1):
             if sys.stderr is not None and sys.stderr.isatty():
                 self._draw()
 
     def _draw(self) -> None:
-        gone = time.monotonic() - self._started
-        full = round(_WIDTH * min(gone / self._seconds, 1.0)) if self._seconds else 0
+        elapsed = time.monotonic() - self._started
+        full = round(_WIDTH * min(elapsed / self._seconds, 1.0)) if self._seconds else 0
         bar = "#" * full + "-" * (_WIDTH - full)
-        # The end of the line is cleared, as a shorter one may follow a longer one.
-        self._write(f"\r{self._what} [{bar}] {gone:.1f} s  {self._latest}\x1b[K")
+        # Clear the rest of the line, as the last one may have been longer.
+        self._write(f"\r{self._label} [{bar}] {elapsed:.1f} s  {self._latest}\x1b[K")
 
     def close(self) -> None:
         self._closed.set()
@@ -59,8 +69,46 @@ class _Bar:
         self._write("\n")
 
     def _write(self, text: str) -> None:
-        # No search is lost for want of somebody to show it to. `sys.stderr` is `None`
-        # where there is no console.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+        # A search must not fail for want of a console: `sys.stderr` is then closed, or
+        # `None`.
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+
+class _Handler:
+    """Remembers the first Ctrl-C, and raises at the second."""
+
+    def __init__(self):
+        self.pressed = False
+
+    def __call__(self, number, frame):
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields a function that returns true after a first Ctrl-C, which raises nothing.
+    A second one raises `KeyboardInterrupt`. Nested uses share one handler.
+
+    An exception could be lost: Python ignores those raised within callbacks, such as
+    XLA's on garbage collection. Threads other than the main one get no signals, and
+    programs may have their own handler: there the function returns false.
+    """
+    current = signal.getsignal(signal.SIGINT)
+    if isinstance(current, _Handler):
+        yield lambda: current.pressed
+        return
+    main = threading.current_thread() is threading.main_thread()
+    if not main or current is not signal.default_int_handler:
+        yield lambda: False
+        return
+    handler = _Handler()
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield lambda: handler.pressed
+    finally:
+        signal.signal(signal.SIGINT, current)

@@ -1,9 +1,9 @@
-"""Safe reductions: what can be decided about an order before any search.
+"""Safe reductions: decisions about an order that need no search.
 
-Independent parts are safe under every cost model, as what a vertex costs depends on the
-vertices that it is connected with alone (and, where sums count, on those that lead from
-the same input to the same output). Chains and false twins are safe where every
-pair of edges costs the same, which is where `Bits` is used.
+Independent parts are safe under every cost model: the cost of a vertex depends only on
+the vertices that it is connected with (and, where sums count, on those that lead from
+the same input to the same output). Chains and false twins are safe where every pair of
+edges costs the same, which is where `Bits` is used.
 
 ??? cite "Reference"
 
@@ -39,130 +39,92 @@ class Reduced:
         return tuple(name for vertex in order for name in self.space.names(vertex))
 
 
-def reduce(own: AbstractSpace) -> Reduced:
-    """The safe reductions of a space."""
-    if not isinstance(own, Bits):
-        return Reduced(own, (), 0, own.start, _parts(own, own.start, own.inner))
-    prefix, cost, start = without_chains(own)
-    left = tuple(v for v in own.inner if v not in set(prefix))
-    groups = _twins(own, start, left)
-    left = tuple(v for v in left if v in groups)
-    groups = {v: group for v, group in groups.items() if len(group) > 1}
-    space = Twins(own, groups) if groups else own
-    return Reduced(space, tuple(prefix), cost, start, _parts(space, start, left))
+def reduce(space: AbstractSpace) -> Reduced:
+    """Applies the safe reductions to a space."""
+    prefix, cost, start, vertices = [], 0, space.start, space.inner
+    if isinstance(space, Bits):
+        prefix, cost, start = without_chains(space)
+        eliminated = set(prefix)
+        rest = [v for v in vertices if v not in eliminated]
+        space = space.merged(_twins(space, start, rest))
+        vertices = space.inner
+    parts = _parts(space, start, vertices)
+    return Reduced(space, tuple(prefix), cost, start, parts)
 
 
-def without_chains(own: Bits) -> tuple[list[int], int, State]:
-    """Eliminates vertices between two others, as long as there are any for which it is
-    known to be safe."""
-    state, prefix, cost = own.start, [], 0
-    left = set(own.inner)
-    while chains := sorted(v for v in left if is_chain(own, state, v)):
+def without_chains(space: Bits) -> tuple[list[int], int, State]:
+    """Eliminates chains, as long as there are any: their order and cost, and the state
+    after them."""
+    state, prefix, cost = space.start, [], 0
+    remaining = set(space.inner)
+    while chains := sorted(v for v in remaining if is_chain(space, state, v)):
         for vertex in chains:
-            if is_chain(own, state, vertex):
-                step, state = own.eliminate(state, vertex)
+            if is_chain(space, state, vertex):
+                step, state = space.eliminate(state, vertex)
                 cost += step
                 prefix.append(vertex)
-                left.remove(vertex)
+                remaining.remove(vertex)
     return prefix, cost, state
 
 
-def is_chain(own: AbstractSpace, state: State, vertex: int) -> bool:
-    """Whether the vertex has one predecessor $a$ and one successor $b$, and there is a
-    best order which begins with it.
+def is_chain(space: AbstractSpace, state: State, vertex: int) -> bool:
+    """True if the vertex has one predecessor $a$ and one successor $b$, and a best
+    order is known to begin with it.
 
-    Eliminated first it costs the least it can. If $a$ or $b$ would have come after it,
-    then no other vertex has more neighbours than it would have had. So it is if $a$ is
-    an input or $b$ is an output. If both would have come before, and the vertex is all
-    that leads to $b$, then $b$ can do what the vertex did: it is eliminated when the
-    vertex was, at no higher cost. The same goes for $a$ if it leads to nothing else.
-    (No counterexample is known to other vertices of one predecessor and one successor,
-    but no proof either.)
+    Eliminated first, the vertex costs the least that it can. Take any other order. If
+    $a$ or $b$ comes after the vertex there, then eliminating the vertex first gives no
+    other vertex more neighbours. This is so if $a$ is an input or $b$ is an output. If
+    both come before, and only the vertex leads to $b$, then $b$ takes the position of
+    the vertex, at no higher cost. The same holds for $a$ if it leads to nothing else.
+    (For other vertices with one predecessor and one successor there is neither a proof
+    nor a counterexample.)
+
+    In `0 -> 1 -> 2` with an input 0, the vertex 1 is a chain, whatever follows 2.
     """
-    if own.unit is None or own.cost(state, vertex) != own.unit:
+    if space.unit is None or space.cost(state, vertex) != space.unit:
         return False
-    [a], [b] = own.predecessors(state, vertex), own.successors(state, vertex)
-    around = own.predecessors(state, a), own.successors(state, b)
-    beside = own.successors(state, a), own.predecessors(state, b)
-    return any(_few(vertices, 0) for vertices in around) or any(
-        _few(vertices, 1) for vertices in beside
-    )
-
-
-def _few(vertices: Iterable[int], most: int) -> bool:
-    return len(list(vertices)) <= most
+    [a], [b] = space.predecessors(state, vertex), space.successors(state, vertex)
+    outside = space.predecessors(state, a), space.successors(state, b)
+    if any(not [*vertices] for vertices in outside):
+        return True
+    beside = space.successors(state, a), space.predecessors(state, b)
+    return any(len([*vertices]) == 1 for vertices in beside)
 
 
 def _twins(
-    own: Bits, state: State, vertices: Iterable[int]
-) -> dict[int, tuple[int, ...]]:
-    """Vertices of the same predecessors and successors, by the first of them."""
-    groups: dict[Hashable, list[int]] = {}
+    space: Bits, state: State, vertices: Iterable[int]
+) -> Iterable[tuple[int, ...]]:
+    """Groups of vertices with equal predecessors and successors."""
+    groups: dict[Hashable, tuple[int, ...]] = {}
     for v in vertices:
-        key = tuple(own.predecessors(state, v)), tuple(own.successors(state, v))
-        groups.setdefault(key, []).append(v)
-    return {group[0]: tuple(group) for group in groups.values()}
-
-
-class Twins(AbstractSpace):
-    """A space in which false twins are eliminated one after the other, as one."""
-
-    def __init__(self, own: Bits, groups: dict[int, tuple[int, ...]]):
-        self._own, self._groups = own, groups
-        merged = {v for group in groups.values() for v in group[1:]}
-        self.unit, self.start = own.unit, own.start
-        self.counts_sums = own.counts_sums
-        self.inner = tuple(v for v in own.inner if v not in merged)
-
-    def group(self, vertex: int) -> tuple[int, ...]:
-        return self._groups.get(vertex, (vertex,))
-
-    def names(self, vertex: int) -> tuple[int, ...]:
-        return tuple(name for v in self.group(vertex) for name in self._own.names(v))
-
-    def cost(self, state: State, vertex: int) -> int:
-        return self._own.cost(state, vertex) * len(self.group(vertex))
-
-    def eliminate(self, state: State, vertex: int) -> tuple[int, State]:
-        cost = 0
-        for twin in self.group(vertex):
-            step, state = self._own.eliminate(state, twin)
-            cost += step
-        return cost, state
-
-    def predecessors(self, state: State, vertex: int) -> Iterable[int]:
-        return self._own.predecessors(state, vertex)
-
-    def successors(self, state: State, vertex: int) -> Iterable[int]:
-        return self._own.successors(state, vertex)
-
-    def key(self, state: State) -> Hashable:
-        return self._own.key(state)
+        key = tuple(space.predecessors(state, v)), tuple(space.successors(state, v))
+        groups[key] = (*groups.get(key, ()), v)
+    return groups.values()
 
 
 def _parts(
-    own: AbstractSpace, state: State, vertices: Iterable[int]
+    space: AbstractSpace, state: State, vertices: Iterable[int]
 ) -> tuple[tuple[int, ...], ...]:
-    """The vertices that are connected with each other, the smallest parts first."""
-    left, parts = set(vertices), []
+    """The connected components of the vertices, the smallest first."""
+    remaining, parts = set(vertices), []
     for vertex in vertices:
-        if vertex in left:
-            left.remove(vertex)
-            parts.append(tuple(sorted(_connected(own, state, vertex, left))))
-    if own.counts_sums:
-        parts = _joined(own, state, parts)
+        if vertex in remaining:
+            remaining.remove(vertex)
+            parts.append(tuple(sorted(_connected(space, state, vertex, remaining))))
+    if space.counts_sums:
+        parts = _joined(space, state, parts)
     return tuple(sorted(parts, key=len))
 
 
 def _joined(
-    own: AbstractSpace, state: State, parts: list[tuple[int, ...]]
+    space: AbstractSpace, state: State, parts: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
-    """Joins parts that lead from the same input to the same output, where what one adds
-    depends on whether the other was there before."""
+    """Joins parts that lead from the same input to the same output: the part that
+    comes second is added to the edge of the first."""
     joined: list[tuple[set[int], set[int], tuple[int, ...]]] = []
     for part in parts:
-        before = {u for v in part for u in own.predecessors(state, v)} - {*part}
-        after = {w for v in part for w in own.successors(state, v)} - {*part}
+        before = {u for v in part for u in space.predecessors(state, v)} - {*part}
+        after = {w for v in part for w in space.successors(state, v)} - {*part}
         apart = []
         for other in joined:
             if before & other[0] and after & other[1]:
@@ -175,15 +137,18 @@ def _joined(
 
 
 def _connected(
-    own: AbstractSpace, state: State, vertex: int, left: set[int]
+    space: AbstractSpace, state: State, vertex: int, remaining: set[int]
 ) -> Iterator[int]:
-    """`vertex` and what is connected with it through `left`, which it is taken from."""
+    """Takes the component of `vertex` out of `remaining`."""
     stack = [vertex]
     while stack:
         vertex = stack.pop()
         yield vertex
-        before, after = own.predecessors(state, vertex), own.successors(state, vertex)
+        before, after = (
+            space.predecessors(state, vertex),
+            space.successors(state, vertex),
+        )
         for other in (*before, *after):
-            if other in left:
-                left.remove(other)
+            if other in remaining:
+                remaining.remove(other)
                 stack.append(other)

@@ -1,4 +1,4 @@
-"""The searches that users choose from."""
+"""The public searches."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import equinox as eqx
 
 from ..._graph.graph import ComputationalGraph
 from ..cost import AbstractCost, as_cost
-from .annealing import anneal
+from .annealing import anneal, blurred_greedy
 from .base import AbstractSearch
 from .beam import beam
 from .best_first import solve
 from .bound_partition import find_blocks, take_blocks
 from .component import Part
-from .randomised import blurred_greedy
 
 
-# Vertices of which all sets are looked at: without a thought, and at most.
-_FEW = 12
-_LARGEST = 20
+_MAX_UNANNEALED = 12  # `solve` needs no better start for so few vertices.
+_MAX_BLOCK = 20  # All subsets of a block are tabulated.
 
 
 class RandomisedMarkowitz(AbstractSearch):
-    """The Markowitz rule again and again, with ties broken in different ways and costs
-    blurred at random.
+    """The Markowitz rule, repeated with ties broken in different ways and costs blurred
+    at random.
 
     **Arguments:**
 
-    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
     - `noise`: costs are multiplied by up to one plus this.
 
@@ -56,13 +54,13 @@ class RandomisedMarkowitz(AbstractSearch):
 
 
 class Annealing(AbstractSearch):
-    """Simulated annealing: vertices, and blocks of them, move to other places of the
-    order; moves that make it dearer become rarer as it cools down. It starts again from
-    the best order, from forward, from reverse and from greedy ones until time is out.
+    """Simulated annealing: vertices, and blocks of them, move to other positions of the
+    order. Moves that raise the cost become rarer as the temperature falls. The search
+    restarts from the best, forward, reverse and greedy orders until time is out.
 
     **Arguments:**
 
-    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
 
     !!! Example
@@ -90,15 +88,15 @@ class Annealing(AbstractSearch):
 
 
 class BeamSearch(AbstractSearch):
-    """Beam search: of all beginnings of an order, the best few are kept at every depth.
-    While there is time, the beam is made twice as wide and the search repeated.
+    """Beam search: keeps the best few beginnings of an order at every depth. While
+    there is time, the search is repeated with a beam twice as wide.
 
     **Arguments:**
 
-    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
-    - `width`: how many beginnings are kept at first.
-    - `branching`: how many vertices, the cheapest, each of them may be continued with.
+    - `width`: the number of beginnings that are kept at first.
+    - `branching`: the number of vertices, the cheapest, that may follow each of them.
 
     !!! Example
 
@@ -133,24 +131,24 @@ class BeamSearch(AbstractSearch):
 
 
 class Exact(AbstractSearch):
-    r"""Looks for the best order with a proof that there is none better.
+    r"""Searches for the best order, with a proof that it is the best.
 
-    For graphs of scalars whose coefficients are not known, minimum cuts bound from
-    below what must be paid for blocks of vertices, and these bounds add up; annealing
-    over partitions into blocks makes them high. Often they prove that an order found by
-    annealing is the best. If not, then sets of eliminated vertices are searched, best
-    first, with the blocks for a bound. Any other graph is searched without.
+    For graphs of scalars with unknown coefficients, minimum cuts give lower bounds on
+    the cost of blocks of vertices, and the bounds of disjoint blocks add up. Annealing
+    over partitions into blocks raises them. Often they prove that the order from
+    annealing is the best. If not, the sets of eliminated vertices are searched, best
+    first, with the blocks as a bound. Other graphs are searched without a bound.
 
-    If time (or memory) does not suffice, the best order so far is returned, with the
-    `lower_bound` that was reached; [`eqx_cc.Order`][]'s `optimal` tells.
+    If time (or memory) runs out, the best order so far is returned, with the
+    `lower_bound` that was reached; see `optimal` of [`eqx_cc.Order`][].
 
     **Arguments:**
 
-    - `seconds`, `seed`: how long it may take, and the seed of its random choices.
+    - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
-    - `blocks`: disjoint tuples of vertices to take a lower bound from, which are its
-        certificate. They are looked for if there are none. Raises a `ValueError` if a
-        block has more than 20 vertices, or if they overlap.
+    - `blocks`: disjoint tuples of vertices that give the lower bound, as its
+        certificate. They are searched for if there are none. Raises a `ValueError` if a
+        block has more than 20 vertices, or if blocks overlap.
 
     !!! Example
 
@@ -192,19 +190,19 @@ class Exact(AbstractSearch):
         vertices = [vertex for block in self.blocks for vertex in block]
         if len(set(vertices)) < len(vertices):
             raise ValueError(f"`blocks` must be disjoint; got {self.blocks}.")
-        if any(len(block) > _LARGEST for block in self.blocks):
+        if any(len(block) > _MAX_BLOCK for block in self.blocks):
             raise ValueError(
-                f"`blocks` must have at most {_LARGEST} vertices each, as all of their "
-                f"subsets are looked at; got {max(map(len, self.blocks))}."
+                f"`blocks` must have at most {_MAX_BLOCK} vertices each, as all "
+                f"of their subsets are looked at; got {max(map(len, self.blocks))}."
             )
 
     def _improve(self, part: Part) -> None:
         if self.blocks and part.cuts is not None:
             take_blocks(part, map(part.cuts.numbers, self.blocks))
-        if len(part.vertices) > _FEW:
+        if len(part.vertices) > _MAX_UNANNEALED:
             with part.within(0.2):
                 anneal(part)
-        if len(part.vertices) > _FEW and not self.blocks and part.cuts is not None:
-            with part.within(0.5):
-                find_blocks(part)
+            if not self.blocks and part.cuts is not None:
+                with part.within(0.5):
+                    find_blocks(part)
         solve(part)
