@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Int, PyTree, Scalar
 from .direct import AbstractDirectSolver, DIRECT
 from .elimination_solver import EliminationSolver
 from .matrix.ravel import is_real, size_of
-from .native_parts import natively
+from .native_parts import MIN_NATIVE, natively
 from .operator import jacobian_operator
 from .prepared import Prepared
 from .stage import is_identity
@@ -51,20 +51,20 @@ class CCChord(optx.AbstractRootFinder):
         same for all stages and iterations of a step;
     - the identity, which the stages of a Runge-Kutta method start from, is neither
         computed nor factored; nothing but the factors is carried;
-    - to have not converged after two iterations is not divergence. diffrax 0.7.2
-        rejects such steps, which are most of them, and was mended after it;
-    - corrections that are far below the tolerances are convergence, where it does not
-        matter at which rate they shrink: in explicit stages they are rounding.
+    - an iteration that has not converged after two steps has not diverged. diffrax
+        0.7.2 rejects such steps, which are most of them; later releases do not;
+    - corrections far below the tolerances are convergence, at whatever rate they
+        shrink: in explicit stages they are rounding.
 
     **Arguments:**
 
     - `rtol`, `atol`, `norm`: the tolerances, which have to be given, and the norm for
         corrections relative to them. `diffrax.with_stepsize_controller_tols` fills them
         in.
-    - `kappa`: which part of the tolerances the error of the iteration may be.
+    - `kappa`: the largest error of the iteration, as a part of the tolerances.
     - `linear_solver`: an [`eqx_cc.EliminationSolver`][], one for a named structure, or
-        any other linear solver of lineax. `lx.Diagonal()`, `lx.Tridiagonal()` and
-        `lx.Triangular()` are told what the pattern of the Jacobian shows.
+        any other linear solver of lineax. The operator of `lx.Diagonal()`,
+        `lx.Tridiagonal()` and `lx.Triangular()` has the tags that its pattern shows.
     - `cauchy_termination`: whether to stop where the correction and $f(y)$ are both
         within the tolerances, as `optimistix.Chord` does by default, and not by the
         rate at which corrections shrink.
@@ -141,7 +141,7 @@ class CCChord(optx.AbstractRootFinder):
         """One iteration."""
         del tags
         bounds = options.get("lower"), options.get("upper")
-        run = natively if size_of(y) >= _NATIVE else lambda fun, *args: fun(*args)
+        run = natively if size_of(y) >= MIN_NATIVE else lambda fun, *args: fun(*args)
         value, aux = run(lambda y: fn(y, args), y)
         factors = _stopped(state.factors)
         correction, result, _ = self.linear_solver.compute(factors, value, {})
@@ -223,9 +223,6 @@ class CCChord(optx.AbstractRootFinder):
 
 # A correction of this part of what the error may be is as good as none.
 _NEGLIGIBLE = 1e-4
-# From this size on the parts of an iteration are native calls (and the product between
-# them one for a batch). Where it is smaller, XLA makes one of the whole loop.
-_NATIVE = 8
 
 
 def _without_tolerances(finder: CCChord) -> ValueError:

@@ -18,6 +18,11 @@ from .._scalarise.jacobian import scalar_values
 from .._strategy.granularity import scalar_program
 
 
+# With fewer numbers the parts of an iteration are no native calls: XLA makes one
+# function of the whole loop.
+MIN_NATIVE = 8
+
+
 def natively(fun: Callable, *args: PyTree) -> Any:
     """Returns `fun(*args)`, from one native call of scalars if they are few: many small
     operations take longer to start than to run.

@@ -20,11 +20,7 @@ from .matrix.assemble import Matrix, to_dense
 from .matrix.ravel import is_real, size_of
 from .matrix.structure import Structure
 from .matrix.tags import CHECKS, tags_by_bands
-from .system import of_leaves, of_operator, sparse_matrix
-
-
-# More entries than this are not looked at one by one.
-_MOST = 5_000_000
+from .system import MOST_ENTRIES, of_leaves, of_operator, sparse_matrix
 
 
 class JacobianOperator(lx.AbstractLinearOperator):
@@ -51,9 +47,7 @@ class JacobianOperator(lx.AbstractLinearOperator):
 
     def as_matrix(self):
         """The dense Jacobian, over the ravelled input and output."""
-        if not _is_real(self):
-            return self.jacobian.as_matrix()
-        return to_dense(of_operator(self.jacobian).matrix())
+        return to_dense(_matrix(self))
 
     def transpose(self):
         """The transposed operator."""
@@ -124,7 +118,7 @@ def _tags_by_pattern(operator: lx.JacobianLinearOperator) -> frozenset[object]:
     size = size_of(operator.in_structure())
     if not _is_real(operator) or size != size_of(operator.out_structure()):
         return frozenset()
-    most = min(_MOST, 0.75 * size**2 + size)
+    most = min(MOST_ENTRIES, 0.75 * size**2 + size)
     traced = sparse_matrix(*_of_leaves(operator), lambda count: count <= most)
     struct = None if traced is None else traced.struct
     if struct is None or struct.rank > 0:
@@ -148,14 +142,18 @@ def _of_leaves(operator: lx.JacobianLinearOperator) -> tuple[Callable, list[Arra
 #
 
 
+def _matrix(operator: JacobianOperator) -> Matrix | Array:
+    if _is_real(operator):
+        return of_operator(operator.jacobian).matrix()
+    return operator.jacobian.as_matrix()
+
+
 def _entries(operator: JacobianOperator, rows, columns) -> Num[Array, " k"]:
     """The entries of the Jacobian at static positions."""
-    if not _is_real(operator):
-        return operator.as_matrix()[rows, columns]
-    matrix = of_operator(operator.jacobian).matrix()
+    matrix = _matrix(operator)
     if isinstance(matrix, Matrix) and matrix.rank == 0:
         return matrix.at(rows, columns)
-    return operator.as_matrix()[rows, columns]
+    return to_dense(matrix)[rows, columns]
 
 
 @lx.linearise.register(JacobianOperator)

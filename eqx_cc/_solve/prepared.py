@@ -13,16 +13,10 @@ from jaxtyping import Array, PyTree
 
 from .direct import AbstractDirectSolver, Factored
 from .factorisations.base import AbstractFactorisation
-from .factorisations.dense import DenseInverse, DenseLU
+from .factorisations.dense import DenseInverse, DenseLU, MOST_INVERTED
 from .factorisations.straight_line import StraightLineLU
 from .matrix.ravel import Flat, size_of, structure_of
 from .system import scalar_pattern
-
-
-# Up to here a dense matrix that many systems are solved with is inverted: a product
-# takes a fifth of the time of two substitutions, and the inverse three factorisations
-# (`python -m benchmarks.solvers --shares`).
-_INVERTED = 64
 
 
 class Prepared:
@@ -52,7 +46,7 @@ class Prepared:
         self, fun: Callable, x: PyTree, shifted: bool
     ) -> AbstractFactorisation | None:
         """None of an empty matrix."""
-        if self._size > _INVERTED:
+        if self._size > MOST_INVERTED:
             return DenseLU(self._size)
         if self._size == 0:
             return None

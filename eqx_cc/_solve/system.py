@@ -31,6 +31,10 @@ from .matrix.ravel import size_of
 from .select import is_enough, select
 
 
+# A Jacobian with more entries has no pattern that is stored entry by entry.
+MOST_ENTRIES = 5_000_000
+
+
 class MatrixRecipe(NamedTuple):
     """The factorisation that suits a matrix, None if that is dense; and a function that
     computes the matrix: a `Matrix` if there is a factorisation, or else an array."""

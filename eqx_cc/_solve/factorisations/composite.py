@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
@@ -14,14 +15,7 @@ from ..matrix.assemble import Matrix
 from .base import AbstractFactorisation
 
 
-class _BorderedFactors(NamedTuple):
-    """The factors of the core; its solution for the columns of the border; the rows of
-    the border; and the inverse of the Schur complement."""
-
-    core: Any
-    solved: Num[Array, "inside border"]
-    below: Num[Array, "border inside"]
-    corner: Num[Array, "border border"]
+_Factors = tuple[Any, jax.Array, jax.Array, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -32,24 +26,26 @@ class BorderedLU(AbstractFactorisation):
     $$\begin{pmatrix} D & B \\ C & E \end{pmatrix}
     \begin{pmatrix} x \\ y \end{pmatrix} = \begin{pmatrix} f \\ g \end{pmatrix}, \quad
     y = (E - C D^{-1} B)^{-1} (g - C D^{-1} f), \quad x = D^{-1} (f - B y).$$
+
+    The factors are those of $D$, and $D^{-1} B$, $C$ and $(E - C D^{-1} B)^{-1}$.
     """
 
     size: int
     width: int
     core: AbstractFactorisation
 
-    def factor(self, matrix: Matrix) -> _BorderedFactors:
+    def factor(self, matrix: Matrix) -> _Factors:
         inside, border = np.split(np.arange(self.size), [self.size - self.width])
         core = self.core.factor(matrix.restricted(inside, inside))
         below = matrix.at(*np.ix_(border, inside))
         solved = self.core.solve_columns(core, matrix.at(*np.ix_(inside, border)))
         corner = matrix.at(*np.ix_(border, border)) - below @ solved
-        return _BorderedFactors(core, solved, below, inverse(corner))
+        return core, solved, below, inverse(corner)
 
-    def identity(self, dtype: Any) -> _BorderedFactors:
+    def identity(self, dtype: Any) -> _Factors:
         solved = jnp.zeros((self.size - self.width, self.width), dtype)
         corner = jnp.eye(self.width, dtype=dtype)
-        return _BorderedFactors(self.core.identity(dtype), solved, solved.T, corner)
+        return self.core.identity(dtype), solved, solved.T, corner
 
     def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
         core, solved, below, corner = factors
@@ -64,38 +60,31 @@ class BorderedLU(AbstractFactorisation):
         return jnp.concatenate([first, last])
 
 
-class _LowRankFactors(NamedTuple):
-    """The factors of $S$, and $S^{-1} U$, $V$ and $(1 + V S^{-1} U)^{-1}$."""
-
-    sparse: Any
-    solved: Num[Array, "n rank"]
-    right: Num[Array, "rank n"]
-    corner: Num[Array, "rank rank"]
-
-
 @dataclass(frozen=True)
 class LowRankUpdate(AbstractFactorisation):
     r"""Factors the sum of a sparse matrix and one of low rank by the formula of
     Woodbury:
 
     $$(S + U V)^{-1} = (1 - S^{-1} U (1 + V S^{-1} U)^{-1} V) S^{-1}$$
+
+    The factors are those of $S$, and $S^{-1} U$, $V$ and $(1 + V S^{-1} U)^{-1}$.
     """
 
     sparse: AbstractFactorisation
     rank: int
     size: int
 
-    def factor(self, matrix: Matrix) -> _LowRankFactors:
+    def factor(self, matrix: Matrix) -> _Factors:
         sparse = self.sparse.factor(matrix.sparse())
         solved = self.sparse.solve_columns(sparse, matrix.left)
         eye = jnp.eye(self.rank, dtype=matrix.entries.dtype)
         corner = inverse(eye + matrix.right @ solved)
-        return _LowRankFactors(sparse, solved, matrix.right, corner)
+        return sparse, solved, matrix.right, corner
 
-    def identity(self, dtype: Any) -> _LowRankFactors:
+    def identity(self, dtype: Any) -> _Factors:
         solved = jnp.zeros((self.size, self.rank), dtype)
         corner = jnp.eye(self.rank, dtype=dtype)
-        return _LowRankFactors(self.sparse.identity(dtype), solved, solved.T, corner)
+        return self.sparse.identity(dtype), solved, solved.T, corner
 
     def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
         sparse, solved, right, corner = factors

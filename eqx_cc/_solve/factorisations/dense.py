@@ -18,6 +18,10 @@ from .base import AbstractFactorisation
 from .residual import is_small
 
 
+# The most rows of a matrix that is inverted because many systems are solved with it: a
+# product takes a fifth of the time of two substitutions, and the inverse three
+# factorisations (`python -m benchmarks.solvers --shares`).
+MOST_INVERTED = 64
 # The largest residual of a refined inverse, in units of rounding: substitution leaves
 # about one.
 _RESIDUAL = 16.0

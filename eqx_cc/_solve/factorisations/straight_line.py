@@ -21,6 +21,7 @@ from ..._scalarise.entries import entry
 from ..._scalarise.native.call import Layout, native
 from ..matrix.assemble import Matrix, to_dense
 from ..matrix.positions import Positions
+from ..native_parts import MIN_NATIVE
 from .base import AbstractFactorisation
 
 
@@ -31,8 +32,6 @@ _OF_INVERSE, _MOST = 0.125, 600
 # entries: with KenCarp5 and an absolute tolerance of 1e-16, Robertson's reactions took
 # 383 steps instead of 3,771.
 _FEW = 4
-# Below this many rows XLA itself makes one function of a whole iteration.
-_NATIVE = 8
 
 
 class Symbolic(NamedTuple):
@@ -115,7 +114,7 @@ class StraightLineLU(AbstractFactorisation):
 def _scalars(fun: Callable, positions: Positions, *arrays: jax.Array) -> jax.Array:
     """The numbers that a function of the entries of arrays returns, as an array."""
     dtype = np.dtype(arrays[0].dtype)
-    if positions.num_rows < _NATIVE:
+    if positions.num_rows < MIN_NATIVE:
         return jnp.stack(fun(*[_Reading(array) for array in arrays]))
 
     def run(*arrays):

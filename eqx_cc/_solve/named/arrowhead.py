@@ -30,7 +30,7 @@ class Arrowhead(AbstractSparseSolver):
     $$\begin{pmatrix} D & B \\ C & E \end{pmatrix},$$
 
     solved by the Schur complement $E - C D^{-1} B$. The solution is refined once, and
-    its residual is looked at.
+    its residual is checked.
 
     **Arguments:**
 
@@ -40,7 +40,7 @@ class Arrowhead(AbstractSparseSolver):
         [`eqx_cc.SuperLU`][].
     - `reorder`: whether to move those rows and columns to the border that have most
         entries.
-    - `inner`: what solves the system if the residual stays large, of up to 2,048 rows:
+    - `inner`: the solver if the residual stays large, of up to 2,048 rows:
         $D$ may be singular though the whole is not.
 
     If a `lx.MatrixLinearOperator` has entries outside of the structure then the

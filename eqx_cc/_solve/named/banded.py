@@ -44,11 +44,11 @@ class Banded(AbstractSparseSolver):
         is stated then the solution is NaN, and lineax's result codes report it.
     - `reorder`: whether to reorder rows and columns (reverse Cuthill-McKee) where that
         makes bands narrower, as for several species on a grid, one after the other.
-    - `inner`: what solves the system if the residual stays large, as it may with more
-        than eight bands on one side, where pivots are sought in blocks alone; and what
-        may be singular, if it is for that.
+    - `inner`: the solver of the system if the residual stays large, as it may with more
+        than eight bands on one side, where pivots are sought in blocks alone; and of
+        systems that may be singular, if it is for these.
 
-    Tags are believed, as lineax does: entries that are zero by them are not looked at.
+    Tags are believed, as lineax does: entries that are zero by them are ignored.
 
     !!! Example
 

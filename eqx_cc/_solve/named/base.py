@@ -21,13 +21,18 @@ from ..matrix.ravel import Flat, size_of
 from ..matrix.structure import Structure
 from ..matrix.tags import bands_of, believed, believed_array, tags_of
 from ..select import SMALL
-from ..system import MatrixRecipe, of_function, of_operator, Selection, stored_matrix
+from ..system import (
+    MatrixRecipe,
+    MOST_ENTRIES,
+    of_function,
+    of_operator,
+    Selection,
+    stored_matrix,
+)
 
 
 # The solver of a system of which the residual stays large.
 AUTO = lx.AutoLinearSolver(well_posed=None)
-# The most entries of a matrix that is factored by them.
-_MOST = 5_000_000
 _INSTEAD = (
     "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
     "or `eqx_cc.Woodbury()` if what is too much is of low rank."
@@ -92,14 +97,15 @@ class AbstractStructuredSolver(AbstractDirectSolver):
             return self.plan(positions.taken(positions.in_bands(*bands)), rank)
 
         def is_enough(size, count):
-            return size > 0 and count <= _MOST
+            return size > 0 and count <= MOST_ENTRIES
 
         return Selection(is_enough, select, self.low_rank and min(bands) >= size - 1)
 
     def _factorisation(self, recipe: MatrixRecipe) -> AbstractFactorisation:
         if recipe.factorisation is None:
             raise unsuited(
-                self, f"it has more than {_MOST} entries, or takes long to look at"
+                self,
+                f"it has more than {MOST_ENTRIES} entries, or takes long to look at",
             )
         return recipe.factorisation
 

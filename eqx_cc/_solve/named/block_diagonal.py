@@ -28,7 +28,7 @@ class BlockDiagonal(AbstractSparseSolver):
     \lfloor i / w \rfloor = \lfloor j / w \rfloor.$$
 
     A last block may be smaller. The solution is refined once, and its residual is
-    looked at. (Blocks of one number are divided by.)
+    checked. (Blocks of one number are divided by.)
 
     **Arguments:**
 
@@ -36,8 +36,9 @@ class BlockDiagonal(AbstractSparseSolver):
         be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
         zeros are not known when tracing. If there are entries outside of the blocks
         then the solution is NaN, and lineax's result codes report it.
-    - `reorder`: whether to put next to each other what hangs together first.
-    - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
+    - `reorder`: whether to put the rows of each connected component next to each
+        other.
+    - `inner`: the solver if the residual stays large, of up to 2,048 rows.
 
     !!! Example
 

@@ -28,7 +28,7 @@ class BlockTridiagonal(AbstractSparseSolver):
     \left| \lfloor i / w \rfloor - \lfloor j / w \rfloor \right| \le 1.$$
 
     A last block may be smaller. Pivots are sought within blocks; the solution is
-    refined once, and its residual is looked at.
+    refined once, and its residual is checked.
 
     **Arguments:**
 
@@ -37,7 +37,7 @@ class BlockTridiagonal(AbstractSparseSolver):
         zeros are not known when tracing. If there are entries outside of the blocks
         then the solution is NaN, and lineax's result codes report it.
     - `reorder`: whether to reorder rows and columns first (reverse Cuthill-McKee).
-    - `inner`: what solves the system if the residual stays large, of up to 2,048 rows.
+    - `inner`: the solver if the residual stays large, of up to 2,048 rows.
 
     !!! Example
 

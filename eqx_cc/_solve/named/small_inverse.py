@@ -9,16 +9,12 @@ import lineax as lx
 from jaxtyping import PyTree
 
 from ..direct import AbstractDirectSolver, Factored
-from ..factorisations.dense import RefinedInverse
+from ..factorisations.dense import MOST_INVERTED, RefinedInverse
 from ..factorisations.residual import is_regular
 from ..matrix.ravel import Flat, size_of
 from ..matrix.tags import tags_of
 from ..system import DENSE, MatrixRecipe, of_function, of_operator, stored_matrix
 from .base import AUTO, check_real_and_square, named
-
-
-# The most rows of a matrix of which an inverse is as good as its factors.
-_INVERTED = 64
 
 
 class SmallInverse(AbstractDirectSolver):
@@ -31,7 +27,7 @@ class SmallInverse(AbstractDirectSolver):
 
     **Arguments:**
 
-    - `inner`: what solves the system if the residual is larger than that of an $LU$
+    - `inner`: the solver of the system if the residual is larger than that of an $LU$
         factorisation.
 
     Matrices of more than 64 rows raise a `ValueError`.
@@ -74,8 +70,8 @@ class SmallInverse(AbstractDirectSolver):
     def _check(self, flat: Flat) -> None:
         check_real_and_square(self, flat)
         size = size_of(flat.taken[0])
-        if size > _INVERTED:
+        if size > MOST_INVERTED:
             raise ValueError(
-                f"`{named(self)}` is for up to {_INVERTED} rows, but got `operator` "
-                f"with {size}. Use `lx.LU()`."
+                f"`{named(self)}` is for up to {MOST_INVERTED} rows, but got "
+                f"`operator` with {size}. Use `lx.LU()`."
             )

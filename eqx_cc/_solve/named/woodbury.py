@@ -21,12 +21,12 @@ class Woodbury(AbstractStructuredSolver):
 
     Elimination finds $U$ and $V$: they lead into a vertex that is narrower than both
     ends, and out of it, as the mean of a state does. The solution is refined once, and
-    its residual is looked at.
+    its residual is checked.
 
     **Arguments:**
 
     - `core`: the solver of which $S$ has the structure, as for [`eqx_cc.Arrowhead`][].
-    - `inner`: what solves the system if the residual stays large, of up to 2,048 rows:
+    - `inner`: the solver if the residual stays large, of up to 2,048 rows:
         $S$ may be singular though the whole is not.
 
     A small matrix (of up to 24 rows) that is found without such a vertex, as it has no
