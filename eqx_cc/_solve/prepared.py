@@ -29,6 +29,7 @@ class Prepared:
         solver: AbstractDirectSolver,
         fun: Callable,
         x: PyTree,
+        *,
         shifted: bool,
         tags: frozenset[object] = frozenset(),
     ):
@@ -37,13 +38,12 @@ class Prepared:
         self._solver, self._size = solver, size_of(structure)
         self._system = solver.system(fun, x, tags)
         self._factorisation = self._system.factorisation
-        if self._factorisation is None and isinstance(
-            solver.inner, lx.AutoLinearSolver
-        ):
-            self._factorisation = self._of_dense(fun, x, shifted)
+        has_default = isinstance(solver.inner, lx.AutoLinearSolver)
+        if self._factorisation is None and has_default:
+            self._factorisation = self._of_dense(fun, x, shifted=shifted)
 
     def _of_dense(
-        self, fun: Callable, x: PyTree, shifted: bool
+        self, fun: Callable, x: PyTree, *, shifted: bool
     ) -> AbstractFactorisation | None:
         """None of an empty matrix."""
         if self._size > MOST_INVERTED:

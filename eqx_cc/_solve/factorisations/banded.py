@@ -30,7 +30,7 @@ from .base import AbstractFactorisation
 _WIDEST = 4
 
 
-class _Factors(NamedTuple):
+class _BandedFactors(NamedTuple):
     """Rows of $U$ with the reciprocals of the pivots in front, multipliers, and the row
     of each window that was swapped to the top."""
 
@@ -62,16 +62,16 @@ class BandedLU(AbstractFactorisation):
     def width(self) -> int:
         return self.lower + self.upper + 1
 
-    def factor(self, matrix: Matrix) -> _Factors:
+    def factor(self, matrix: Matrix) -> _BandedFactors:
         row = np.arange(self.size + self.lower + 1)[:, None]
         column = row + np.arange(-self.lower, self.upper + 1)
         bands = matrix.at(row, column)
-        return _Factors(*_factor(self, bands.dtype)(bands))
+        return _BandedFactors(*_factor(self, bands.dtype)(bands))
 
-    def identity(self, dtype: Any) -> _Factors:
+    def identity(self, dtype: Any) -> _BandedFactors:
         rows = jnp.zeros((self.size, self.width), dtype).at[:, 0].set(1)
         multipliers = jnp.zeros((self.size, self.lower), dtype)
-        return _Factors(rows, multipliers, jnp.zeros(self.size, jnp.int32))
+        return _BandedFactors(rows, multipliers, jnp.zeros(self.size, jnp.int32))
 
     def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
         return _substitute(self, factors.rows.dtype, transposed)(*factors, vector)[0]

@@ -20,7 +20,7 @@ from .base import AbstractFactorisation
 from .blocks import blocks_at, diagonal_blocks, in_rows
 
 
-class _Factors(NamedTuple):
+class _BlockFactors(NamedTuple):
     r"""The matrix is $L U$: $L$ has the inverses of `inverses` on its diagonal and
     `below` under it, $U$ has the identity and `above`."""
 
@@ -40,7 +40,7 @@ class BlockTridiagonalLU(AbstractFactorisation):
     size: int
     width: int
 
-    def factor(self, matrix: Matrix) -> _Factors:
+    def factor(self, matrix: Matrix) -> _BlockFactors:
         below, above = (blocks_at(matrix, self.width, k) for k in (-1, 1))
 
         def step(before, blocks):
@@ -52,12 +52,12 @@ class BlockTridiagonalLU(AbstractFactorisation):
         start = jnp.zeros((self.width, self.width), matrix.entries.dtype)
         diagonal = diagonal_blocks(matrix, self.width)
         _, (inverses, above) = lax.scan(step, start, (diagonal, below, above))
-        return _Factors(inverses, below, above)
+        return _BlockFactors(inverses, below, above)
 
-    def identity(self, dtype: Any) -> _Factors:
+    def identity(self, dtype: Any) -> _BlockFactors:
         shape = -(-self.size // self.width), self.width, self.width
         eye = jnp.broadcast_to(jnp.eye(self.width, dtype=dtype), shape)
-        return _Factors(eye, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return _BlockFactors(eye, jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
         lower, upper = (factors.inverses, factors.below), (None, factors.above)

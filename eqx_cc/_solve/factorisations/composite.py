@@ -15,7 +15,7 @@ from ..matrix.assemble import Matrix
 from .base import AbstractFactorisation
 
 
-_Factors = tuple[Any, jax.Array, jax.Array, jax.Array]
+_PartFactors = tuple[Any, jax.Array, jax.Array, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BorderedLU(AbstractFactorisation):
     width: int
     core: AbstractFactorisation
 
-    def factor(self, matrix: Matrix) -> _Factors:
+    def factor(self, matrix: Matrix) -> _PartFactors:
         inside, border = np.split(np.arange(self.size), [self.size - self.width])
         core = self.core.factor(matrix.restricted(inside, inside))
         below = matrix.at(*np.ix_(border, inside))
@@ -42,7 +42,7 @@ class BorderedLU(AbstractFactorisation):
         corner = matrix.at(*np.ix_(border, border)) - below @ solved
         return core, solved, below, inverse(corner)
 
-    def identity(self, dtype: Any) -> _Factors:
+    def identity(self, dtype: Any) -> _PartFactors:
         solved = jnp.zeros((self.size - self.width, self.width), dtype)
         corner = jnp.eye(self.width, dtype=dtype)
         return self.core.identity(dtype), solved, solved.T, corner
@@ -74,14 +74,14 @@ class LowRankUpdate(AbstractFactorisation):
     rank: int
     size: int
 
-    def factor(self, matrix: Matrix) -> _Factors:
+    def factor(self, matrix: Matrix) -> _PartFactors:
         sparse = self.sparse.factor(matrix.sparse())
         solved = self.sparse.solve_columns(sparse, matrix.left)
         eye = jnp.eye(self.rank, dtype=matrix.entries.dtype)
         corner = inverse(eye + matrix.right @ solved)
         return sparse, solved, matrix.right, corner
 
-    def identity(self, dtype: Any) -> _Factors:
+    def identity(self, dtype: Any) -> _PartFactors:
         solved = jnp.zeros((self.size, self.rank), dtype)
         corner = jnp.eye(self.rank, dtype=dtype)
         return self.sparse.identity(dtype), solved, solved.T, corner
