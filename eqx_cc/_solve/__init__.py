@@ -1,24 +1,21 @@
-"""Solvers: linear systems and root finds of which elimination finds the structure.
+"""Solvers of linear systems and root finds, by the structure that elimination finds.
 
 - In: operators of `lineax`, functions of `optimistix` and `diffrax`. Out: solutions.
-- `matrix` has the entries of a Jacobian, `factorisations` what is solved with, `select`
-  the factorisation that suits a structure, `named` the solvers that state one.
+- Two layers: a solver (`elimination_solver`, `named`, with the base in `direct`) builds
+  a matrix (`system`, `matrix`), and solves by a factorisation (`factorisations`), which
+  `select` finds. `chord`, `operator` and `preaccumulate` are the other doors.
 - Imports `_api`, `_strategy`, `_scalarise`, `_blocks` and `_jaxpr`.
 """
 
 from .chord import CCChord as CCChord
 from .elimination_solver import EliminationSolver as EliminationSolver
-from .named.bands import (
-    Banded as Banded,
-    BlockDiagonal as BlockDiagonal,
-    BlockTridiagonal as BlockTridiagonal,
-)
-from .named.bordered import (
-    Arrowhead as Arrowhead,
-    SmallInverse as SmallInverse,
-    SuperLU as SuperLU,
-    Woodbury as Woodbury,
-)
+from .named.arrowhead import Arrowhead as Arrowhead
+from .named.banded import Banded as Banded
+from .named.block_diagonal import BlockDiagonal as BlockDiagonal
+from .named.block_tridiagonal import BlockTridiagonal as BlockTridiagonal
+from .named.small_inverse import SmallInverse as SmallInverse
+from .named.superlu import SuperLU as SuperLU
+from .named.woodbury import Woodbury as Woodbury
 from .operator import (
     jacobian_operator as jacobian_operator,
     JacobianOperator as JacobianOperator,

@@ -17,14 +17,14 @@ from jaxtyping import Array, Bool, Int, PyTree, Scalar
 from .direct import AbstractDirectSolver, DIRECT
 from .elimination_solver import EliminationSolver
 from .matrix.ravel import is_real, size_of
-from .native_parts import natively
+from .native_parts import MIN_NATIVE, natively
 from .operator import jacobian_operator
 from .prepared import Prepared
 from .stage import is_identity
 
 
 class Progress(eqx.Module):
-    """How large the last correction was, how many there were, and how it ended."""
+    """The size of the last correction, the number of them, and the result."""
 
     size: Scalar
     step: Int[Array, ""]
@@ -33,7 +33,7 @@ class Progress(eqx.Module):
 
 
 class ChordState(eqx.Module):
-    """The factors of the Jacobian, and how the iteration goes."""
+    """The factors of the Jacobian, and the progress of the iteration."""
 
     factors: PyTree
     progress: Progress
@@ -51,20 +51,20 @@ class CCChord(optx.AbstractRootFinder):
         same for all stages and iterations of a step;
     - the identity, which the stages of a Runge-Kutta method start from, is neither
         computed nor factored; nothing but the factors is carried;
-    - to have not converged after two iterations is not divergence. diffrax 0.7.2
-        rejects such steps, which are most of them, and was mended after it;
-    - corrections that are far below the tolerances are convergence, where it does not
-        matter at which rate they shrink: in explicit stages they are rounding.
+    - an iteration that has not converged after two steps has not diverged. diffrax
+        0.7.2 rejects such steps, which are most of them; later releases do not;
+    - corrections far below the tolerances are convergence, at whatever rate they
+        shrink: in explicit stages they are rounding.
 
     **Arguments:**
 
     - `rtol`, `atol`, `norm`: the tolerances, which have to be given, and the norm for
         corrections relative to them. `diffrax.with_stepsize_controller_tols` fills them
         in.
-    - `kappa`: which part of the tolerances the error of the iteration may be.
+    - `kappa`: the largest error of the iteration, as a part of the tolerances.
     - `linear_solver`: an [`eqx_cc.EliminationSolver`][], one for a named structure, or
-        any other linear solver of lineax. `lx.Diagonal()`, `lx.Tridiagonal()` and
-        `lx.Triangular()` are told what the pattern of the Jacobian shows.
+        any other linear solver of lineax. The operator of `lx.Diagonal()`,
+        `lx.Tridiagonal()` and `lx.Triangular()` has the tags that its pattern shows.
     - `cauchy_termination`: whether to stop where the correction and $f(y)$ are both
         within the tolerances, as `optimistix.Chord` does by default, and not by the
         rate at which corrections shrink.
@@ -132,27 +132,27 @@ class CCChord(optx.AbstractRootFinder):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(operator, {})
         identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
-        made = Prepared(solver, fun, y, identity is not None, tags)
+        jacobian = Prepared(solver, fun, y, shifted=identity is not None, tags=tags)
         if identity is None:
-            return made.factored()
-        return lax.cond(identity, made.identity, made.factored)
+            return jacobian.factored()
+        return lax.cond(identity, jacobian.identity, jacobian.factored)
 
     def step(self, fn, y, args, options, state: ChordState, tags):
         """One iteration."""
         del tags
         bounds = options.get("lower"), options.get("upper")
-        run = natively if size_of(y) >= _NATIVE else _plainly
+        run = natively if size_of(y) >= MIN_NATIVE else lambda fun, *args: fun(*args)
         value, aux = run(lambda y: fn(y, args), y)
         factors = _stopped(state.factors)
-        found, result, _ = self.linear_solver.compute(factors, value, {})
-        before = state.progress
-        y, progress = run(self._moved, y, value, found, result, bounds, before)
+        correction, result, _ = self.linear_solver.compute(factors, value, {})
+        arguments = y, value, correction, result, bounds, state.progress
+        y, progress = run(self._corrected, *arguments)
         return y, ChordState(state.factors, progress), aux
 
-    def _moved(self, y, value, correction, result, bounds, before: Progress):
-        """The next iterate, and how the iteration goes."""
+    def _corrected(self, y, value, correction, result, bounds, before: Progress):
+        """The next iterate, and the progress."""
         plain = jtu.tree_map(lambda a, b: a - b, y, correction)
-        size = jnp.asarray(self._measured(correction, plain), before.size.dtype)
+        size = jnp.asarray(self._scaled_norm(correction, plain), before.size.dtype)
         # Where it fails the last iterate stays: diffrax's step size controllers divide
         # by the state, and gradients of steps that were rejected linearise there.
         is_finite = jnp.isfinite(size)
@@ -160,16 +160,18 @@ class CCChord(optx.AbstractRootFinder):
         new = jtu.tree_map(lambda a, b: jnp.where(is_finite, a, b), new, y)
         result = optx.RESULTS.promote(result)
         if self.cauchy_termination or size_of(value) != size_of(y):
-            is_root = self._measured(value) < 1
-            return new, self._judged_by_value(size, is_root, result, before)
-        after = self._judged(size, result, before)
+            is_root = self._scaled_norm(value) < 1
+            result = _finite(size, result)
+            done = (size < 1) & is_root | (result != optx.RESULTS.successful)
+            return new, Progress(size, before.step + 1, done, result)
+        after = self._by_rate(size, result, before)
         if bounds == (None, None):
             return new, after
         # What was clipped says nothing of the rate.
         size = jnp.where(_differ(new, plain), jnp.inf, size)
-        return new, eqx.tree_at(lambda own: own.size, after, size)
+        return new, eqx.tree_at(lambda progress: progress.size, after, size)
 
-    def _measured(self, values: PyTree, reference: PyTree | None = None) -> Scalar:
+    def _scaled_norm(self, values: PyTree, reference: PyTree | None = None) -> Scalar:
         """The norm relative to the tolerances; the absolute one without reference."""
         assert self.rtol is not None and self.atol is not None
         rtol, atol = self.rtol, self.atol
@@ -183,16 +185,14 @@ class CCChord(optx.AbstractRootFinder):
             trees = [values] if reference is None else [values, reference]
             return self.norm(jtu.tree_map(scaled, *trees))
 
-    def _judged_by_value(
-        self, size: Scalar, is_root: Bool[Array, ""], result, before: Progress
+    def _by_rate(
+        self, size: Scalar, result: optx.RESULTS, before: Progress
     ) -> Progress:
-        """As Cauchy does: by the correction, and the value that it was made for."""
-        result = _finite(size, result)
-        done = (size < 1) & is_root | (result != optx.RESULTS.successful)
-        return Progress(size, before.step + 1, done, result)
+        """The progress by the rate at which corrections shrink.
 
-    def _judged(self, size: Scalar, result: optx.RESULTS, before: Progress) -> Progress:
-        """Whether to stop, and how it ended."""
+        Corrections of 1, then 0.1 shrink at the rate 0.1. The next ones would be 0.01,
+        0.001, ...: the error is at most 0.1 * 0.1 / (1 - 0.1).
+        """
         result = _finite(size, result)
         rate = size / before.size
         error = size * rate / (1 - rate)
@@ -211,7 +211,7 @@ class CCChord(optx.AbstractRootFinder):
     def terminate(
         self, fn, y, args, options, state: ChordState, tags
     ) -> tuple[Bool[Array, ""], optx.RESULTS]:
-        """Whether to stop, and how it ended."""
+        """Returns whether to stop, and the result."""
         del fn, y, args, options, tags
         return state.progress.done, state.progress.result
 
@@ -223,15 +223,12 @@ class CCChord(optx.AbstractRootFinder):
 
 # A correction of this part of what the error may be is as good as none.
 _NEGLIGIBLE = 1e-4
-# From this size on the parts of an iteration are native calls (and the product between
-# them one for a batch). Where it is smaller, XLA makes one of the whole loop.
-_NATIVE = 8
 
 
 def _without_tolerances(finder: CCChord) -> ValueError:
-    given = f"`rtol={finder.rtol}` and `atol={finder.atol}`"
     return ValueError(
-        f"`eqx_cc.CCChord` needs tolerances, but got {given}. Give numbers, as in "
+        f"`eqx_cc.CCChord` needs tolerances, but got `rtol={finder.rtol}` and "
+        f"`atol={finder.atol}`. Give numbers, as in "
         "`eqx_cc.CCChord(rtol=1e-6, atol=1e-6)`; for an implicit solver of diffrax, "
         "`diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()` takes those of its "
         "step size controller."
@@ -239,7 +236,7 @@ def _without_tolerances(finder: CCChord) -> ValueError:
 
 
 def _finite(size: Scalar, result: optx.RESULTS) -> optx.RESULTS:
-    """What is not finite comes from a singular matrix."""
+    """The result, singular if a correction is not finite."""
     return optx.RESULTS.where(
         (result == optx.RESULTS.successful) & ~jnp.isfinite(size),
         optx.RESULTS.promote(lx.RESULTS.singular),
@@ -248,21 +245,16 @@ def _finite(size: Scalar, result: optx.RESULTS) -> optx.RESULTS:
 
 
 def _clipped(y: PyTree, lower: PyTree | None, upper: PyTree | None) -> PyTree:
-    """An iterate between the bounds that there are."""
-    if lower is not None:
-        y = jtu.tree_map(lambda a, b: jnp.maximum(a, jnp.asarray(b, a.dtype)), y, lower)
-    if upper is not None:
-        y = jtu.tree_map(lambda a, b: jnp.minimum(a, jnp.asarray(b, a.dtype)), y, upper)
+    """An iterate between the bounds that are not None."""
+    for limit, bound in ((jnp.maximum, lower), (jnp.minimum, upper)):
+        if bound is not None:
+            y = jtu.tree_map(lambda a, b: limit(a, jnp.asarray(b, a.dtype)), y, bound)
     return y
 
 
 def _differ(one: PyTree, other: PyTree) -> Bool[Array, ""]:
     pairs = zip(jtu.tree_leaves(one), jtu.tree_leaves(other))
     return jnp.any(jnp.stack([jnp.any(a != b) for a, b in pairs]))
-
-
-def _plainly(fun: Callable, *args: PyTree) -> PyTree:
-    return fun(*args)
 
 
 def _stopped(state: PyTree) -> PyTree:

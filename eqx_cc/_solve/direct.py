@@ -1,4 +1,4 @@
-"""What direct solvers have in common: factors, and a look at what they find."""
+"""The base of direct solvers: factors, and a check of the residual."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, PyTree
 
-from .factorisations.base import AbstractFactors, AbstractPlan
-from .factorisations.inverse import Small
+from .factorisations.base import AbstractFactorisation
+from .factorisations.dense import RefinedInverse
 from .factorisations.residual import is_regular, is_solution
-from .matrix.assemble import Matrix
+from .matrix.assemble import Matrix, to_dense
 from .matrix.ravel import Flat, size_of
 from .matrix.tags import believed_array, turned
-from .system import System
+from .system import MatrixRecipe
 
 
-# The rows up to which what fails is solved as dense.
-_DENSE = 2048
-# What solves a system by a factorisation, and thus up to rounding.
+# The most rows of a system that is solved again as dense if its residual is large.
+_MOST_DENSE = 2048
+# Solvers of lineax that divide by diagonals.
+_OF_DIAGONALS = lx.AutoLinearSolver, lx.Diagonal
+# Solvers of lineax that factor, and thus solve up to rounding.
 DIRECT = (
     lx.AutoLinearSolver,
     lx.Cholesky,
@@ -38,33 +40,36 @@ DIRECT = (
 
 
 class Factored(eqx.Module):
-    """A state: factors, or the state of the inner solver; the matrix, with its tags,
-    where residuals are to be looked at; and whether it is regular beyond doubt, where
-    the inner solver is for what is not as well."""
+    """A state: `factors`, or the state of the `inner` solver; the `matrix`, with its
+    tags, where residuals are to be checked; and `is_regular`, which is True beyond
+    doubt, where the inner solver is for singular matrices as well."""
 
-    factors: AbstractFactors | None
-    inner: Any
-    matrix: Matrix | Array | None
     flat: Flat
-    transposed: bool = eqx.field(static=True)
-    tags: frozenset[object] = eqx.field(static=True, default=frozenset())
-    is_stable: bool = eqx.field(static=True, default=False)
+    factorisation: AbstractFactorisation | None = eqx.field(static=True, default=None)
+    factors: Any = None
+    inner: Any = None
+    matrix: Matrix | Array | None = None
     is_regular: Bool[Array, ""] | None = None
+    transposed: bool = eqx.field(static=True, default=False)
+    tags: frozenset[object] = eqx.field(static=True, default=frozenset())
 
     @property
     def oriented(self) -> Any:
         """The matrix of the system that is solved."""
-        if not self.transposed or self.matrix is None:
-            return self.matrix
-        own = self.matrix
-        return own.transpose if isinstance(own, Matrix) else own.T
+        transposed = self.transposed and self.matrix is not None
+        return self.matrix.T if transposed else self.matrix  # pyright: ignore
+
+    def solve(self, rhs: Array) -> Array:
+        """The solution by the factors."""
+        assert self.factorisation is not None
+        return self.factorisation.solve(self.factors, rhs, transposed=self.transposed)
 
 
 class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     """A linear solver that factors the matrix of an operator.
 
     Where pivots are not sought in all of the matrix, the solution is refined once; its
-    residual is looked at, and if that is large then `inner` solves the system. What is
+    residual is checked, and if that is large then `inner` solves the system. What is
     not solved is reported. If `inner` is not for regular matrices alone, then it has
     every system of which it is in doubt whether the matrix is one.
     """
@@ -77,43 +82,45 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     @abc.abstractmethod
     def system(
         self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
-    ) -> System:
-        """How the Jacobian of a function, at `x`, is computed and factored; `tags` are
-        what is known of it."""
+    ) -> MatrixRecipe:
+        """The factorisation for the Jacobian of a function, at `x`, and a function that
+        computes it; `tags` are what is known of it."""
 
     def assume_full_rank(self) -> bool:
         """As `inner`. What is singular is then reported."""
         return self.inner.assume_full_rank()
 
     def factored(
-        self, plan: AbstractPlan, matrix: Matrix, flat: Flat, tags: frozenset[object]
+        self,
+        plan: AbstractFactorisation,
+        matrix: Matrix,
+        flat: Flat,
+        tags: frozenset[object],
     ) -> Factored:
         """The state of a matrix that is factored as planned."""
-        factors, regular = plan.factor(matrix), None
-        if not self.assume_full_rank():
-            if plan.is_diagonal and isinstance(self.inner, _OF_DIAGONALS):
-                return self._of_diagonal(matrix, flat)
-            regular = is_regular(matrix, factors)
-        elif plan.is_diagonal:
-            return Factored(factors, None, None, flat, False, tags, True)
-        stable = plan.is_stable
-        return Factored(factors, None, matrix, flat, False, tags, stable, regular)
-
-    def _of_diagonal(self, matrix: Matrix, flat: Flat) -> Factored:
-        """The state of the inner solver, which knows what to do with zeros."""
-        index = np.arange(matrix.size)
-        operator = lx.DiagonalLinearOperator(matrix.at(index, index))
-        return Factored(None, self.inner.init(operator, {}), None, flat, False)
+        is_full_rank = self.assume_full_rank()
+        if plan.is_diagonal and not is_full_rank:
+            if isinstance(self.inner, _OF_DIAGONALS):
+                # The inner solver knows what to do with zeros.
+                index = np.arange(matrix.size)
+                operator = lx.DiagonalLinearOperator(matrix.at(index, index))
+                return Factored(flat, inner=self.inner.init(operator, {}))
+        state = Factored(flat, plan, plan.factor(matrix), tags=tags)
+        if is_full_rank:
+            is_checked = not plan.is_diagonal
+            return dataclasses.replace(state, matrix=matrix if is_checked else None)
+        regular = is_regular(matrix, state.solve)
+        return dataclasses.replace(state, matrix=matrix, is_regular=regular)
 
     def of_dense(self, matrix: Array, flat: Flat, options: dict, tags) -> Factored:
         """The state of the inner solver, for a matrix without structure."""
         operator = lx.MatrixLinearOperator(matrix, tags)
         inner = self.inner.init(operator, options) if matrix.size else None
-        return Factored(None, inner, self._judged(matrix, tags), flat, False)
+        return Factored(flat, inner=inner, matrix=self._checked(matrix, tags))
 
-    def _judged(self, matrix: Array, tags: frozenset[object]) -> Array | None:
-        """The matrix by which the solutions of the inner solver are judged; None if it
-        judges by a measure of its own, as for least squares."""
+    def _checked(self, matrix: Array, tags: frozenset[object]) -> Array | None:
+        """The matrix by which the solutions of the inner solver are checked; None if it
+        has a measure of its own, as for least squares."""
         rows, columns = matrix.shape
         is_real = jnp.issubdtype(matrix.dtype, jnp.floating)
         if not 0 < rows == columns or not is_real:
@@ -127,81 +134,63 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
     ) -> tuple[PyTree[Array], lx.RESULTS, dict[str, Any]]:
         """Solves a system with the factors."""
         flat = state.flat
-        known = flat.ravel(vector)
+        rhs = flat.ravel(vector)
         result, stats = lx.RESULTS.successful, {}
         if state.inner is not None:
-            found, result, stats = self.inner.compute(state.inner, known, options)
+            solution, result, stats = self.inner.compute(state.inner, rhs, options)
             if state.matrix is not None:
-                is_good = is_solution(state.oriented, found, known)
+                is_good = is_solution(state.oriented, solution, rhs)
                 is_good = is_good | (result != lx.RESULTS.successful)
                 result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
-        elif state.factors is None:
-            found = jnp.zeros(size_of(flat.taken[0]), flat.dtype)
+        elif state.factorisation is None:
+            solution = jnp.zeros(size_of(flat.taken[0]), flat.dtype)
         else:
-            found, is_good = self._by_factors(state, known)
+            solution, is_good = self._by_factors(state, rhs)
             result = lx.RESULTS.where(is_good, result, lx.RESULTS.singular)
-        return flat.unravel(found), result, stats
+        return flat.unravel(solution), result, stats
 
-    def _by_factors(
-        self, state: Factored, known: Array
-    ) -> tuple[Array, Bool[Array, ""]]:
-        """The solution, and whether it is one."""
-        assert state.factors is not None
-        if isinstance(state.factors, Small):
-            return self._small(state, known)
-        found = state.factors.solve(known, state.transposed)
-        if state.matrix is None:
-            return found, jnp.all(jnp.isfinite(found))
-        return self._looked_at(state, known, found)
-
-    def _small(self, state: Factored, known: Array) -> tuple[Array, Bool[Array, ""]]:
-        """By the inverse; by the inner solver if that is not as good."""
-        own = state.factors
-        assert isinstance(own, Small)
-        own = own.transpose if state.transposed else own
-        found, is_good = own.checked(known)
+    def _by_factors(self, state: Factored, rhs: Array) -> tuple[Array, Bool[Array, ""]]:
+        """The solution, and True if it is one. The inner solver has what the structure
+        is of no use for: where a part that is eliminated first is singular, though the
+        whole is not; or where the whole is, and the inner solver is for that."""
+        plan, matrix = state.factorisation, state.oriented
+        assert plan is not None
+        if isinstance(plan, RefinedInverse):
+            solution, is_good = plan.checked(
+                state.factors, rhs, transposed=state.transposed
+            )
+            matrix = state.factors[0].T if state.transposed else state.factors[0]
+        else:
+            solution = state.solve(rhs)
+            if matrix is None:
+                return solution, jnp.all(jnp.isfinite(solution))
+            if not plan.is_stable:
+                solution = solution + state.solve(rhs - matrix @ solution)
+            is_good = is_solution(matrix, solution, rhs)
         if state.is_regular is not None:
             is_good = is_good & state.is_regular
+        elif plan.is_stable:
+            return solution, is_good
+        if len(rhs) > _MOST_DENSE:
+            return solution, is_good
 
-        def dense(matrix, known):
-            return self._densely(matrix, matrix, state, known)
+        def by_inner(matrix, rhs):
+            return self._by_inner(state, matrix, rhs)
 
-        return _unless(found, is_good, dense, own.matrix, known)
+        return _unless(is_good, solution, by_inner, matrix, rhs)
 
-    def _looked_at(
-        self, state: Factored, known: Array, found: Array
+    def _by_inner(
+        self, state: Factored, matrix: Matrix | Array, rhs: Array
     ) -> tuple[Array, Bool[Array, ""]]:
-        """A solution refined, or what the inner solver finds where the structure was of
-        no use: where a part that is eliminated first is singular, though the whole is
-        not; or where the whole is, and the inner solver is for that."""
-        matrix = state.oriented
-        if not state.is_stable:
-            found = _refined(state, known, found)
-        is_good = is_solution(matrix, found, known)
-        if state.is_regular is not None:
-            is_good = is_good & state.is_regular
-        elif state.is_stable:
-            return found, is_good
-        if matrix.size > _DENSE:
-            return found, is_good
-
-        def dense(matrix, known):
-            return self._densely(matrix, matrix.dense(), state, known)
-
-        return _unless(found, is_good, dense, matrix, known)
-
-    def _densely(
-        self, matrix: Matrix | Array, array: Array, state: Factored, known: Array
-    ) -> tuple[Array, Bool[Array, ""]]:
-        """What the inner solver finds for a matrix, and whether it may be relied on."""
+        """The solution of the inner solver, and True if it may be relied on."""
         tags = turned(state.tags) if state.transposed else state.tags
-        operator = lx.MatrixLinearOperator(array, tags)
+        operator = lx.MatrixLinearOperator(to_dense(matrix), tags)
         inner = self.inner.init(operator, {})
-        found, result, _ = self.inner.compute(inner, known, {})
-        is_good = jnp.all(jnp.isfinite(found)) & (result == lx.RESULTS.successful)
+        solution, result, _ = self.inner.compute(inner, rhs, {})
+        is_good = jnp.all(jnp.isfinite(solution)) & (result == lx.RESULTS.successful)
         if state.is_regular is None:
-            is_good = is_good & is_solution(matrix, found, known)
-        return found, is_good
+            is_good = is_good & is_solution(matrix, solution, rhs)
+        return solution, is_good
 
     def transpose(self, state: Factored, options: dict) -> tuple[Factored, dict]:
         """The state of the transposed operator."""
@@ -224,28 +213,17 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
         return dataclasses.replace(state, inner=inner), options
 
 
-# Solvers of lineax that divide by diagonals.
-_OF_DIAGONALS = lx.AutoLinearSolver, lx.Diagonal
-
-
 def _unless(
-    found: Array, is_good: Bool[Array, ""], other: Callable, *args: PyTree
+    is_good: Bool[Array, ""], solution: Array, other: Callable, *args: PyTree
 ) -> tuple[Array, Bool[Array, ""]]:
-    """What was found, or else what `other` makes of its arguments. A loop of at most
+    """A solution if it is good, or else that which `other` returns. A loop of at most
     one iteration: in a batch, a branch would always be taken. The barrier keeps XLA
     from moving what is the same in all iterations to before the loop."""
-    start = is_good, found, is_good
+    start = is_good, solution, is_good
     dynamic, static = eqx.partition(args, eqx.is_array)
 
     def step(carry):
-        own, _ = lax.optimization_barrier((dynamic, carry))
-        return jnp.array(True), *other(*eqx.combine(own, static))
+        arrays, _ = lax.optimization_barrier((dynamic, carry))
+        return jnp.array(True), *other(*eqx.combine(arrays, static))
 
     return lax.while_loop(lambda carry: ~carry[0], step, start)[1:]
-
-
-def _refined(state: Factored, known: Array, found: Array) -> Array:
-    """The solution after one step of refinement."""
-    assert state.factors is not None
-    residual = known - state.oriented @ found
-    return found + state.factors.solve(residual, state.transposed)

@@ -9,10 +9,10 @@ import lineax as lx
 from jaxtyping import Array, PyTree
 
 from .direct import AbstractDirectSolver, Factored
-from .factorisations.inverse import Small
+from .factorisations.dense import RefinedInverse
 from .matrix.ravel import Flat, is_real
 from .matrix.tags import believed, tags_of
-from .system import given_matrix, of_function, of_operator, System
+from .system import MatrixRecipe, of_function, of_operator, stored_matrix
 
 
 # Up to here two products take less time than the substitutions of LAPACK, and an
@@ -82,28 +82,30 @@ class EliminationSolver(AbstractDirectSolver):
     def init(self, operator: lx.AbstractLinearOperator, options: dict) -> Factored:
         """Builds and factors the matrix of `operator`; `options` are for `inner`."""
         flat = Flat.of(operator.in_structure(), operator.out_structure())
-        given = given_matrix(operator)
-        if given is None and not is_real(flat.taken[0], flat.returned[0]):
-            given = operator.as_matrix
-        system = of_operator(operator) if given is None else System(None, given)
+        stored = stored_matrix(operator)
+        if stored is None and not is_real(flat.taken[0], flat.returned[0]):
+            stored = operator.as_matrix
+        recipe = of_operator(operator) if stored is None else MatrixRecipe(None, stored)
         tags = tags_of(operator)
-        matrix, plan = system.matrix(), system.plan
-        if plan is None and self._inverts(matrix, tags):
-            return Factored(Small.of(matrix), None, None, flat, False, tags)
-        if plan is None:
-            return self.of_dense(matrix, flat, options, tags)
-        return self.factored(plan, believed(matrix, tags), flat, tags)
+        matrix, plan = recipe.matrix(), recipe.factorisation
+        if plan is not None:
+            return self.factored(plan, believed(matrix, tags), flat, tags)
+        if self._inverts(matrix, tags):
+            plan = RefinedInverse(len(matrix))
+            return Factored(flat, plan, plan.factor(matrix), tags=tags)
+        return self.of_dense(matrix, flat, options, tags)
 
     def system(
         self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
-    ) -> System:
-        """How the Jacobian of a function, at `x`, is computed and factored."""
-        del tags  # What is found is as good.
+    ) -> MatrixRecipe:
+        """The factorisation for the Jacobian of a function, at `x`, and a function that
+        computes it."""
+        del tags  # The pattern shows as much.
         return of_function(fun, x)
 
     def _inverts(self, matrix: Array, tags: frozenset[object]) -> bool:
-        """Whether it is so small that it had better be inverted, and `inner` promises
-        no more than the solution of a regular system."""
+        """True if the matrix is so small that it had better be inverted, and `inner`
+        promises no more than the solution of a regular system."""
         rows, columns = matrix.shape
         is_small = 0 < rows == columns <= _INVERTED and matrix.dtype in _TYPES
         is_default = isinstance(self.inner, lx.AutoLinearSolver)

@@ -18,9 +18,14 @@ from .._scalarise.jacobian import scalar_values
 from .._strategy.granularity import scalar_program
 
 
+# With fewer numbers the parts of an iteration are no native calls: XLA makes one
+# function of the whole loop.
+MIN_NATIVE = 8
+
+
 def natively(fun: Callable, *args: PyTree) -> Any:
-    """What `fun(*args)` returns, from one native call of scalars if they are few: where
-    there are many small operations, it takes longer to start them than to run them.
+    """Returns `fun(*args)`, from one native call of scalars if they are few: many small
+    operations take longer to start than to run.
 
     Derivatives are those of `fun`, rules of its own among them.
     """
@@ -32,13 +37,13 @@ def natively(fun: Callable, *args: PyTree) -> Any:
     if any(map(is_split, arrays)):
         return traced(leaves)
     program = flatten(closed.jaxpr, closed.consts, EVALUATING)
-    made = scalar_program(program, closed.in_avals, len(outputs))
-    if made is None or not made.is_strict:
+    scalars = scalar_program(program, closed.in_avals, len(outputs))
+    if scalars is None or not scalars.is_strict:
         return traced(leaves)
 
     @jax.custom_jvp
     def native(*arrays):
-        return scalar_values(made, arrays, outputs)
+        return scalar_values(scalars, arrays, outputs)
 
     @native.defjvp
     def _(primals, tangents):

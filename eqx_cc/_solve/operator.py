@@ -16,14 +16,11 @@ from .._api.trees import check_callable
 from .._jaxpr.closed import Traced
 from .._jaxpr.program import flatten
 from .._strategy.sweep import directions
-from .matrix.assemble import Matrix
-from .matrix.positions import Positions
+from .matrix.assemble import Matrix, to_dense
 from .matrix.ravel import is_real, size_of
-from .system import of_operator, sparse_matrix
-
-
-# More entries than this are not looked at one by one.
-_MOST = 5_000_000
+from .matrix.structure import Structure
+from .matrix.tags import CHECKS, tags_by_bands
+from .system import MOST_ENTRIES, of_leaves, of_operator, sparse_matrix
 
 
 class JacobianOperator(lx.AbstractLinearOperator):
@@ -50,10 +47,7 @@ class JacobianOperator(lx.AbstractLinearOperator):
 
     def as_matrix(self):
         """The dense Jacobian, over the ravelled input and output."""
-        if not _is_real(self):
-            return self.jacobian.as_matrix()
-        matrix = of_operator(self.jacobian).matrix()
-        return matrix.dense() if isinstance(matrix, Matrix) else matrix
+        return to_dense(_matrix(self))
 
     def transpose(self):
         """The transposed operator."""
@@ -106,11 +100,11 @@ def jacobian_operator(
     """
     check_callable(fn)
     operator = lx.JacobianLinearOperator(fn, y, args, tags)
-    found = operator.tags | _found_tags(operator)
+    tags = operator.tags | _tags_by_pattern(operator)
     jac = None if _has_forward_mode(operator) else "bwd"
-    if found != operator.tags or jac is not None:
+    if tags != operator.tags or jac is not None:
         operator = lx.JacobianLinearOperator(
-            operator.fn, operator.x, args, found, jac, closure_convert=False
+            operator.fn, operator.x, args, tags, jac, closure_convert=False
         )
     return JacobianOperator(operator)
 
@@ -119,66 +113,47 @@ def _is_real(operator: lx.AbstractLinearOperator) -> bool:
     return is_real(operator.in_structure(), operator.out_structure())
 
 
-def _found_tags(operator: lx.JacobianLinearOperator) -> frozenset[object]:
-    """What the pattern of a Jacobian tells."""
+def _tags_by_pattern(operator: lx.JacobianLinearOperator) -> frozenset[object]:
+    """The tags that the pattern of a Jacobian shows."""
     size = size_of(operator.in_structure())
     if not _is_real(operator) or size != size_of(operator.out_structure()):
         return frozenset()
-
-    fun, leaves = _of_leaves(operator)
-    few = min(_MOST, 0.75 * size**2 + size)
-    traced = sparse_matrix(fun, leaves, lambda count: count <= few)
+    most = min(MOST_ENTRIES, 0.75 * size**2 + size)
+    traced = sparse_matrix(*_of_leaves(operator), lambda count: count <= most)
     struct = None if traced is None else traced.struct
     if struct is None or struct.rank > 0:
         return frozenset()
-    return frozenset(_tags(struct.positions))
+    return tags_by_bands(*Structure.of(struct.positions).bandwidths())
 
 
 def _has_forward_mode(operator: lx.JacobianLinearOperator) -> bool:
-    """Whether JAX has one of the function."""
-    fun, leaves = _of_leaves(operator)
-    closed = Traced(lambda leaves: fun(leaves)[0], leaves).closed
+    """True if JAX has a forward mode of the function."""
+    closed = Traced(*_of_leaves(operator)).closed
     program = flatten(closed.jaxpr, closed.consts)
     return "forward" in directions(program, len(closed.out_avals))
 
 
 def _of_leaves(operator: lx.JacobianLinearOperator) -> tuple[Callable, list[Array]]:
-    """The function of the leaves of its input, and these."""
-    leaves, tree = jtu.tree_flatten(operator.x)
-
-    def fun(leaves):
-        found = operator.fn(jtu.tree_unflatten(tree, leaves), operator.args)
-        return jtu.tree_leaves(found), None
-
-    return fun, leaves
-
-
-def _tags(positions: Positions):
-    offsets = positions.columns.astype(int) - positions.rows
-    low, high = offsets.min(initial=0), offsets.max(initial=0)
-    if low == high == 0:
-        yield lx.diagonal_tag
-    if low >= -1 and high <= 1:
-        yield lx.tridiagonal_tag
-    if low == 0:
-        yield lx.upper_triangular_tag
-    if high == 0:
-        yield lx.lower_triangular_tag
+    return of_leaves(lambda x: operator.fn(x, operator.args), operator.x)
 
 
 #
-# What lineax's functions do with it
+# Functions of lineax that take an operator
 #
+
+
+def _matrix(operator: JacobianOperator) -> Matrix | Array:
+    if _is_real(operator):
+        return of_operator(operator.jacobian).matrix()
+    return operator.jacobian.as_matrix()
 
 
 def _entries(operator: JacobianOperator, rows, columns) -> Num[Array, " k"]:
     """The entries of the Jacobian at static positions."""
-    if not _is_real(operator):
-        return operator.as_matrix()[rows, columns]
-    matrix = of_operator(operator.jacobian).matrix()
+    matrix = _matrix(operator)
     if isinstance(matrix, Matrix) and matrix.rank == 0:
         return matrix.at(rows, columns)
-    return operator.as_matrix()[rows, columns]
+    return to_dense(matrix)[rows, columns]
 
 
 @lx.linearise.register(JacobianOperator)
@@ -197,10 +172,9 @@ def _(operator):
     index = np.arange(operator.in_size())
     rows = np.concatenate([index, index[1:], index[:-1]])
     columns = np.concatenate([index, index[:-1], index[1:]])
-    found = _entries(operator, rows, columns)
-    size = len(index)
-    below = max(0, size - 1)
-    return found[:size], found[size : size + below], found[size + below :]
+    entries = _entries(operator, rows, columns)
+    size, below = len(index), max(0, len(index) - 1)
+    return entries[:size], entries[size : size + below], entries[size + below :]
 
 
 @lx.materialise.register(JacobianOperator)
@@ -224,14 +198,14 @@ def _in_blocks(matrix: jax.Array, taken: PyTree, returned: PyTree) -> PyTree:
     columns = np.cumsum([0, *(math.prod(x.shape) for x in ins)])
 
     def block(i, j):
-        own = matrix[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-        return own.reshape(*outs[i].shape, *ins[j].shape)
+        entries = matrix[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+        return entries.reshape(*outs[i].shape, *ins[j].shape)
 
-    found = [
+    blocks = [
         jtu.tree_unflatten(in_tree, [block(i, j) for j in range(len(ins))])
         for i in range(len(outs))
     ]
-    return jtu.tree_unflatten(out_tree, found)
+    return jtu.tree_unflatten(out_tree, blocks)
 
 
 @lx.conj.register(JacobianOperator)
@@ -245,14 +219,5 @@ def _register(check: Callable) -> None:
         return check(operator.jacobian)
 
 
-for _check in (
-    lx.is_symmetric,
-    lx.is_diagonal,
-    lx.is_tridiagonal,
-    lx.has_unit_diagonal,
-    lx.is_lower_triangular,
-    lx.is_upper_triangular,
-    lx.is_positive_semidefinite,
-    lx.is_negative_semidefinite,
-):
+for _check in CHECKS:
     _register(_check)

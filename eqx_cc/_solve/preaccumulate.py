@@ -13,15 +13,16 @@ import jax.tree_util as jtu
 from jax.interpreters import ad, batching, mlir
 
 from .._api.trees import check_callable
+from .._jaxpr.avals import is_inexact
 from .._jaxpr.closed import is_traced, opened
 from .._jaxpr.interpreters import seen_as_call
 from .._jaxpr.releases import ClosedJaxpr
-from .matrix.ravel import size_of
+from .matrix.ravel import is_real, size_of
 from .system import of_function
 
 
 # The most entries of a constant that is kept inside.
-_SMALL = 4096
+_MOST_CONSTANT = 4096
 
 
 class _Preaccumulated(eqx.Module):
@@ -31,24 +32,21 @@ class _Preaccumulated(eqx.Module):
 
     def __call__(self, *args, **kwargs):
         leaves, tree = jtu.tree_flatten((self.fun, args, kwargs))
-        where = [i for i, leaf in enumerate(leaves) if eqx.is_array(leaf)]
-        arrays = [leaves[i] for i in where]
+        places = [i for i, leaf in enumerate(leaves) if eqx.is_array(leaf)]
+        arrays = [leaves[i] for i in places]
         box = []
 
         def flat(*arrays):
-            own = list(leaves)
-            for i, array in zip(where, arrays):
-                own[i] = array
-            fun, args, kwargs = jtu.tree_unflatten(tree, own)
+            filled = _replaced(leaves, places, arrays)
+            fun, args, kwargs = jtu.tree_unflatten(tree, filled)
             dynamic, static = eqx.partition(fun(*args, **kwargs), eqx.is_array)
-            found, out_tree = jtu.tree_flatten(dynamic)
+            outputs, out_tree = jtu.tree_flatten(dynamic)
             box.append((out_tree, static))
-            return found
+            return outputs
 
-        outside, jaxpr = opened(jax.make_jaxpr(flat)(*arrays), _leaves)
-        found = function_p.bind(*outside, *arrays, jaxpr=jaxpr)
+        outputs = _bind(jax.make_jaxpr(flat)(*arrays), arrays)
         out_tree, static = box[0]
-        return eqx.combine(jtu.tree_unflatten(out_tree, found), static)
+        return eqx.combine(jtu.tree_unflatten(out_tree, outputs), static)
 
     @property
     def __wrapped__(self):
@@ -58,10 +56,20 @@ class _Preaccumulated(eqx.Module):
         return self if instance is None else eqx.Partial(self, instance)
 
 
-def _leaves(value: Any) -> bool:
-    """Whether what is captured becomes an argument. Small constants stay inside of a
-    function, so that zeros and ones among them are known wherever it goes."""
-    return is_traced(value) or jnp.size(value) > _SMALL
+def _bind(closed: ClosedJaxpr, arrays) -> list[jax.Array]:
+    """Binds the primitive, with traced and large constants as arguments. Small ones
+    stay inside, so that zeros and ones among them are known wherever it goes."""
+    is_argument = lambda x: is_traced(x) or jnp.size(x) > _MOST_CONSTANT  # noqa: E731
+    constants, jaxpr = opened(closed, is_argument)
+    return function_p.bind(*constants, *arrays, jaxpr=jaxpr)
+
+
+def _replaced(values: Sequence[Any], places: Sequence[int], new) -> list[Any]:
+    """The values with new ones at some places."""
+    replaced = list(values)
+    for place, value in zip(places, new):
+        replaced[place] = value
+    return replaced
 
 
 def preaccumulate(fn: Any) -> Callable:
@@ -122,18 +130,11 @@ def _plain(*operands, jaxpr: ClosedJaxpr):
 def _active_function(operands, jaxpr: ClosedJaxpr, active: Sequence[int]):
     """The inexact outputs as a function of the inputs that are `active`."""
 
-    def fun(own):
-        every = list(operands)
-        for i, x in zip(active, own):
-            every[i] = x
-        found = jex.jaxpr_as_fun(jaxpr)(*every)
-        return [x for x, aval in zip(found, jaxpr.out_avals) if _is_inexact(aval)]
+    def fun(inputs):
+        outputs = jex.jaxpr_as_fun(jaxpr)(*_replaced(operands, active, inputs))
+        return [x for x, aval in zip(outputs, jaxpr.out_avals) if is_inexact(aval)]
 
     return fun, [operands[i] for i in active]
-
-
-def _is_inexact(aval: Any) -> bool:
-    return jnp.issubdtype(aval.dtype, jnp.inexact)
 
 
 def _split(operands, jaxpr: ClosedJaxpr):
@@ -145,10 +146,10 @@ def _plain_product(*operands, jaxpr, active, transposed):
     """One pass of forward or reverse mode. After the inputs of the function come the
     tangents of those that are active, or the cotangents of the inexact outputs."""
     point, vectors = _split(operands, jaxpr)
-    fun, own = _active_function(point, jaxpr, active)
+    fun, inputs = _active_function(point, jaxpr, active)
     if transposed:
-        return jax.vjp(fun, own)[1](list(vectors))[0]
-    return jax.jvp(fun, (own,), (list(vectors),))[1]
+        return jax.vjp(fun, inputs)[1](list(vectors))[0]
+    return jax.jvp(fun, (inputs,), (list(vectors),))[1]
 
 
 @function_p.def_abstract_eval
@@ -160,33 +161,31 @@ def _function_abstract(*avals, jaxpr):
 def _product_abstract(*avals, jaxpr, active, transposed):
     if transposed:
         return [jaxpr.in_avals[i] for i in active]
-    return [aval for aval in jaxpr.out_avals if _is_inexact(aval)]
+    return [aval for aval in jaxpr.out_avals if is_inexact(aval)]
 
 
 def _function_jvp(primals, tangents, *, jaxpr):
-    found = function_p.bind(*primals, jaxpr=jaxpr)
+    outputs = function_p.bind(*primals, jaxpr=jaxpr)
     active = [i for i, t in enumerate(tangents) if type(t) is not ad.Zero]
-    active = tuple(i for i in active if _is_inexact(jaxpr.in_avals[i]))
+    active = tuple(i for i in active if is_inexact(jaxpr.in_avals[i]))
     if active:
         vectors = [tangents[i] for i in active]
         params = dict(jaxpr=jaxpr, active=active, transposed=False)
-        moved = iter(product_p.bind(*primals, *vectors, **params))
+        products = iter(product_p.bind(*primals, *vectors, **params))
     else:
-        moved = iter(())
+        products = iter(())
     zero = lambda x: ad.Zero(jax.typeof(x).to_tangent_aval())  # noqa: E731
     results = [
-        next(moved) if active and _is_inexact(aval) else zero(x)
-        for aval, x in zip(jaxpr.out_avals, found)
+        next(products) if active and is_inexact(aval) else zero(x)
+        for aval, x in zip(jaxpr.out_avals, outputs)
     ]
-    return found, results
+    return outputs, results
 
 
 def _function_batch(operands, dims, *, jaxpr):
     batched = jax.vmap(jex.jaxpr_as_fun(jaxpr), in_axes=tuple(dims))
-    made = jax.make_jaxpr(batched)(*operands)
-    outside, jaxpr = opened(made, _leaves)
-    found = function_p.bind(*outside, *operands, jaxpr=jaxpr)
-    return found, [0] * len(found)
+    outputs = _bind(jax.make_jaxpr(batched)(*operands), operands)
+    return outputs, [0] * len(outputs)
 
 
 def _product_jvp(primals, tangents, **params):
@@ -200,71 +199,63 @@ def _product_transpose(cotangents, *operands, jaxpr, active, transposed):
     if all(type(ct) is ad.Zero for ct in cotangents):
         return [None] * len(operands)
     cotangents = map(ad.instantiate_zeros, cotangents)
-    found = product_p.bind(
+    products = product_p.bind(
         *point, *cotangents, jaxpr=jaxpr, active=active, transposed=not transposed
     )
     # Vectors that are known stay so: a product is linear in all of them together.
-    own = [x if ad.is_undefined_primal(v) else None for x, v in zip(found, vectors)]
-    return [None] * len(point) + own
+    pairs = zip(products, vectors)
+    results = [x if ad.is_undefined_primal(v) else None for x, v in pairs]
+    return [None] * len(point) + results
 
 
 def _product_batch(operands, dims, *, jaxpr, active, transposed):
     point, vectors = _split(operands, jaxpr)
-    at_point, own = _split(dims, jaxpr)
+    point_dims, vector_dims = _split(dims, jaxpr)
     [size] = {x.shape[d] for x, d in zip(operands, dims) if d is not None}
     fun, inputs = _active_function(point, jaxpr, active)
-    outputs = [aval for aval in jaxpr.out_avals if _is_inexact(aval)]
+    outputs = [aval for aval in jaxpr.out_avals if is_inexact(aval)]
     needed = size_of(outputs) if transposed else size_of(inputs)
-    is_fixed = all(d is None for d in at_point)
-    system = None
-    if is_fixed and size >= max(1, needed) and _all_real(inputs, outputs):
-        system = of_function(fun, inputs)
+    is_fixed = all(d is None for d in point_dims)
+    recipe = None
+    if is_fixed and size >= max(1, needed) and is_real(inputs, outputs):
+        recipe = of_function(fun, inputs)
     # A sparse Jacobian is of a function that takes no longer than products with it.
-    if system is None or system.plan is not None:
+    if recipe is None or recipe.factorisation is not None:
         params = dict(jaxpr=jaxpr, active=active, transposed=transposed)
         plain = jax.vmap(lambda *xs: _plain_product(*xs, **params), tuple(dims))
-        found = plain(*operands)
-        return found, [0] * len(found)
+        products = plain(*operands)
+        return products, [0] * len(products)
     vectors = [
         jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
-        for x, d in zip(vectors, own)
+        for x, d in zip(vectors, vector_dims)
     ]
-    found = _products(system.matrix(), inputs, vectors, outputs, transposed)
-    return found, [0] * len(found)
-
-
-def _all_real(*structs) -> bool:
-    return all(jnp.issubdtype(x.dtype, jnp.floating) for x in jtu.tree_leaves(structs))
-
-
-def _products(matrix, inputs, vectors, outputs, transposed: bool) -> list[jax.Array]:
-    """The products of a dense Jacobian with a batch of vectors."""
-    size = vectors[0].shape[0]
     dtype = jnp.result_type(*inputs, *outputs)
+    matrix = recipe.matrix()
+    matrix, structs = (matrix, inputs) if transposed else (matrix.T, outputs)
+    products = _products(vectors, matrix, structs, dtype)
+    return products, [0] * len(products)
+
+
+def _products(vectors, matrix, structs, dtype) -> list[jax.Array]:
+    """The products of a batch of vectors with a dense matrix."""
+    size = vectors[0].shape[0]
     rows = [x.reshape(size, -1).astype(dtype) for x in vectors]
     rows = jnp.concatenate(rows, 1) if len(rows) > 1 else rows[0]
-    found = rows @ (matrix if transposed else matrix.T)
-    results, start = [], 0
-    for aval in inputs if transposed else outputs:
-        own = found[:, start : start + aval.size]
-        results.append(own.reshape(size, *aval.shape).astype(aval.dtype))
+    products, results, start = rows @ matrix, [], 0
+    for aval in structs:
+        columns = products[:, start : start + aval.size]
+        results.append(columns.reshape(size, *aval.shape).astype(aval.dtype))
         start += aval.size
     return results
 
 
-def _lower(fun: Callable) -> Callable:
-    return mlir.lower_fun(fun, multiple_results=True)
-
-
 # What is not compiled runs operation by operation, as the function itself would.
-function_p.def_impl(_plain)
-product_p.def_impl(_plain_product)
+for _primitive, _fun in ((function_p, _plain), (product_p, _plain_product)):
+    _primitive.def_impl(_fun)
+    mlir.register_lowering(_primitive, mlir.lower_fun(_fun, multiple_results=True))
+    seen_as_call(_primitive, _fun)
 ad.primitive_jvps[function_p] = _function_jvp
 ad.primitive_jvps[product_p] = _product_jvp
 ad.primitive_transposes[product_p] = _product_transpose
 batching.primitive_batchers[function_p] = _function_batch
 batching.primitive_batchers[product_p] = _product_batch
-mlir.register_lowering(function_p, _lower(_plain))
-mlir.register_lowering(product_p, _lower(_plain_product))
-seen_as_call(function_p, _plain)
-seen_as_call(product_p, _plain_product)

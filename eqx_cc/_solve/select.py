@@ -1,118 +1,105 @@
-"""Which factorisation suits a structure: symbolic, in NumPy and SciPy, when tracing."""
+"""Selects the factorisation that suits a structure, when tracing."""
 
 from __future__ import annotations
 
 import functools as ft
+from collections.abc import Callable
 
 import numpy as np
 
-from .factorisations.banded import BandedPlan
-from .factorisations.base import AbstractPlan
-from .factorisations.block_tridiagonal import BlockTridiagonalPlan
-from .factorisations.blocks import BlocksPlan, DiagonalPlan
-from .factorisations.composite import BorderedPlan, in_order, LowRankPlan
-from .factorisations.superlu import SuperLUPlan
+from .factorisations.banded import BandedLU
+from .factorisations.base import AbstractFactorisation
+from .factorisations.block_tridiagonal import BlockTridiagonalLU
+from .factorisations.blocks import BlockInverse, DiagonalInverse
+from .factorisations.composite import BorderedLU, LowRankUpdate
+from .factorisations.reordered import in_order
+from .factorisations.superlu import HostLU
 from .matrix.positions import Positions
 from .matrix.structure import Structure
 
 
 # Smaller systems are solved as dense ones.
 SMALL = 24
-# The widest band that is carried as single numbers: wider ones take long to compile,
-# and fill the registers (`python -m benchmarks.solvers --shares`).
-_WIDEST = 4
 # A row or column with more than this part of all entries is moved to the border, which
 # may be this part of all rows.
 _FULL, _BORDER = 0.25, 0.125
-# Blocks along the diagonal, and the widest band of which blocks are eliminated, as a
-# part of all rows: a dense factorisation takes two thirds of the cube.
-_BLOCK, _BAND = 16, 0.2
+# The widest band of which blocks are eliminated, as a part of all rows: a dense
+# factorisation takes two thirds of the cube.
+_BAND = 0.2
 # Nanoseconds for blocks and for dense matrices, with the powers of sizes that go with
 # them; and from when on SuperLU is considered.
 _BY_BLOCKS, _DENSELY, _CONSIDERED = 1.5, 0.05, 5e6
 
 
 def is_enough(size: int, nonzeros: int) -> bool:
-    """Whether so few entries of a matrix are a structure worth looking at."""
+    """True if a matrix has so few entries that its structure may be of use."""
     return size >= SMALL and nonzeros <= 0.25 * size**2
 
 
 @ft.lru_cache(maxsize=256)
-def plan_for(positions: Positions, rank: int) -> AbstractPlan | None:
-    """How to factor matrices with these entries, and others of low rank besides; None
-    if they had better be taken for dense."""
+def select(positions: Positions, rank: int) -> AbstractFactorisation | None:
+    """The factorisation for matrices with entries at these positions, plus a term of
+    that rank; None if they had better be taken for dense."""
     size = positions.num_rows
     if size != positions.num_columns or rank > _BORDER * size:
         return None
-    found = _plan(Structure.of(positions), with_border=True)
-    if found is None or rank == 0:
-        return found
-    return LowRankPlan(found, rank, size)
+    sparse = _first(_CANDIDATES, Structure.of(positions))
+    if sparse is None or rank == 0:
+        return sparse
+    return LowRankUpdate(sparse, rank, size)
 
 
-def _plan(graph: Structure, with_border: bool) -> AbstractPlan | None:
-    if graph.size == 0 or graph.is_singular:
+def _first(
+    candidates: tuple[Callable, ...], structure: Structure
+) -> AbstractFactorisation | None:
+    if structure.size == 0 or structure.is_singular:
         return None
-    if graph.bandwidths() == (0, 0):
-        return DiagonalPlan(graph.size)
-    found = _banded(graph)
-    if found is None and with_border:
-        found = _bordered(graph)
-    if found is None:
-        found = _blocks(graph)
-    if found is None:
-        found = _reordered(graph)
-    return found
+    choices = (candidate(structure) for candidate in candidates)
+    return next((choice for choice in choices if choice is not None), None)
 
 
-def _bordered(graph: Structure) -> AbstractPlan | None:
+def _bordered(structure: Structure) -> AbstractFactorisation | None:
     """Full rows and columns last."""
-    full = graph.degrees() > max(8, _FULL * graph.size)
+    size = structure.size
+    full = structure.degrees() > max(8, _FULL * size)
     (border,), (inside,) = np.nonzero(full), np.nonzero(~full)
-    if not 0 < len(border) <= _BORDER * graph.size:
+    if not 0 < len(border) <= _BORDER * size:
         return None
-    core = _plan(graph.restricted(inside), with_border=False)
+    candidates = tuple(c for c in _CANDIDATES if c is not _bordered)
+    core = _first(candidates, structure.restricted(inside))
     if core is None:
         return None
-    plan = BorderedPlan(graph.size, len(border), core)
-    return in_order(np.concatenate([inside, border]), plan)
+    order = np.concatenate([inside, border])
+    return in_order(order, BorderedLU(size, len(border), core))
 
 
-def _blocks(graph: Structure) -> AbstractPlan | None:
-    """What hangs together, side by side."""
-    labels = graph.components()
-    sizes = np.bincount(labels)
-    width = int(sizes.max())
-    if width > min(_BLOCK, graph.size // 4) or np.any(sizes != width):
-        return None
-    return in_order(np.argsort(labels, kind="stable"), BlocksPlan(graph.size, width))
-
-
-def _banded(graph: Structure) -> AbstractPlan | None:
-    """Few bands."""
-    lower, upper = graph.bandwidths()
-    lower = max(1, lower)
-    if max(lower, upper) > _WIDEST or 4 * max(lower, upper) > graph.size:
-        return None
-    return BandedPlan(graph.size, lower, upper)
-
-
-def _reordered(graph: Structure) -> AbstractPlan | None:
-    """The order of reverse Cuthill and McKee has narrow bands: it interleaves what was
-    one after the other, for one thing. SuperLU has orders of its own, for what fills
-    fewer entries than a band has."""
-    order = graph.narrow_order()
-    turned = graph.restricted(order)
-    found = _banded(turned)
-    if found is not None:
-        return in_order(order, found)
-    width = max(turned.bandwidths())
-    time = _BY_BLOCKS * graph.size * width**2
-    if width <= _BAND * graph.size:
-        found = in_order(order, BlockTridiagonalPlan(graph.size, width))
+def _narrowed(structure: Structure) -> AbstractFactorisation | None:
+    """Bands or blocks in the order of reverse Cuthill and McKee, which interleaves
+    species on a grid, for one thing; or SuperLU, whose own orders fill in fewer entries
+    than a wide band has."""
+    size, order = structure.size, structure.narrow_order()
+    narrow = structure.restricted(order)
+    banded = BandedLU.of(narrow)
+    if banded is not None:
+        return in_order(order, banded)
+    width = max(narrow.bandwidths())
+    if width <= _BAND * size:
+        time = _BY_BLOCKS * size * width**2
+        choice = in_order(order, BlockTridiagonalLU(size, width))
     else:
-        time = _DENSELY * graph.size**3
+        time, choice = _DENSELY * size**3, None
     if time > _CONSIDERED:
-        general = SuperLUPlan.of(graph.positions)
-        found = general if general.nanoseconds() < time else found
-    return found
+        general = HostLU.of(structure.positions)
+        return general if general.nanoseconds() < time else choice
+    return choice
+
+
+# The first that suits is taken. A candidate takes a `Structure`, and returns a
+# factorisation, or None.
+_CANDIDATES: tuple[Callable[[Structure], AbstractFactorisation | None], ...] = (
+    DiagonalInverse.of,
+    BandedLU.of,
+    _bordered,
+    BlockInverse.of,
+    _narrowed,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools as ft
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,91 +24,113 @@ from .._orders.lookup import Automatic
 from .._scalarise.depends import dependences
 from .._strategy.granularity import scalar_program
 from .._strategy.jacobian_blocks import jacobian_blocks
-from .factorisations.base import AbstractPlan
+from .factorisations.base import AbstractFactorisation
 from .matrix.assemble import assemble, Matrix
 from .matrix.positions import Positions
 from .matrix.ravel import size_of
-from .select import is_enough, plan_for
+from .select import is_enough, select
 
 
-class System(NamedTuple):
-    """How to factor a matrix, None if it is dense; and what computes it: a `Matrix` if
-    there is a plan, or else an array."""
+# A Jacobian with more entries has no pattern that is stored entry by entry.
+MOST_ENTRIES = 5_000_000
 
-    plan: AbstractPlan | None
+
+class MatrixRecipe(NamedTuple):
+    """The factorisation that suits a matrix, None if that is dense; and a function that
+    computes the matrix: a `Matrix` if there is a factorisation, or else an array."""
+
+    factorisation: AbstractFactorisation | None
     matrix: Callable[[], Any]
 
 
-def given_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | None:
-    """The matrix of an operator that is one, of which the pattern is not known."""
-    while isinstance(operator, lx.TaggedLinearOperator):
-        operator = operator.operator
-    given = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
-    return operator.as_matrix if isinstance(operator, given) else None
+class Selection(NamedTuple):
+    """The criteria by which a factorisation is selected.
 
+    `is_enough` takes the size of a matrix and the number of its entries, and returns
+    True if these are a structure worth factoring. `select` takes their positions, and
+    the rank of what is added to them if `low_rank` is kept apart.
+    """
 
-class Choice(NamedTuple):
-    """What is factored by its entries: matrices of a size that have so many of them,
-    and are `enough` of a structure; and how, by their positions and the rank of what
-    there is besides, if `low_rank` is kept apart."""
-
-    enough: Callable[[int, int], bool] = is_enough
-    plan: Callable[[Positions, int], AbstractPlan | None] = plan_for
+    is_enough: Callable[[int, int], bool] = is_enough
+    select: Callable[[Positions, int], AbstractFactorisation | None] = select
     low_rank: bool = True
 
 
+# Every matrix is taken for dense.
+DENSE = Selection(lambda size, count: False)
+
+
+def stored_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | None:
+    """A function that returns the matrix of an operator that stores one, so that its
+    pattern is not known; None for any other operator."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    storing = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
+    return operator.as_matrix if isinstance(operator, storing) else None
+
+
 def of_operator(
-    operator: lx.AbstractLinearOperator, choice: Choice = Choice()
-) -> System:
+    operator: lx.AbstractLinearOperator, selection: Selection = Selection()
+) -> MatrixRecipe:
     """The matrix of a linear operator between real vectors."""
     if isinstance(operator, lx.JacobianLinearOperator):
         fun, x = lambda x: operator.fn(x, operator.args), operator.x
-        return of_function(fun, x, choice)
+        return of_function(fun, x, selection)
     zeros = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure())
-    return of_function(operator.mv, zeros, choice)
+    return of_function(operator.mv, zeros, selection)
 
 
-def of_function(fun: Callable, x: PyTree, choice: Choice = Choice()) -> System:
+def of_function(
+    fun: Callable, x: PyTree, selection: Selection = Selection()
+) -> MatrixRecipe:
     """The Jacobian of a function of a PyTree."""
+    fun, leaves = of_leaves(fun, x)
+    sparse = _sparse(fun, leaves, selection)
+    return sparse or MatrixRecipe(None, lambda: _dense_jacobian(fun, leaves))
+
+
+def of_leaves(fun: Callable, x: PyTree) -> tuple[Callable, list[Array]]:
+    """The function of the leaves of `x` as `jacobian_blocks` takes it, and these."""
     leaves, tree = jtu.tree_flatten(x)
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
 
     def flat(leaves):
         return jtu.tree_leaves(fun(jtu.tree_unflatten(tree, leaves))), None
 
-    found = _structured(flat, leaves, choice)
-    return System(None, lambda: _dense(flat, leaves)) if found is None else found
+    return flat, [jnp.asarray(leaf) for leaf in leaves]
 
 
-def few_scalars(fun: Callable, x: PyTree) -> Positions | None:
-    """Where the entries of the Jacobian of a program of few scalars may be, row by row;
+def scalar_pattern(fun: Callable, x: PyTree) -> Positions | None:
+    """The positions of entries of the Jacobian of a program of few scalars, row by row;
     None of any other function."""
-    leaves, tree = jtu.tree_flatten(x)
-    leaves = [jnp.asarray(leaf) for leaf in leaves]
-    closed = Traced(lambda own: fun(jtu.tree_unflatten(tree, own)), leaves).closed
+    fun, leaves = of_leaves(fun, x)
+    closed = Traced(fun, leaves).closed
     program = flatten(closed.jaxpr, closed.consts)
     if any(map(is_split, [*leaves, *captured(program)])):
         return None
-    made = scalar_program(program, closed.in_avals, len(closed.out_avals))
-    if made is None:
+    scalars = scalar_program(program, closed.in_avals, len(closed.out_avals))
+    if scalars is None:
         return None
-    found = dependences(made)
-    rows, columns = np.nonzero(found)
-    return Positions(rows, columns, *found.shape)
+    pattern = dependences(scalars)
+    rows, columns = np.nonzero(pattern)
+    return Positions(rows, columns, *pattern.shape)
 
 
 def sparse_matrix(
     fun: Callable,
     leaves: Sequence[Array],
-    enough: Callable[[int], bool],
+    is_enough: Callable[[int], bool],
     low_rank: bool = True,
 ) -> Traced[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
 
     def matrix(leaves):
-        how = Automatic(), "array", True, False, low_rank
-        blocks = jacobian_blocks(fun, leaves, *how)
-        return assemble(blocks[2], enough)
+        _, _, blocks = jacobian_blocks(
+            *(fun, leaves, Automatic(), "array"),
+            structured=True,
+            with_value=False,
+            low_rank=low_rank,
+        )
+        return assemble(blocks, is_enough)
 
     with contextlib.suppress(DoesNotFit, TooDear):
         with limited(MOST_EFFORT):
@@ -115,38 +138,42 @@ def sparse_matrix(
     return None
 
 
-def _structured(
-    fun: Callable, leaves: Sequence[Array], choice: Choice
-) -> System | None:
+def _sparse(
+    fun: Callable, leaves: Sequence[Array], selection: Selection
+) -> MatrixRecipe | None:
     size = size_of(leaves)
-    if not choice.enough(size, 0):
+    if not selection.is_enough(size, 0):
         return None
-    enough = lambda count: choice.enough(size, count)  # noqa: E731
-    traced = sparse_matrix(fun, leaves, enough, choice.low_rank)
+    criterion = ft.partial(selection.is_enough, size)
+    traced = sparse_matrix(fun, leaves, criterion, selection.low_rank)
     struct = None if traced is None else traced.struct
     if traced is None or struct is None:
         return None
-    plan = choice.plan(struct.positions, struct.rank)
-    return None if plan is None else System(plan, lambda: traced(leaves))
+    factorisation = selection.select(struct.positions, struct.rank)
+    if factorisation is None:
+        return None
+    return MatrixRecipe(factorisation, lambda: traced(leaves))
 
 
-def _dense(fun: Callable, leaves: Sequence[Array]) -> Num[Array, ...]:
-    outs, _, rows = jacobian_blocks(fun, leaves, Automatic(), "auto", False, False)
+def _dense_jacobian(fun: Callable, leaves: Sequence[Array]) -> Num[Array, ...]:
+    outs, _, rows = jacobian_blocks(
+        fun, leaves, Automatic(), "auto", structured=False, with_value=False
+    )
     dtypes = [x.dtype for x in (*outs, *leaves)]
     if not dtypes:
         return jnp.zeros((0, 0))
     dtype = np.result_type(*dtypes)
-    stripes = [jnp.zeros((0, size_of(leaves)), dtype)] if not rows else []
+    stripes = []
     for out, row in zip(outs, rows):
         blocks = [
             lax.reshape(block.materialise().astype(dtype), (out.size, leaf.size))
             for block, leaf in zip(row, leaves)
         ]
-        stripes.append(_side_by_side(blocks, 1, (out.size, 0), dtype))
-    return _side_by_side(stripes, 0, (0, size_of(leaves)), dtype)
+        stripes.append(_joined(blocks, 1, jnp.zeros((out.size, 0), dtype)))
+    return _joined(stripes, 0, jnp.zeros((0, size_of(leaves)), dtype))
 
 
-def _side_by_side(arrays, axis: int, shape: tuple[int, int], dtype: Any) -> jax.Array:
+def _joined(arrays: Sequence[jax.Array], axis: int, empty: jax.Array) -> jax.Array:
     if len(arrays) == 1:
         return arrays[0]
-    return jnp.concatenate(arrays, axis) if arrays else jnp.zeros(shape, dtype)
+    return jnp.concatenate(arrays, axis) if arrays else empty

@@ -103,16 +103,16 @@ ANSWERS = [
 ]
 
 
-def _assert_same(own):
-    assert own["successful"] == [True, True]
-    ours, theirs = own["steps"]
-    if "KenCarp" in own["method"]:  # Which end where rounding does.
+def _assert_same(row):
+    assert row["successful"] == [True, True]
+    ours, theirs = row["steps"]
+    if "KenCarp" in row["method"]:  # Which end where rounding does.
         assert ours <= 1.1 * theirs
     else:
         assert ours == theirs
-    error, of_theirs = own["errors"]
-    assert error <= max(BOUNDS[own["method"]], 1.5 * of_theirs)
-    assert own["difference"] <= 2 * max(error, of_theirs)
+    error, of_theirs = row["errors"]
+    assert error <= max(BOUNDS[row["method"]], 1.5 * of_theirs)
+    assert row["difference"] <= 2 * max(error, of_theirs)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_published_solutions(case):
 def test_answers_that_were_measured():
     """What the documentation says."""
     rows = read(str(ROOT / "docs" / "benchmarks" / "answers.json"))
-    assert {own["problem"] for own in rows} >= {*answers.PUBLISHED}
-    for own in rows:
-        _assert_same(own)
+    assert {row["problem"] for row in rows} >= {*answers.PUBLISHED}
+    for row in rows:
+        _assert_same(row)
 
 
 def test_scipy_agrees():
@@ -140,8 +140,8 @@ def test_scipy_agrees():
     expected = scipy.integrate.solve_ivp(
         lambda t, y: field(y), (0.0, 1.0), y0, "Radau", rtol=1e-8, atol=1e-8
     )
-    found = jax.jit(lambda y0: _solve(_brusselator, y0, 1.0, tol=1e-8))(y0)
-    np.testing.assert_allclose(found.ys[0], expected.y[:, -1], rtol=1e-5)
+    actual = jax.jit(lambda y0: _solve(_brusselator, y0, 1.0, tol=1e-8))(y0)
+    np.testing.assert_allclose(actual.ys[0], expected.y[:, -1], rtol=1e-5)
 
 
 REPAIRED = with_stepsize_controller_tols(Repaired)()
@@ -174,7 +174,8 @@ def test_structures_by_name():
     @jax.jit
     def run(y0):
         return [
-            _solve(_brusselator, y0, 0.5, tol=1e-6, root_finder=own) for own in finders
+            _solve(_brusselator, y0, 0.5, tol=1e-6, root_finder=finder)
+            for finder in finders
         ]
 
     theirs, *each = run(y0)
@@ -196,8 +197,8 @@ def test_without_jit(size):
     run = lambda y0: _solve(field, y0, 0.01, tol=1e-4, dt0=0.01).ys  # noqa: E731
     y0 = jnp.linspace(1.0, 2.0, size)
     with jax.disable_jit():
-        found = run(y0)
-    np.testing.assert_allclose(found, jax.jit(run)(y0), rtol=1e-12)
+        actual = run(y0)
+    np.testing.assert_allclose(actual, jax.jit(run)(y0), rtol=1e-12)
 
 
 def test_diffrax_with_our_linear_solver():
@@ -224,18 +225,18 @@ def test_nothing_but_factors_is_carried():
     relation = lambda y, args: (y - 0.1 * _brusselator(0.0, y, None), None)  # noqa: E731
     finder = CCChord(1e-6, 1e-6)
     state = eqx.filter_jit(finder.init)(relation, y0, None, {}, y0, None, frozenset())
-    held = sum(x.size for x in jax.tree.leaves(state.factors))
-    assert held <= 9 * 64  # Five bands of U, two of L, and swaps.
+    carried = sum(x.size for x in jax.tree.leaves(state.factors))
+    assert carried <= 9 * 64  # Five bands of U, two of L, and swaps.
 
 
 @pytest.mark.parametrize("name", ["Kvaerno3", "KenCarp3", "Sil3"])
 def test_stages_that_are_the_identity_are_known(name, monkeypatch):
     """If this fails, then diffrax has changed, and identities are factored."""
-    seen = []
+    results = []
 
     def spy(*args):
-        seen.append(is_identity(*args))
-        return seen[-1]
+        results.append(is_identity(*args))
+        return results[-1]
 
     monkeypatch.setattr(_chord, "is_identity", spy)
     solver = getattr(diffrax, name)
@@ -243,7 +244,7 @@ def test_stages_that_are_the_identity_are_known(name, monkeypatch):
         y0 = jnp.array([1.0, 0.0, 0.0]) if field is _robertson else TREE
         run = lambda y: _solve(field, y, 1.0, solver=solver, args=1.0).ys  # noqa: E731
         jax.eval_shape(run, y0)
-    assert len(seen) >= 4 and all(found is not None for found in seen)
+    assert len(results) >= 4 and all(actual is not None for actual in results)
 
 
 A = jnp.array([2.0, 3.0])
@@ -268,10 +269,10 @@ RELATIONS = {
 def test_what_makes_a_relation_the_identity(name):
     fun, expected = RELATIONS[name]
     with_zero = [[jnp.where(i == k, 0.0, 0.5) for k in (0, 1)] for i in (0, 1)]
-    found = {i for i in (0, 1) if is_identity(fun, A, with_zero[i])}
-    assert found == expected
+    actual = {i for i in (0, 1) if is_identity(fun, A, with_zero[i])}
+    assert actual == expected
     assert not is_identity(fun, A, [jnp.array(0.5)] * 2)
-    for i in found:
+    for i in actual:
         jacobian = jax.jacfwd(fun)(A, with_zero[i])
         np.testing.assert_array_equal(jacobian, jnp.eye(2))
 
@@ -280,8 +281,8 @@ def test_arguments_that_are_zero():
     """As in a stage, though it is none."""
     fun = lambda y, args: y**3 - args[2] + args[1] * y  # noqa: E731
     args = (jnp.array(1), jnp.array(0.0), jnp.array([8.0]))
-    found = optx.root_find(fun, CCChord(1e-9, 1e-9), jnp.array([2.1]), args)
-    np.testing.assert_allclose(found.value, 2.0, rtol=1e-8)
+    actual = optx.root_find(fun, CCChord(1e-9, 1e-9), jnp.array([2.1]), args)
+    np.testing.assert_allclose(actual.value, 2.0, rtol=1e-8)
 
 
 #
@@ -290,10 +291,10 @@ def test_arguments_that_are_zero():
 
 
 def test_a_singular_jacobian_is_reported():
-    found = optx.root_find(
+    actual = optx.root_find(
         lambda y, _: y**2 + 1, CCChord(1e-6, 1e-6), jnp.zeros(2), throw=False
     )
-    assert found.result != optx.RESULTS.successful
+    assert actual.result != optx.RESULTS.successful
     with pytest.raises(Exception, match="linear solver"):
         jax.block_until_ready(
             optx.root_find(
@@ -331,10 +332,10 @@ def test_steps_in_which_a_part_is_singular():
 
 
 def test_divergence_is_reported():
-    found = optx.root_find(
+    actual = optx.root_find(
         lambda y, _: y**3 - 1, CCChord(1e-12, 1.0), jnp.array([0.1]), throw=False
     )
-    assert found.result == optx.RESULTS.nonlinear_divergence
+    assert actual.result == optx.RESULTS.nonlinear_divergence
 
 
 #
@@ -357,10 +358,10 @@ def test_bounds(size):
 
     def run(finder, upper, start):
         bounds = dict(lower=jnp.array(0.5), upper=jnp.full(size, upper))
-        found = optx.root_find(
+        actual = optx.root_find(
             fun, finder, start, 8.0, options=bounds, throw=False, max_steps=60
         )
-        return found.value, found.result == optx.RESULTS.successful
+        return actual.value, actual.result == optx.RESULTS.successful
 
     far = jnp.full(size, 1.0).at[0].set(3.0)
     finders = [
@@ -368,14 +369,15 @@ def test_bounds(size):
         CCChord(1e-9, 1e-9, cauchy_termination=True),
         optx.Chord(1e-9, 1e-9),
     ]
-    found = jax.jit(
+    actual = jax.jit(
         lambda: [
-            (run(own, 3.0, jnp.full(size, 1.9)), run(own, 1.5, far)) for own in finders
+            (run(finder, 3.0, jnp.full(size, 1.9)), run(finder, 1.5, far))
+            for finder in finders
         ]
     )()
     jax.effects_barrier()
     assert len(outside) > 0 and not np.any(outside)
-    for (inside, is_root), (stuck, is_none) in found:
+    for (inside, is_root), (stuck, is_none) in actual:
         np.testing.assert_allclose(_cubes(inside, 8.0), 0.0, atol=1e-6)
         assert is_root and not is_none
         assert np.all((stuck >= 0.5) & (stuck <= 1.5))
@@ -385,12 +387,12 @@ def test_termination_by_the_value():
     """As many iterations as `optimistix.Chord` takes."""
 
     def run(finder):
-        found = optx.root_find(_cubes, finder, jnp.full(9, 1.9), 8.0)
-        return found.value, found.stats["num_steps"]
+        actual = optx.root_find(_cubes, finder, jnp.full(9, 1.9), 8.0)
+        return actual.value, actual.stats["num_steps"]
 
     tolerances = 1e-9, 1e-9
-    own = CCChord(*tolerances, cauchy_termination=True)
-    ours, theirs = jax.jit(lambda: (run(own), run(optx.Chord(*tolerances))))()
+    finder = CCChord(*tolerances, cauchy_termination=True)
+    ours, theirs = jax.jit(lambda: (run(finder), run(optx.Chord(*tolerances))))()
     assert ours[1] == theirs[1]
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
 
@@ -418,8 +420,8 @@ def test_linear_solvers_for_a_pattern(name):
     """Those of lineax are told what is found, and refuse what is not there."""
     linear, fun = PATTERNS[name]
     finder = CCChord(1e-9, 1e-9, linear_solver=linear)
-    found = jax.jit(lambda y: optx.root_find(fun, finder, y).value)(jnp.full(7, 1.8))
-    np.testing.assert_allclose(fun(found, None), 0.0, atol=1e-7)
+    actual = jax.jit(lambda y: optx.root_find(fun, finder, y).value)(jnp.full(7, 1.8))
+    np.testing.assert_allclose(fun(actual, None), 0.0, atol=1e-7)
     with pytest.raises(ValueError, match="may only be used"):
         optx.root_find(lambda y, _: y + jnp.sum(y**2), finder, jnp.ones(7))
 
@@ -433,8 +435,8 @@ def test_tags_reach_solvers_for_a_structure():
     def run(weights, tags):
         return optx.root_find(fun, finder, jnp.full(7, 1.8), weights, tags=tags).value
 
-    found = jax.jit(lambda w: run(w, frozenset([lx.diagonal_tag])))(weights)
-    np.testing.assert_allclose(fun(found, weights), 0.0, atol=1e-7)
+    actual = jax.jit(lambda w: run(w, frozenset([lx.diagonal_tag])))(weights)
+    np.testing.assert_allclose(fun(actual, weights), 0.0, atol=1e-7)
     with pytest.raises(ValueError, match="does not suit `operator`"):
         run(weights, frozenset())
 
@@ -452,8 +454,8 @@ def test_more_or_fewer_equations_than_unknowns(name):
     fun, start, is_root = NOT_SQUARE[name]
 
     def run(finder):
-        found = optx.root_find(fun, finder, start, throw=False, max_steps=80)
-        return found.value, found.result == optx.RESULTS.successful
+        actual = optx.root_find(fun, finder, start, throw=False, max_steps=80)
+        return actual.value, actual.result == optx.RESULTS.successful
 
     ours, theirs = jax.jit(
         lambda: (run(CCChord(1e-7, 1e-7)), run(optx.Chord(1e-7, 1e-7)))
@@ -472,11 +474,11 @@ def test_events_with_two_conditions():
     def run(finder):
         event = diffrax.Event(conditions, finder)
         field = lambda t, y, args: -y * jnp.array([1.0, 0.1])  # noqa: E731
-        found = _solve(field, jnp.ones(2), 3.0, solver=diffrax.Kvaerno3, event=event)
-        return found.ts[-1]
+        actual = _solve(field, jnp.ones(2), 3.0, solver=diffrax.Kvaerno3, event=event)
+        return actual.ts[-1]
 
     finders = CCChord(1e-8, 1e-8), optx.Chord(1e-8, 1e-8)
-    ours, theirs = jax.jit(lambda: [run(own) for own in finders])()
+    ours, theirs = jax.jit(lambda: [run(finder) for finder in finders])()
     np.testing.assert_allclose(ours, np.log(2.0), rtol=1e-5)
     np.testing.assert_allclose(ours, theirs, rtol=1e-7)
 
@@ -492,10 +494,10 @@ def test_inner_solvers_for_what_is_singular(size):
     linear = EliminationSolver(lx.AutoLinearSolver(well_posed=False))
     finder = CCChord(1e-9, 1e-9, linear_solver=linear)
     start = jnp.full(size, 0.4)
-    found = jax.jit(lambda y: optx.root_find(fun, finder, y, throw=False))(start)
-    assert found.result == optx.RESULTS.successful
-    np.testing.assert_allclose(found.value[1], start[1])
-    np.testing.assert_allclose(fun(found.value, None), 0.0, atol=1e-7)
+    actual = jax.jit(lambda y: optx.root_find(fun, finder, y, throw=False))(start)
+    assert actual.result == optx.RESULTS.successful
+    np.testing.assert_allclose(actual.value[1], start[1])
+    np.testing.assert_allclose(fun(actual.value, None), 0.0, atol=1e-7)
 
 
 def test_gradients_of_steps_that_failed():
@@ -515,20 +517,20 @@ def test_gradients_through_iterations(size):
     def run(a):
         fun = lambda y, a: y**3 + 0.1 * jnp.mean(y) - a  # noqa: E731
         start = jnp.full(size, 1.95)
-        found = optx.root_find(
+        actual = optx.root_find(
             fun,
             CCChord(1e-12, 1e-12),
             start,
             a,
             adjoint=optx.RecursiveCheckpointAdjoint(),
         )
-        return jnp.sum(found.value)
+        return jnp.sum(actual.value)
 
     root = optx.root_find(
         lambda y, a: y**3 + 0.1 * y - a, CCChord(1e-12, 1e-12), jnp.array(1.95), 8.0
     ).value
-    found = jax.jit(jax.grad(run))(8.0)
-    np.testing.assert_allclose(found, size / (3 * root**2 + 0.1), rtol=1e-6)
+    actual = jax.jit(jax.grad(run))(8.0)
+    np.testing.assert_allclose(actual, size / (3 * root**2 + 0.1), rtol=1e-6)
 
 
 #
@@ -547,10 +549,10 @@ TREE = {"u": jnp.array([0.5, 1.0]), "v": jnp.array(0.3)}
 
 def _final(y0, args, field=_field, root_finder=CHORD, **kwargs):
     solver = dict(solver=diffrax.Kvaerno3, tol=1e-7, dt0=1e-3)
-    found = _solve(
+    actual = _solve(
         field, y0, 0.2, root_finder=root_finder, args=args, **solver, **kwargs
     )
-    return jnp.sum(found.ys["u"] ** 2) + jnp.sum(found.ys["v"])
+    return jnp.sum(actual.ys["u"] ** 2) + jnp.sum(actual.ys["v"])
 
 
 ARGS = jnp.array(2.0)
@@ -575,8 +577,8 @@ def test_gradients_are_those_of_differences(case):
     else:
         both = jax.jit(jax.value_and_grad(loss))
     h = 1e-3
-    (_, found), (after, _), (before, _) = (both(ARGS + s) for s in (0.0, h, -h))
-    np.testing.assert_allclose(found, (after - before) / (2 * h), rtol=1e-4)
+    (_, actual), (after, _), (before, _) = (both(ARGS + s) for s in (0.0, h, -h))
+    np.testing.assert_allclose(actual, (after - before) / (2 * h), rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -585,15 +587,15 @@ def test_gradients_by_solving_backwards():
     field = lambda t, y, a: -a * (y - jnp.cos(t)) * jnp.arange(1.0, 4.0)  # noqa: E731
 
     def loss(a, adjoint):
-        found = _solve(field, jnp.ones(3), 1.0, args=a, tol=1e-8, adjoint=adjoint)
-        return jnp.sum(found.ys**2)
+        actual = _solve(field, jnp.ones(3), 1.0, args=a, tol=1e-8, adjoint=adjoint)
+        return jnp.sum(actual.ys**2)
 
     def gradient(adjoint):
         return jax.jit(jax.grad(lambda a: loss(a, adjoint)))(2.0)
 
-    found = gradient(diffrax.BacksolveAdjoint())
+    actual = gradient(diffrax.BacksolveAdjoint())
     expected = gradient(diffrax.RecursiveCheckpointAdjoint())
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.slow
@@ -605,7 +607,7 @@ def test_gradients_of_a_steady_state(wrap):
     event = diffrax.Event(diffrax.steady_state_event(rtol=1e-6, atol=1e-8))
 
     def steady(args):
-        found = _solve(
+        actual = _solve(
             field,
             jnp.array([1.0]),
             jnp.inf,
@@ -615,11 +617,11 @@ def test_gradients_of_a_steady_state(wrap):
             adjoint=diffrax.ImplicitAdjoint(),
             event=event,
         )
-        return found.ys[0, 0]
+        return actual.ys[0, 0]
 
     with jax.numpy_dtype_promotion("standard"):  # Which the event relies on.
-        found = jax.jit(jax.grad(steady))(8.0)
-    np.testing.assert_allclose(found, 1 / 12, rtol=1e-4)
+        actual = jax.jit(jax.grad(steady))(8.0)
+    np.testing.assert_allclose(actual, 1 / 12, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [3, pytest.param(40, marks=pytest.mark.slow)])
@@ -628,8 +630,8 @@ def test_batches(size):
     args = jnp.linspace(1.0, 3.0, size)
     states = jax.vmap(lambda a: jax.tree.map(lambda x: x + 0.01 * a, TREE))(args)
     both = jax.jit(lambda y, a: (jax.vmap(_final)(y, a), jax.lax.map(_each, (y, a))))
-    found, expected = both(states, args)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    actual, expected = both(states, args)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def _each(pair):
@@ -639,20 +641,20 @@ def _each(pair):
 def test_single_precision():
     y0 = jnp.array([1.0, 0.0, 0.0], jnp.float32)
     field = lambda t, y, args: _robertson(t, y, None)  # noqa: E731
-    found = jax.jit(lambda y0: _solve(field, y0, jnp.float32(1.0), tol=1e-4))(y0)
-    assert found.ys.dtype == jnp.float32
-    np.testing.assert_allclose(jnp.sum(found.ys[0]), 1.0, rtol=1e-5)
+    actual = jax.jit(lambda y0: _solve(field, y0, jnp.float32(1.0), tol=1e-4))(y0)
+    assert actual.ys.dtype == jnp.float32
+    np.testing.assert_allclose(jnp.sum(actual.ys[0]), 1.0, rtol=1e-5)
 
 
 def test_dense_output_and_events():
     event = diffrax.Event(lambda t, y, args, **kw: y[0] - 0.98, optx.Newton(1e-9, 1e-9))
     saveat = diffrax.SaveAt(dense=True, t1=True)
     y0 = jnp.array([1.0, 0.0, 0.0])
-    found = jax.jit(
+    actual = jax.jit(
         lambda y0: _solve(_robertson, y0, 40.0, event=event, saveat=saveat)
     )(y0)
-    np.testing.assert_allclose(found.ys[0, 0], 0.98, rtol=1e-7)
-    np.testing.assert_allclose(found.evaluate(found.ts[0])[0], 0.98, rtol=1e-7)
+    np.testing.assert_allclose(actual.ys[0, 0], 0.98, rtol=1e-7)
+    np.testing.assert_allclose(actual.evaluate(actual.ts[0])[0], 0.98, rtol=1e-7)
 
 
 def test_control_terms():
@@ -701,10 +703,10 @@ def test_modules_as_fields():
         return ours, accumulated, eqx.filter_value_and_grad(loss)(field, REPAIRED)
 
     ours, accumulated, theirs = run(field)
-    for found in (ours, accumulated):
+    for actual in (ours, accumulated):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-12),
-            jax.tree.leaves(eqx.filter(found, eqx.is_array)),
+            jax.tree.leaves(eqx.filter(actual, eqx.is_array)),
             jax.tree.leaves(eqx.filter(theirs, eqx.is_array)),
         )
 
@@ -715,7 +717,7 @@ def test_complex_states():
     field = lambda t, y, args: jax.lax.complex(-1.0, 30.0) * y  # noqa: E731
     y0 = jax.lax.complex(jnp.array([1.0, 0.5]), jnp.array([0.0, 1.0]))
     term = diffrax.ODETerm(field)
-    found: Any = diffrax.diffeqsolve(
+    actual: Any = diffrax.diffeqsolve(
         term,
         diffrax.Kvaerno3(root_finder=CCChord(1e-8, 1e-8)),
         0.0,
@@ -725,4 +727,4 @@ def test_complex_states():
         stepsize_controller=diffrax.ConstantStepSize(),
     )
     expected = np.exp(0.1 * (-1 + 30j)) * np.asarray(y0)
-    np.testing.assert_allclose(found.ys[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(actual.ys[0], expected, rtol=1e-5)

@@ -20,23 +20,23 @@ A = jnp.array(2.0)
 BOTH = jax.jacfwd, jax.jacrev
 
 
-def _assert_close(found, expected, rtol=1e-12):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
+def _assert_close(actual, expected, rtol=1e-12):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-14),
-        found,
+        actual,
         expected,
     )
 
 
 def _primitives(jaxpr) -> set[str]:
-    found = set()
+    actual = set()
     for eqn in jaxpr.eqns:
-        found.add(eqn.primitive.name)
+        actual.add(eqn.primitive.name)
         inner = [v for v in eqn.params.values() if hasattr(v, "jaxpr")]
         if eqn.primitive.name not in ("preaccumulated", "jacobian_product"):
-            found = found.union(*[_primitives(v.jaxpr) for v in inner])
-    return found
+            actual = actual.union(*[_primitives(v.jaxpr) for v in inner])
+    return actual
 
 
 @pytest.mark.parametrize("argnums", [1, (0, 1)])
@@ -65,11 +65,11 @@ def test_second_derivatives(outer, inner):
 def test_batches_inside():
     batch = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), Y)
     for transform in BOTH:
-        found = [
+        actual = [
             jax.jit(transform(jax.vmap(f, (0, None))))(batch, A)
             for f in (preaccumulate(_fun), _fun)
         ]
-        _assert_close(*found)
+        _assert_close(*actual)
 
 
 def test_one_product_is_one_pass():
@@ -97,8 +97,8 @@ def test_what_is_kept_is_the_point():
 
     x = jnp.ones(size)
     _, linear = jax.linearize(preaccumulate(fun), x)
-    held = sum(leaf.size for leaf in jax.tree.leaves(linear) if eqx.is_array(leaf))
-    assert held <= size * size + size  # The weights, which are there anyway, and x.
+    carried = sum(leaf.size for leaf in jax.tree.leaves(linear) if eqx.is_array(leaf))
+    assert carried <= size * size + size  # The weights, which are there anyway, and x.
 
 
 def test_modules_and_closures():
@@ -121,9 +121,9 @@ def test_modules_and_closures():
         expected = eqx.filter_grad(lambda net: jnp.sum(net(x) ** 2))(net)
         return (ours, modules), (eqx.filter_grad(loss)(net, None), expected)
 
-    found, expected = run(net)
+    actual, expected = run(net)
     arrays = lambda tree: jax.tree.leaves(eqx.filter(tree, eqx.is_array))  # noqa: E731
-    _assert_close(arrays(found), arrays(expected))
+    _assert_close(arrays(actual), arrays(expected))
 
 
 def test_integers_and_other_outputs():
@@ -154,16 +154,16 @@ def test_shapes_and_types(shape, dtype):
     x = jnp.full(shape, 2.0, dtype)
     fun = lambda x: jnp.sin(x) * x  # noqa: E731
     for transform in BOTH:
-        found = transform(preaccumulate(fun))(x)
-        assert found.dtype == dtype
-        np.testing.assert_allclose(found, transform(fun)(x), rtol=1e-6)
+        actual = transform(preaccumulate(fun))(x)
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(actual, transform(fun)(x), rtol=1e-6)
 
 
 def test_complex_functions():
     x = jax.lax.complex(jnp.arange(3.0), jnp.ones(3))
     fun = lambda x: x**2  # noqa: E731
-    found = jax.jacfwd(preaccumulate(fun), holomorphic=True)(x)
-    np.testing.assert_allclose(found, jax.jacfwd(fun, holomorphic=True)(x))
+    actual = jax.jacfwd(preaccumulate(fun), holomorphic=True)(x)
+    np.testing.assert_allclose(actual, jax.jacfwd(fun, holomorphic=True)(x))
 
 
 def test_least_squares():
@@ -175,11 +175,11 @@ def test_least_squares():
         return optx.least_squares(fun, solver, jnp.ones(2), target).value
 
     target = jnp.array([1.0, 0.5, 0.9])
-    found, expected = (
+    actual, expected = (
         jax.jit(jax.jacfwd(lambda t: run(f, t)))(target)
         for f in (preaccumulate(error), error)
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_refuses_what_cannot_be_called():
@@ -197,14 +197,14 @@ def test_refuses_what_cannot_be_called():
 def test_operators_of_pytrees():
     ours, theirs = jacobian_operator(_fun, Y, A), lx.JacobianLinearOperator(_fun, Y, A)
     expected = theirs.as_matrix()
-    for found in (
+    for actual in (
         ours,
         lx.materialise(ours),
         lx.linearise(ours),
         ours.T.T,
         lx.conj(ours),
     ):
-        np.testing.assert_allclose(found.as_matrix(), expected)
+        np.testing.assert_allclose(actual.as_matrix(), expected)
     np.testing.assert_allclose(ours.T.as_matrix(), expected.T)
     np.testing.assert_allclose(lx.materialise(ours.T).as_matrix(), expected.T)
     _assert_close(ours.mv(Y), theirs.mv(Y))
@@ -251,11 +251,11 @@ def test_tags_and_entries(name):
 
     matrix = np.asarray(jax.jacfwd(lambda y: fun(y, None))(X))
     dense, diagonal, bands, solved = run(X)
-    for found in dense:
-        np.testing.assert_allclose(found, matrix, atol=1e-12)
+    for actual in dense:
+        np.testing.assert_allclose(actual, matrix, atol=1e-12)
     np.testing.assert_allclose(diagonal, np.diag(matrix))
-    for found, offset in zip(bands, (0, -1, 1)):
-        np.testing.assert_allclose(found, np.diag(matrix, offset), atol=1e-12)
+    for actual, offset in zip(bands, (0, -1, 1)):
+        np.testing.assert_allclose(actual, np.diag(matrix, offset), atol=1e-12)
     np.testing.assert_allclose(matrix @ solved, 1.0, atol=1e-9)
 
 
@@ -268,10 +268,10 @@ def test_operators_compose_and_are_differentiable():
         return jnp.sum(lx.linear_solve(whole, y, EliminationSolver()).value ** 2)
 
     makes = jacobian_operator, lx.JacobianLinearOperator
-    found, expected = jax.jit(
+    actual, expected = jax.jit(
         lambda y: [jax.value_and_grad(solved)(y, make) for make in makes]
     )(X)
-    _assert_close(found, expected, rtol=1e-9)
+    _assert_close(actual, expected, rtol=1e-9)
 
 
 def test_operators_keep_the_tags_that_are_given():
@@ -309,36 +309,36 @@ def test_operators_of_functions_without_forward_mode(size):
     solvers = EliminationSolver(), lx.LU(), lx.GMRES(1e-12, 1e-12)
 
     def solutions(operator):
-        return [lx.linear_solve(operator, vector, own).value for own in solvers]
+        return [lx.linear_solve(operator, vector, solver).value for solver in solvers]
 
     @jax.jit
     def run(y, scale):
         operator = jacobian_operator(fun, y, scale)
         whole = lx.IdentityLinearOperator(operator.in_structure()) - operator
         matrices = [
-            own.as_matrix()
-            for own in (operator, lx.materialise(operator), lx.linearise(operator))
+            linear.as_matrix()
+            for linear in (operator, lx.materialise(operator), lx.linearise(operator))
         ]
         turned = operator.T
         return (
             matrices,
             [operator.mv(vector), lx.linearise(operator).mv(vector)],
             (turned.as_matrix(), turned.mv(vector)),
-            [solutions(own) for own in (operator, turned, whole)],
+            [solutions(linear) for linear in (operator, turned, whole)],
             lx.diagonal(operator),
         )
 
     matrix = jax.jacrev(lambda y: fun(y, 3.0))(y)
     matrices, products, (turned, product), solved, diagonal = run(y, 3.0)
-    for found in (*matrices, turned.T):
-        np.testing.assert_allclose(found, matrix, atol=1e-12)
-    for found in products:
-        np.testing.assert_allclose(found, matrix @ vector)
+    for actual in (*matrices, turned.T):
+        np.testing.assert_allclose(actual, matrix, atol=1e-12)
+    for actual in products:
+        np.testing.assert_allclose(actual, matrix @ vector)
     np.testing.assert_allclose(product, matrix.T @ vector)
     np.testing.assert_allclose(diagonal, jnp.diag(matrix))
-    for own, each in zip((matrix, matrix.T, jnp.eye(size) - matrix), solved):
-        for found in each:
-            np.testing.assert_allclose(own @ found, vector, atol=1e-9)
+    for dense, each in zip((matrix, matrix.T, jnp.eye(size) - matrix), solved):
+        for actual in each:
+            np.testing.assert_allclose(dense @ actual, vector, atol=1e-9)
 
     def total(y, make):
         return jnp.sum(lx.linear_solve(make(y), y, EliminationSolver()).value ** 2)
@@ -346,10 +346,10 @@ def test_operators_of_functions_without_forward_mode(size):
     def theirs(y):
         return lx.JacobianLinearOperator(fun, y, 3.0, jac="bwd")
 
-    found, expected = jax.jit(
+    actual, expected = jax.jit(
         lambda y: [
             jax.grad(total)(y, make)
             for make in (lambda y: jacobian_operator(fun, y, 3.0), theirs)
         ]
     )(y)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)

@@ -130,22 +130,22 @@ def _compare(name, fun, start, expected, solve, solvers):
     """The same points, and derivatives that are those of differences."""
     start = jnp.array(start)
 
-    def value(a, own, wrap):
+    def value(a, solver, wrap):
         function = preaccumulate(fun) if wrap else fun
-        linear = EliminationSolver() if own is not solvers[0] else None
+        linear = EliminationSolver() if solver is not solvers[0] else None
         adjoint = optx.ImplicitAdjoint(*[] if linear is None else [linear])
-        return solve(function, own, start, a, adjoint=adjoint, max_steps=2000).value
+        return solve(function, solver, start, a, adjoint=adjoint, max_steps=2000).value
 
-    variants = [*((own, False) for own in solvers), (solvers[0], True)]
+    variants = [*((solver, False) for solver in solvers), (solvers[0], True)]
     direct = jax.jit(lambda a: [value(a, *variant) for variant in variants])
     one = jnp.array(1.0)
     # At the root of this one the Jacobian is singular: it has no derivative.
     if name == "powell singular":
-        found = direct(one)
+        actual = direct(one)
     else:
         moved = lambda a, v: jax.jvp(lambda a: value(a, *v), (a,), (one,))  # noqa: E731
         both = jax.jit(lambda a: [moved(a, variant) for variant in variants])
-        found, tangents = zip(*both(one))
+        actual, tangents = zip(*both(one))
         h = 1e-5
         before, after = (both(one + s)[0][0] for s in (-h, h))
         difference = (after - before) / (2 * h)
@@ -155,11 +155,11 @@ def _compare(name, fun, start, expected, solve, solvers):
                 tangent, difference, rtol=1e-4, atol=1e-4 * scale
             )
     tolerance = 1e-4 if name == "powell singular" else 1e-8
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], rtol=1e-6, atol=tolerance)
+    for other in actual[1:]:
+        np.testing.assert_allclose(other, actual[0], rtol=1e-6, atol=tolerance)
     if expected is not None:
-        np.testing.assert_allclose(found[0], expected, rtol=1e-6, atol=tolerance)
-    return found
+        np.testing.assert_allclose(actual[0], expected, rtol=1e-6, atol=tolerance)
+    return actual
 
 
 @pytest.mark.parametrize("name", _names(ROOTS))
@@ -173,8 +173,8 @@ def test_roots(name):
     ]
     if name in CHORD:
         solvers.append(CCChord(tol, tol))
-    found = _compare(name, fun, start, expected, optx.root_find, solvers)
-    np.testing.assert_allclose(fun(found[1], 1.0), 0.0, atol=1e-7)
+    actual = _compare(name, fun, start, expected, optx.root_find, solvers)
+    np.testing.assert_allclose(fun(actual[1], 1.0), 0.0, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", _names(LEAST_SQUARES))

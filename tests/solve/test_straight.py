@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from eqx_cc._jaxpr.program import flatten
 from eqx_cc._scalarise.depends import dependences
-from eqx_cc._solve.factorisations.straight_line import Straight, StraightPlan, symbolic
+from eqx_cc._solve.factorisations.straight_line import StraightLineLU, symbolic
 from eqx_cc._solve.matrix.positions import Positions
 from eqx_cc._strategy.granularity import scalar_program
 
@@ -33,57 +33,60 @@ def test_systems(n, batch):
     scales = np.linspace(1.0, 1.2, 3).reshape(3, 1, 1)
     matrices = scales * matrix if batch else matrix
     vector = jnp.linspace(-1.0, 2.0, n)
-    plan = StraightPlan(positions)
+    plan = StraightLineLU(positions)
 
     def both(matrix):
-        factors = plan.of_array(matrix)
-        return factors.solve(vector, False), factors.solve(vector, True)
+        factors = plan.factor(matrix)
+        return [plan.solve(factors, vector, transposed=t) for t in (False, True)]
 
     fun = jax.vmap(both) if batch else both
-    found, transposed = jax.jit(fun)(jnp.asarray(matrices))
+    actual, transposed = jax.jit(fun)(jnp.asarray(matrices))
     expected = [
         np.linalg.solve(m, np.asarray(vector)[:, None])[..., 0]
         for m in (matrices, np.swapaxes(matrices, -1, -2))
     ]
-    np.testing.assert_allclose(found, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(actual, expected[0], rtol=1e-12)
     np.testing.assert_allclose(transposed, expected[1], rtol=1e-12)
 
 
 def test_identity():
     _, positions = sparse(7)
-    factors = StraightPlan(positions).identity(jnp.float32)
+    plan = StraightLineLU(positions)
+    factors = plan.identity(jnp.float32)
     vector = jnp.linspace(-1.0, 2.0, 7, dtype=jnp.float32)
     for transposed in (False, True):
-        found = factors.solve(vector, transposed)
-        assert found.dtype == jnp.float32
-        np.testing.assert_array_equal(found, vector)
+        actual = plan.solve(factors, vector, transposed=transposed)
+        assert actual.dtype == jnp.float32
+        np.testing.assert_array_equal(actual, vector)
 
 
 def test_no_entry_on_the_diagonal():
     """It is filled on the way, or the solution is not finite."""
     matrix = np.array([[1.0, 2.0], [3.0, 0.0]])
-    plan = StraightPlan(positions_of(matrix != 0))
-    found = plan.of_array(jnp.asarray(matrix)).solve(jnp.ones(2), False)
-    np.testing.assert_allclose(matrix @ found, np.ones(2), rtol=1e-14)
+    plan = StraightLineLU(positions_of(matrix != 0))
+    factors = plan.factor(jnp.asarray(matrix))
+    actual = plan.solve(factors, jnp.ones(2), transposed=False)
+    np.testing.assert_allclose(matrix @ actual, np.ones(2), rtol=1e-14)
     swapped = matrix[:, ::-1] * [[0.0, 1.0], [1.0, 0.0]]
-    plan = StraightPlan(positions_of(swapped != 0))
-    found = plan.of_array(jnp.asarray(swapped)).solve(jnp.ones(2), False)
-    assert not np.all(np.isfinite(found))
+    plan = StraightLineLU(positions_of(swapped != 0))
+    factors = plan.factor(jnp.asarray(swapped))
+    actual = plan.solve(factors, jnp.ones(2), transposed=False)
+    assert not np.all(np.isfinite(actual))
 
 
 def test_the_order_of_pivots():
     """An arrowhead that points up fills nothing if its tip comes last."""
     where = np.eye(6, dtype=bool)
     where[0] = where[:, 0] = True
-    own = symbolic(positions_of(where))
-    assert 0 in own.order[-2:]
-    assert len(own.slots) == where.sum()
-    assert own.multiplications == 10
+    pivots = symbolic(positions_of(where))
+    assert 0 in pivots.order[-2:]
+    assert len(pivots.slots) == where.sum()
+    assert pivots.multiplications == 10
 
 
 def test_an_inverse_where_it_is_dense():
-    assert StraightPlan.of(positions_of(np.ones((8, 8), bool))) is None
-    assert StraightPlan.of(sparse(20)[1]) is not None
+    assert StraightLineLU.of(positions_of(np.ones((8, 8), bool))) is None
+    assert StraightLineLU.of(sparse(20)[1]) is not None
 
 
 def test_dependences():
@@ -92,11 +95,11 @@ def test_dependences():
         return jnp.stack([x[0] * x[1], 0.0 * x[2] + x[0], *solved, jnp.sign(x[3])])
 
     closed = jax.make_jaxpr(fun)(jnp.ones(4))
-    made = scalar_program(flatten(closed.jaxpr, closed.consts), closed.in_avals, 1)
-    assert made is not None
-    assert made.is_pure
+    scalars = scalar_program(flatten(closed.jaxpr, closed.consts), closed.in_avals, 1)
+    assert scalars is not None
+    assert scalars.is_pure
     expected = [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]]
-    np.testing.assert_array_equal(dependences(made), expected)
+    np.testing.assert_array_equal(dependences(scalars), expected)
 
 
 def chain(t, y, args):
@@ -120,10 +123,10 @@ def test_kinetics():
     start = jnp.linspace(1.0, 0.2, 6)
     chord = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)
     inverses = eqx_cc.EliminationSolver(inner=eqx_cc.SmallInverse())
-    found = jax.jit(lambda y: solved(chord(), y))(start)
+    actual = jax.jit(lambda y: solved(chord(), y))(start)
     expected = jax.jit(lambda y: solved(chord(linear_solver=inverses), y))(start)
-    assert found.stats["num_steps"] == expected.stats["num_steps"]
-    np.testing.assert_allclose(found.ys, expected.ys, rtol=1e-10)
+    assert actual.stats["num_steps"] == expected.stats["num_steps"]
+    np.testing.assert_allclose(actual.ys, expected.ys, rtol=1e-10)
 
 
 def test_the_stages_of_kinetics_use_it():
@@ -134,7 +137,7 @@ def test_the_stages_of_kinetics_use_it():
     def init(k, args):
         finder = eqx_cc.CCChord(1e-6, 1e-6)
         state = finder.init(fn, k, args, {}, k, None, frozenset())
-        return state.factors.factors
+        return state.factors
 
-    factors = jax.jit(init)(jnp.ones(6), (jnp.array(0.1), jnp.array(0.5)))
-    assert isinstance(factors, Straight)
+    state = jax.jit(init)(jnp.ones(6), (jnp.array(0.1), jnp.array(0.5)))
+    assert isinstance(state.factorisation, StraightLineLU)

@@ -19,7 +19,7 @@ from eqx_cc import (
     SuperLU,
     Woodbury,
 )
-from eqx_cc._solve.factorisations.banded import _factor
+from eqx_cc._solve.factorisations.banded import _factor, BandedLU
 
 
 class Case(NamedTuple):
@@ -60,13 +60,13 @@ def _grid(i, j, size):
 
 def _by_diagonals(*offsets):
     def product(entries, x):
-        size, found = len(x), jnp.zeros_like(x)
+        size, actual = len(x), jnp.zeros_like(x)
         for k in offsets:
             rows = np.arange(max(0, -k), min(size, size - k))
             if len(rows) > 0:
                 terms = entries[rows, rows + k] * x[rows[0] + k : rows[-1] + 1 + k]
-                found = found + jnp.pad(terms, (rows[0], size - 1 - rows[-1]))
-        return found
+                actual = actual + jnp.pad(terms, (rows[0], size - 1 - rows[-1]))
+        return actual
 
     return product
 
@@ -172,22 +172,22 @@ def _as_function(name, entries):
 
 
 def _dense(name, entries):
-    found = np.asarray(entries, np.float64)
+    actual = np.asarray(entries, np.float64)
     if name.startswith("low rank"):
-        size = len(found)
-        found = found + np.outer(np.sin(np.arange(size)), np.full(size, 1 / size))
-    return found
+        size = len(actual)
+        actual = actual + np.outer(np.sin(np.arange(size)), np.full(size, 1 / size))
+    return actual
 
 
 def _vector(size, dtype=jnp.float64):
     return jnp.asarray(np.cos(1.7 * np.arange(size)), dtype)
 
 
-def _assert_solves(dense, found, vector, tol=1e-13):
-    found = np.asarray(found, np.float64)
-    size = np.abs(dense).sum(1).max() * np.abs(found).max(initial=0)
+def _assert_solves(dense, actual, vector, tol=1e-13):
+    actual = np.asarray(actual, np.float64)
+    size = np.abs(dense).sum(1).max() * np.abs(actual).max(initial=0)
     atol = tol * (size + np.abs(vector).max(initial=0))
-    np.testing.assert_allclose(dense @ found, vector, rtol=0, atol=atol)
+    np.testing.assert_allclose(dense @ actual, vector, rtol=0, atol=atol)
 
 
 def _params(often):
@@ -204,68 +204,68 @@ def _params(often):
 ALIKE = {"upper", "bands of blocks", "diagonal"}
 
 
-def _often(name, given):
+def _often(name, as_matrix):
     if name in NAMED:
-        return {25, 2 if given else 1}
-    return set() if given or name in ALIKE else {25}
+        return {25, 2 if as_matrix else 1}
+    return set() if as_matrix or name in ALIKE else {25}
 
 
 def _with_sizes():
     """Most cases; as matrices, and at sizes that are next to nothing, one of each
     solver. 25 and 50 are divisible by hardly any of the widths above."""
     for name, case in CASES.items():
-        for given in (False, True)[: 1 + (case.stated is not None)]:
-            often = _often(name, given)
+        for as_matrix in (False, True)[: 1 + (case.stated is not None)]:
+            often = _often(name, as_matrix)
             for size in (1, 2, 25, 50):
                 marks = () if size in often else pytest.mark.slow
-                own = f"{name}-{'matrix' if given else 'function'}-{size}"
-                yield pytest.param(name, given, size, id=own, marks=marks)
+                label = f"{name}-{'matrix' if as_matrix else 'function'}-{size}"
+                yield pytest.param(name, as_matrix, size, id=label, marks=marks)
 
 
-def _case(name, given, entries):
-    if given:
+def _case(name, as_matrix, entries):
+    if as_matrix:
         return CASES[name].stated, lx.MatrixLinearOperator(entries)
     return CASES[name].open, _as_function(name, entries)
 
 
-@pytest.mark.parametrize("name, given, size", list(_with_sizes()))
-def test_solutions(name, given, size):
+@pytest.mark.parametrize("name, as_matrix, size", list(_with_sizes()))
+def test_solutions(name, as_matrix, size):
     """Against dense products: solved, transposed, through `lx.linear_solve`."""
     entries, vector = _entries(name, size), _vector(size)
 
     @jax.jit
     def run(entries, vector):
-        solver, operator = _case(name, given, entries)
+        solver, operator = _case(name, as_matrix, entries)
         state = solver.init(operator, {})
         turned, _ = solver.transpose(state, {})
         same, _ = solver.conj(state, {})
-        found = [
+        actual = [
             solver.compute(state, vector, {})[0],
             solver.compute(same, vector, {})[0],
             lx.linear_solve(operator, vector, solver).value,
             solver.compute(turned, vector, {})[0],
         ]
-        if not given:  # What is stated is not for the transposed operator.
-            found.append(lx.linear_solve(operator.T, vector, solver).value)
-        return found
+        if not as_matrix:  # What is stated is not for the transposed operator.
+            actual.append(lx.linear_solve(operator.T, vector, solver).value)
+        return actual
 
     dense = _dense(name, entries)
-    found = run(entries, vector)
-    for own in found[:3]:
-        _assert_solves(dense, own, vector)
-    for own in found[3:]:
-        _assert_solves(dense.T, own, vector)
+    actual = run(entries, vector)
+    for solution in actual[:3]:
+        _assert_solves(dense, solution, vector)
+    for solution in actual[3:]:
+        _assert_solves(dense.T, solution, vector)
 
 
-@pytest.mark.parametrize("name, given", list(_params(NAMED)))
-def test_batches_derivatives_and_single_precision(name, given):
+@pytest.mark.parametrize("name, as_matrix", list(_params(NAMED)))
+def test_batches_derivatives_and_single_precision(name, as_matrix):
     """Through `lx.linear_solve`, with respect to the matrix and the right-hand side."""
     size = 25
     entries, vector = _entries(name, size), _vector(size)
     scales = jnp.array([1.0, 2.0, -0.5])
 
     def solve(scale, vector, entries=entries):
-        solver, operator = _case(name, given, entries * scale)
+        solver, operator = _case(name, as_matrix, entries * scale)
         return lx.linear_solve(operator, vector, solver).value
 
     def total(scale, vector):
@@ -282,12 +282,12 @@ def test_batches_derivatives_and_single_precision(name, given):
             solve(scales[1].astype(jnp.float32), vector.astype(jnp.float32), single),
         )
 
-    found, gradients, moved, single = run(scales, vector)
+    actual, gradients, moved, single = run(scales, vector)
     plain = np.asarray(entries)
     rest = _dense(name, plain) - plain
-    for scale, own in zip(np.asarray(scales), found):
-        _assert_solves(scale * plain + rest, own, vector)
-    dense, expected = 2 * plain + rest, np.asarray(found[1])
+    for scale, solution in zip(np.asarray(scales), actual):
+        _assert_solves(scale * plain + rest, solution, vector)
+    dense, expected = 2 * plain + rest, np.asarray(actual[1])
     left = np.linalg.solve(dense.T, np.arange(1.0, size + 1))
     np.testing.assert_allclose(gradients[0], -left @ plain @ expected, rtol=1e-8)
     np.testing.assert_allclose(gradients[1], left, rtol=1e-8, atol=1e-12)
@@ -297,17 +297,17 @@ def test_batches_derivatives_and_single_precision(name, given):
     _assert_solves(dense, single, vector, 1e-5)
 
 
-@pytest.mark.parametrize("name, given", list(_params(NAMED)))
-def test_what_is_singular_is_reported(name, given):
+@pytest.mark.parametrize("name, as_matrix", list(_params(NAMED)))
+def test_what_is_singular_is_reported(name, as_matrix):
     """A column of zeros, in a batch next to a matrix that is regular."""
     size = 25
     entries, vector = _entries(name, size), _vector(size)
 
     @jax.jit
     def run(entries, vector):
-        solver, operator = _case(name, given, entries)
-        found = lx.linear_solve(operator, vector, solver, throw=False)
-        return found.value, found.result == lx.RESULTS.successful
+        solver, operator = _case(name, as_matrix, entries)
+        actual = lx.linear_solve(operator, vector, solver, throw=False)
+        return actual.value, actual.result == lx.RESULTS.successful
 
     # The mean gives one column back, but not two.
     bad = entries.at[:, np.array([4, 5])].set(0.0)
@@ -336,8 +336,8 @@ def test_nothing_to_solve(name):
         ):
             if solver is not None:
                 state = solver.init(operator, {})
-                found, result, _ = solver.compute(state, jnp.zeros(0), {})
-                assert found.shape == (0,) and result == lx.RESULTS.successful
+                actual, result, _ = solver.compute(state, jnp.zeros(0), {})
+                assert actual.shape == (0,) and result == lx.RESULTS.successful
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -355,13 +355,13 @@ def test_pytrees(name):
         operator = lx.JacobianLinearOperator(fun, y)
         return lx.linear_solve(operator, vector, SOLVERS[name][0]).value
 
-    found = run(y, vector)
+    actual = run(y, vector)
     expected = {
         "u": vector["u"] / (3 + 2 * y["u"]),
         "v": vector["v"] / jnp.exp(y["v"]),
     }
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), actual, expected
     )
 
 
@@ -395,8 +395,8 @@ def test_operators_of_lineax():
         ]
 
     for (operator, _), solutions in zip(operators, run(vector)):
-        for found in solutions:
-            _assert_solves(np.asarray(operator.as_matrix()), found, vector)
+        for actual in solutions:
+            _assert_solves(np.asarray(operator.as_matrix()), actual, vector)
 
 
 def test_low_rank_of_operators():
@@ -408,7 +408,7 @@ def test_low_rank_of_operators():
     @jax.jit
     def run(vector):
         state = Woodbury().init(diagonal + product, {})
-        assert type(state.factors).__name__ == "LowRank"
+        assert type(state.factorisation).__name__ == "LowRankUpdate"
         return lx.linear_solve(diagonal + product, vector, Woodbury()).value
 
     vector = _vector(size)
@@ -439,14 +439,14 @@ def test_entries_outside_of_what_is_stated_are_reported(name):
     struct = jax.ShapeDtypeStruct((12,), jnp.float64)
 
     def run(matrix):
-        found = []
+        actual = []
         for operator in (
             lx.MatrixLinearOperator(matrix),
             lx.PyTreeLinearOperator(matrix, struct),
         ):
             solution = lx.linear_solve(operator, vector, solver, throw=False)
-            found.append((solution.value, solution.result == lx.RESULTS.successful))
-        return found
+            actual.append((solution.value, solution.result == lx.RESULTS.successful))
+        return actual
 
     for values, good in jax.jit(jax.vmap(run))(jnp.stack([one, other, dense])):
         np.testing.assert_array_equal(good, [True, False, False])
@@ -477,19 +477,19 @@ def test_tags_are_believed():
 
     @jax.jit
     def run(vector):
-        found = []
+        actual = []
         for solver, tags, _ in cases:
             operators = (
                 lx.MatrixLinearOperator(weights, tags),
                 lx.FunctionLinearOperator(lambda x: weights @ x, struct, tags),
                 lx.JacobianLinearOperator(lambda x, _: weights @ x, vector, None, tags),
             )
-            found.append([lx.linear_solve(o, vector, solver).value for o in operators])
-        return found
+            actual.append([lx.linear_solve(o, vector, solver).value for o in operators])
+        return actual
 
     for (*_, part), each in zip(cases, run(vector)):
-        for found in each:
-            _assert_solves(np.asarray(part(weights)), found, vector)
+        for actual in each:
+            _assert_solves(np.asarray(part(weights)), actual, vector)
 
 
 @pytest.mark.parametrize(
@@ -510,16 +510,16 @@ def test_inner_solvers_for_what_is_singular(solver):
     @jax.vmap
     def run(scale):
         scales = jnp.ones(size).at[3].set(scale)
-        own = lambda y, _: scales * fun(y, None)  # noqa: E731
-        operator = lx.JacobianLinearOperator(own, jnp.ones(size))
+        scaled = lambda y, _: scales * fun(y, None)  # noqa: E731
+        operator = lx.JacobianLinearOperator(scaled, jnp.ones(size))
         dense = lx.MatrixLinearOperator(operator.as_matrix())
         return [
             lx.linear_solve(o, vector, s).value
             for o, s in ((operator, solver), (dense, inner))
         ]
 
-    found, expected = run(jnp.array([1.0, 0.0, 1e-18]))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    actual, expected = run(jnp.array([1.0, 0.0, 1e-18]))
+    np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("entry", [0.0, 1e-30])
@@ -542,7 +542,7 @@ def test_parts_that_are_singular(entry):
 
     @jax.jit
     def run(vector):
-        found = []
+        actual = []
         for fun, solver in (
             (arrow, Arrowhead()),
             (mean, Woodbury()),
@@ -550,12 +550,12 @@ def test_parts_that_are_singular(entry):
             (swapped, BlockDiagonal()),
         ):
             operator = lx.JacobianLinearOperator(fun, jnp.ones(size))
-            own = lx.linear_solve(operator, vector, solver).value
-            found.append((operator.as_matrix(), own))
-        return found
+            solution = lx.linear_solve(operator, vector, solver).value
+            actual.append((operator.as_matrix(), solution))
+        return actual
 
-    for dense, found in run(vector):
-        _assert_solves(np.asarray(dense), found, vector)
+    for dense, actual in run(vector):
+        _assert_solves(np.asarray(dense), actual, vector)
 
 
 @pytest.mark.parametrize(
@@ -573,15 +573,15 @@ def test_without_jit(name):
     solver, operator = _case(name, True, entries)
     with jax.disable_jit():
         state = solver.init(operator, {})
-        found, _, _ = solver.compute(state, vector, {})
-    _assert_solves(_dense(name, entries), found, vector)
+        actual, _, _ = solver.compute(state, vector, {})
+    _assert_solves(_dense(name, entries), actual, vector)
 
 
 def test_loops_without_jit():
     """They stay loops, also for those who solve such systems with jit afterwards."""
     with jax.disable_jit():
-        found = _factor.__wrapped__(9, 2, 1, jnp.dtype(jnp.float64))
-    assert str(found.native).count("scan[") == str(found.plain).count("scan[") == 1
+        actual = _factor.__wrapped__(BandedLU(9, 2, 1), jnp.dtype(jnp.float64))
+    assert str(actual.native).count("scan[") == str(actual.plain).count("scan[") == 1
 
 
 #
@@ -609,26 +609,26 @@ def test_reordering():
         return 3 * y + y[20] * jnp.sin(y) * (1 - unit) + total
 
     vector = _vector(size)
-    for fun, solver, factors in (
-        (species, Banded(reorder=True), "Banded"),
-        (species, BlockTridiagonal(reorder=True), "BlockTridiagonal"),
-        (pairs, BlockDiagonal(reorder=True), "Blocks"),
-        (hub, Arrowhead(reorder=True), "Bordered"),
+    for fun, solver, name in (
+        (species, Banded(reorder=True), "BandedLU"),
+        (species, BlockTridiagonal(reorder=True), "BlockTridiagonalLU"),
+        (pairs, BlockDiagonal(reorder=True), "BlockInverse"),
+        (hub, Arrowhead(reorder=True), "BorderedLU"),
     ):
         operator = lx.JacobianLinearOperator(lambda y, _: fun(y), x)  # noqa: B023
 
         @jax.jit
         def run(vector):
             state = solver.init(operator, {})  # noqa: B023
-            reordered: Any = state.factors
-            assert type(reordered.inner).__name__ == factors  # noqa: B023
+            reordered: Any = state.factorisation
+            assert type(reordered.inner).__name__ == name  # noqa: B023
             turned, _ = solver.transpose(state, {})  # noqa: B023
             both = state, turned
-            return [solver.compute(own, vector, {})[0] for own in both]  # noqa: B023
+            return [solver.compute(s, vector, {})[0] for s in both]  # noqa: B023
 
-        found, transposed = run(vector)
+        actual, transposed = run(vector)
         jacobian = np.asarray(jax.jacfwd(fun)(x))
-        _assert_solves(jacobian, found, vector)
+        _assert_solves(jacobian, actual, vector)
         _assert_solves(jacobian.T, transposed, vector)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools as ft
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,62 +21,73 @@ from jaxtyping import Array, Int, Num
 from ..._scalarise.native.function import native_function, NativeFunction
 from ..._scalarise.native.loops import accumulated, get, put
 from ..matrix.assemble import Matrix
-from .base import AbstractFactors, AbstractPlan
+from ..matrix.structure import Structure
+from .base import AbstractFactorisation
 
 
-@dataclass(frozen=True)
-class BandedPlan(AbstractPlan):
-    """`lower` bands below the diagonal, at least one, and `upper` above it."""
-
-    size: int
-    lower: int
-    upper: int
-
-    @property
-    def is_stable(self) -> bool:
-        return True
-
-    def factor(self, matrix: Matrix) -> Banded:
-        row = np.arange(self.size + self.lower + 1)[:, None]
-        column = row + np.arange(-self.lower, self.upper + 1)
-        bands = matrix.at(row, column)
-        return Banded(*_factor(self.size, self.lower, self.upper, bands.dtype)(bands))
-
-    def identity(self, dtype: Any) -> Banded:
-        shape = self.size, self.lower + self.upper + 1
-        rows = jnp.zeros(shape, dtype).at[:, 0].set(1)
-        multipliers = jnp.zeros((self.size, self.lower), dtype)
-        return Banded(rows, multipliers, jnp.zeros(self.size, jnp.int32))
+# The widest band that is selected without being named: wider ones take long to compile,
+# and fill the registers (`python -m benchmarks.solvers --shares`).
+_WIDEST = 4
 
 
-class Banded(AbstractFactors):
-    """The factors of a banded matrix: rows of $U$ with the reciprocals of the pivots in
-    front, multipliers, and which row of the window was swapped."""
+class _BandedFactors(NamedTuple):
+    """Rows of $U$ with the reciprocals of the pivots in front, multipliers, and the row
+    of each window that was swapped to the top."""
 
     rows: Num[Array, "n bands"]
     multipliers: Num[Array, "n lower"]
     swaps: Int[Array, " n"]
 
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        size, bands = self.rows.shape
-        lower = self.multipliers.shape[1]
-        fun = _solve(size, lower, bands - 1 - lower, self.rows.dtype, transposed)
-        return fun(self.rows, self.multipliers, self.swaps, vector)[0]
+
+@dataclass(frozen=True)
+class BandedLU(AbstractFactorisation):
+    """Factors a matrix with `lower` bands below the diagonal, at least one, and `upper`
+    above it. (`lx.Tridiagonal` keeps no factors: it starts anew for each vector.)"""
+
+    size: int
+    lower: int
+    upper: int
+    is_stable = True
+
+    @classmethod
+    def of(cls, structure: Structure) -> BandedLU | None:
+        """None if there are many bands."""
+        lower, upper = structure.bandwidths()
+        lower, width = max(1, lower), max(1, lower, upper)
+        if width > _WIDEST or 4 * width > structure.size:
+            return None
+        return cls(structure.size, lower, upper)
+
+    @property
+    def width(self) -> int:
+        return self.lower + self.upper + 1
+
+    def factor(self, matrix: Matrix) -> _BandedFactors:
+        row = np.arange(self.size + self.lower + 1)[:, None]
+        column = row + np.arange(-self.lower, self.upper + 1)
+        bands = matrix.at(row, column)
+        return _BandedFactors(*_factor(self, bands.dtype)(bands))
+
+    def identity(self, dtype: Any) -> _BandedFactors:
+        rows = jnp.zeros((self.size, self.width), dtype).at[:, 0].set(1)
+        multipliers = jnp.zeros((self.size, self.lower), dtype)
+        return _BandedFactors(rows, multipliers, jnp.zeros(self.size, jnp.int32))
+
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        return _substitute(self, factors.rows.dtype, transposed)(*factors, vector)[0]
 
 
 @ft.lru_cache(maxsize=256)
-def _factor(size: int, lower: int, upper: int, dtype: Any) -> NativeFunction:
-    width = lower + upper + 1
-    struct = jax.ShapeDtypeStruct((size + lower + 1, width), dtype)
-    fun = ft.partial(_factored, size, lower)
+def _factor(plan: BandedLU, dtype: Any) -> NativeFunction:
+    struct = jax.ShapeDtypeStruct((plan.size + plan.lower + 1, plan.width), dtype)
+    fun = ft.partial(_factored, plan.size, plan.lower)
     return native_function(fun, fun, struct, always=True)
 
 
 @ft.lru_cache(maxsize=256)
-def _solve(
-    size: int, lower: int, upper: int, dtype: Any, transposed: bool
-) -> NativeFunction:
-    shapes = (size, lower + upper + 1), (size, lower), (size,), (size,)
+def _substitute(plan: BandedLU, dtype: Any, transposed: bool) -> NativeFunction:
+    size = plan.size
+    shapes = (size, plan.width), (size, plan.lower), (size,), (size,)
     dtypes = dtype, dtype, jnp.int32, dtype
     structs = [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, dtypes)]
     fun = _solved_transpose if transposed else _solved
@@ -89,21 +100,21 @@ def _factored(size: int, lower: int, bands: jax.Array) -> list[jax.Array]:
 
     def incoming(k, row: int, column: int):
         """An entry of row `k + row`, which enters the window at step `k`."""
-        own = column + lower - row
-        return get(bands, k + row, own) if 0 <= own < width else zero
+        band = column + lower - row
+        return get(bands, k + row, band) if 0 <= band < width else zero
 
     def step(k, carry):
         rows, multipliers, swaps, window = carry
         pivot, top, rest = _pivoted(window)
         scale = 1 / top[0]
-        own = [row[0] * scale for row in rest]
+        scales = [row[0] * scale for row in rest]
         for column, value in enumerate([scale, *top[1:]]):
             rows = put(rows, value, k, column)
-        for number, value in enumerate(own):
+        for number, value in enumerate(scales):
             multipliers = put(multipliers, value, k, number)
         window = [
             [a - m * b for a, b in zip(row[1:], top[1:])] + [zero]
-            for row, m in zip(rest, own)
+            for row, m in zip(rest, scales)
         ]
         window.append([incoming(k, lower + 1, c + 1) for c in range(width)])
         return rows, multipliers, put(swaps, pivot, k), window
@@ -122,16 +133,22 @@ def _pivoted(window):
     """The row of the window with the largest first entry, and the others."""
     best, pivot = lax.abs(window[0][0]), jnp.zeros((), jnp.int32)
     for number, row in enumerate(window[1:], 1):
-        own = lax.abs(row[0])
-        larger = own > best
-        best = lax.select(larger, own, best)
+        size = lax.abs(row[0])
+        larger = size > best
+        best = lax.select(larger, size, best)
         pivot = lax.select(larger, jnp.int32(number), pivot)
-    top, rest = window[0], []
-    for number, row in enumerate(window[1:], 1):
-        is_pivot = pivot == number
-        rest.append([lax.select(is_pivot, a, b) for a, b in zip(window[0], row)])
-        top = [lax.select(is_pivot, b, a) for a, b in zip(top, row)]
-    return pivot, top, rest
+    return pivot, *_swapped(pivot, window)
+
+
+def _swapped(pivot: jax.Array, window) -> tuple[Any, list[Any]]:
+    """The row of that number, and the others, with the first in its place."""
+    first, *rest = window
+    top, others = first, []
+    for number, row in enumerate(rest, 1):
+        pick = ft.partial(lax.select, pivot == number)
+        others.append(jax.tree.map(pick, first, row))
+        top = jax.tree.map(pick, row, top)
+    return top, others
 
 
 def _solved(rows, multipliers, swaps, vector) -> list[jax.Array]:
@@ -144,27 +161,23 @@ def _solved(rows, multipliers, swaps, vector) -> list[jax.Array]:
         return lax.select(inside, get(vector, lax.min(k, jnp.int32(size - 1))), zero)
 
     def forward(k, carry):
-        found, window = carry
-        pivot, top, rest = get(swaps, k), window[0], []
-        for number, own in enumerate(window[1:], 1):
-            is_pivot = pivot == number
-            rest.append(lax.select(is_pivot, window[0], own))
-            top = lax.select(is_pivot, own, top)
+        solution, window = carry
+        top, rest = _swapped(get(swaps, k), window)
         rest = [x - get(multipliers, k, m) * top for m, x in enumerate(rest)]
-        return put(found, top, k), [*rest, entry(k + lower + 1)]
+        return put(solution, top, k), [*rest, entry(k + lower + 1)]
 
     def backward(i, carry):
-        found, window = carry
+        solution, window = carry
         k = jnp.int32(size - 1) - i
-        total = get(found, k)
+        total = get(solution, k)
         for column, x in reversed(list(enumerate(window, 1))):
             total = total - get(rows, k, column) * x
         total = total * get(rows, k, 0)
-        return put(found, total, k), [total, *window][: width - 1]
+        return put(solution, total, k), [total, *window][: width - 1]
 
     window = [entry(jnp.int32(k)) for k in range(lower + 1)]
-    found, _ = accumulated(size, forward, (jnp.zeros(size, rows.dtype), window))
-    return [accumulated(size, backward, (found, [zero] * (width - 1)))[0]]
+    solution, _ = accumulated(size, forward, (jnp.zeros(size, rows.dtype), window))
+    return [accumulated(size, backward, (solution, [zero] * (width - 1)))[0]]
 
 
 def _solved_transpose(rows, multipliers, swaps, vector) -> list[jax.Array]:
@@ -174,30 +187,26 @@ def _solved_transpose(rows, multipliers, swaps, vector) -> list[jax.Array]:
     zero = jnp.zeros((), rows.dtype)
 
     def forward(k, carry):
-        found, pending = carry
-        own = (get(vector, k) - pending[0]) * get(rows, k, 0)
-        added = [get(rows, k, c) * own for c in range(1, width)]
+        solution, pending = carry
+        value = (get(vector, k) - pending[0]) * get(rows, k, 0)
+        added = [get(rows, k, c) * value for c in range(1, width)]
         pending = [a + b for a, b in zip([*pending[1:], zero], added)]
-        return put(found, own, k), pending
+        return put(solution, value, k), pending
 
     def backward(i, carry):
-        found, window = carry
+        solution, window = carry
         k = jnp.int32(size - 1) - i
-        top = get(found, k)
+        top = get(solution, k)
         for m, x in enumerate(window):
             top = top - get(multipliers, k, m) * x
-        # The window has what rows k + 1, ... hold, for steps before this to swap.
-        pivot, new, rest = get(swaps, k), top, []
-        for number, own in enumerate(window, 1):
-            is_pivot = pivot == number
-            rest.append(lax.select(is_pivot, top, own))
-            new = lax.select(is_pivot, own, new)
-        for number, own in enumerate(rest, 1):
+        # The window has the values of rows k + 1, ... for steps before this to swap.
+        new, rest = _swapped(get(swaps, k), [top, *window])
+        for number, value in enumerate(rest, 1):
             inside = k + number < size
             at = lax.min(k + number, jnp.int32(size - 1))
-            found = put(found, lax.select(inside, own, get(found, at)), at)
-        return put(found, new, k), [new, *rest][:lower]
+            solution = put(solution, lax.select(inside, value, get(solution, at)), at)
+        return put(solution, new, k), [new, *rest][:lower]
 
     start = jnp.zeros(size, rows.dtype), [zero] * (width - 1)
-    found, _ = accumulated(size, forward, start)
-    return [accumulated(size, backward, (found, [zero] * lower))[0]]
+    solution, _ = accumulated(size, forward, start)
+    return [accumulated(size, backward, (solution, [zero] * lower))[0]]

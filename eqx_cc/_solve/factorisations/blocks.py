@@ -1,4 +1,4 @@
-"""Diagonal and block-diagonal matrices, and small ones that are one block: inverses."""
+"""Inverses of diagonal and block-diagonal matrices."""
 
 from __future__ import annotations
 
@@ -12,76 +12,73 @@ from jaxtyping import Array, Num
 
 from ..._scalarise.native.inverse import inverse
 from ..matrix.assemble import Matrix
-from .base import AbstractDensePlan, AbstractFactors, AbstractPlan
+from ..matrix.structure import Structure
+from .base import AbstractFactorisation
+from .reordered import in_order
+
+
+# The widest blocks that are selected without being named.
+_WIDEST = 16
 
 
 @dataclass(frozen=True)
-class DiagonalPlan(AbstractPlan):
-    """A diagonal matrix."""
+class DiagonalInverse(AbstractFactorisation):
+    """Factors a diagonal matrix into the reciprocals of its diagonal. (`lx.Diagonal`
+    would divide again for each vector.)"""
 
     size: int
+    is_stable = True
+    is_diagonal = True
 
-    @property
-    def is_stable(self) -> bool:
-        return True
+    @classmethod
+    def of(cls, structure: Structure) -> DiagonalInverse | None:
+        """None if there are entries off the diagonal."""
+        return cls(structure.size) if structure.bandwidths() == (0, 0) else None
 
-    @property
-    def is_diagonal(self) -> bool:
-        return True
-
-    def factor(self, matrix: Matrix) -> Diagonal:
+    def factor(self, matrix: Matrix) -> Num[Array, " n"]:
         index = np.arange(self.size)
-        return Diagonal(1 / matrix.at(index, index))
+        return 1 / matrix.at(index, index)
 
-    def identity(self, dtype: Any) -> Diagonal:
-        return Diagonal(jnp.ones(self.size, dtype))
+    def identity(self, dtype: Any) -> Num[Array, " n"]:
+        return jnp.ones(self.size, dtype)
 
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        return vector * factors
 
-class Diagonal(AbstractFactors):
-    """The reciprocals of the diagonal."""
-
-    reciprocals: Num[Array, " n"]
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        return vector * self.reciprocals
-
-    def solve_columns(self, columns, transposed: bool = False) -> Num[Array, "n k"]:
-        return columns * self.reciprocals[:, None]
+    def solve_columns(self, factors, columns) -> Num[Array, "n k"]:
+        return columns * factors[:, None]
 
 
 @dataclass(frozen=True)
-class BlocksPlan(AbstractPlan):
-    """`count` blocks of `width` along the diagonal. If the size is not their product
+class BlockInverse(AbstractFactorisation):
+    """Inverts blocks of `width` along the diagonal. If `width` does not divide the size
     then the last block is filled up with the identity."""
 
     size: int
     width: int
 
-    @property
-    def count(self) -> int:
-        return -(-self.size // self.width)
+    @classmethod
+    def of(cls, structure: Structure) -> AbstractFactorisation | None:
+        """One block for each component; None if these are large, or differ in size."""
+        labels = structure.components()
+        sizes = np.bincount(labels)
+        width = int(sizes.max())
+        if width > min(_WIDEST, structure.size // 4) or np.any(sizes != width):
+            return None
+        order = np.argsort(labels, kind="stable")
+        return in_order(order, cls(structure.size, width))
 
-    def factor(self, matrix: Matrix) -> Blocks:
-        return Blocks(jax.vmap(inverse)(diagonal_blocks(matrix, self.width)))
+    def factor(self, matrix: Matrix) -> Num[Array, "count width width"]:
+        return jax.vmap(inverse)(diagonal_blocks(matrix, self.width))
 
-    def identity(self, dtype: Any) -> Blocks:
-        eye = jnp.eye(self.width, dtype=dtype)
-        return Blocks(jnp.broadcast_to(eye, (self.count, self.width, self.width)))
+    def identity(self, dtype: Any) -> Num[Array, "count width width"]:
+        shape = -(-self.size // self.width), self.width, self.width
+        return jnp.broadcast_to(jnp.eye(self.width, dtype=dtype), shape)
 
-
-class Blocks(AbstractFactors):
-    """The inverses of blocks along the diagonal."""
-
-    inverses: Num[Array, "count width width"]
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        rows = in_rows(vector, self.inverses.shape[1])
-        axis = 1 if transposed else 2
-        return jnp.sum(self.inverses * _along(rows, axis), axis).ravel()[: len(vector)]
-
-
-def _along(rows: jax.Array, axis: int) -> jax.Array:
-    return rows[:, None, :] if axis == 2 else rows[:, :, None]
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        rows = in_rows(vector, self.width)
+        rows, axis = (rows[:, :, None], 1) if transposed else (rows[:, None, :], 2)
+        return jnp.sum(factors * rows, axis).ravel()[: self.size]
 
 
 def in_rows(vector: Num[Array, " n"], width: int) -> Num[Array, "count width"]:
@@ -91,43 +88,17 @@ def in_rows(vector: Num[Array, " n"], width: int) -> Num[Array, "count width"]:
 
 def diagonal_blocks(matrix: Matrix, width: int) -> Num[Array, "count width width"]:
     """The blocks along the diagonal, filled up with the identity."""
-    found = blocks_at(matrix, width, 0)
+    blocks = blocks_at(matrix, width, 0)
     missing = -matrix.size % width
     if missing == 0:
-        return found
+        return blocks
     last = np.arange(width - missing, width)
-    return found.at[-1, last, last].set(1)
+    return blocks.at[-1, last, last].set(1)
 
 
 def blocks_at(matrix: Matrix, width: int, offset: int) -> Num[Array, "count w w"]:
     """The blocks at `(i, i + offset)`; zero where they are outside of the matrix."""
-    count = -(-matrix.size // width)
-    shape = count, width, width
+    shape = -(-matrix.size // width), width, width
     block, i, j = np.indices(shape, sparse=True)
     rows, columns = block * width + i, (block + offset) * width + j
     return matrix.at(rows, columns)
-
-
-@dataclass(frozen=True)
-class InversePlan(AbstractDensePlan):
-    """A small matrix that many systems are solved with."""
-
-    size: int
-
-    def of_array(self, matrix: Num[Array, "n n"]) -> Inverse:
-        return Inverse(inverse(matrix))
-
-    def identity(self, dtype: Any) -> Inverse:
-        return Inverse(jnp.eye(self.size, dtype=dtype))
-
-
-class Inverse(AbstractFactors):
-    """The inverse."""
-
-    inverse: Num[Array, "n n"]
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        return vector @ self.inverse if transposed else self.inverse @ vector
-
-    def solve_columns(self, columns, transposed: bool = False) -> Num[Array, "n k"]:
-        return (self.inverse.T if transposed else self.inverse) @ columns

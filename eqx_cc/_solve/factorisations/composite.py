@@ -1,155 +1,95 @@
-"""Factorisations made of others: reordered, bordered, and of low rank besides."""
+"""Factorisations made of others: with a border, and with a term of low rank."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
 
 from ..._scalarise.native.inverse import inverse
-from ..._sparsity.keyed import Keyed
 from ..matrix.assemble import Matrix
-from .base import AbstractFactors, AbstractPlan
-from .blocks import Inverse, InversePlan
+from .base import AbstractFactorisation
 
 
-class Order(Keyed):
-    """A permutation: where every new place was before."""
-
-    def __init__(self, places: np.ndarray):
-        self.places = places.astype(np.int32)
-        self.inverse = np.argsort(self.places).astype(np.int32)
-
-    @property
-    def _key(self):
-        return self.places.tobytes()
+_PartFactors = tuple[Any, jax.Array, jax.Array, jax.Array]
 
 
 @dataclass(frozen=True)
-class ReorderedPlan(AbstractPlan):
-    """Rows and columns in another order."""
+class BorderedLU(AbstractFactorisation):
+    r"""Factors a core $D$, and `width` rows and columns after it that may be full (an
+    arrowhead, if the core is diagonal), by the Schur complement:
 
-    order: Order
-    inner: AbstractPlan
+    $$\begin{pmatrix} D & B \\ C & E \end{pmatrix}
+    \begin{pmatrix} x \\ y \end{pmatrix} = \begin{pmatrix} f \\ g \end{pmatrix}, \quad
+    y = (E - C D^{-1} B)^{-1} (g - C D^{-1} f), \quad x = D^{-1} (f - B y).$$
 
-    @property
-    def is_stable(self) -> bool:
-        return self.inner.is_stable
-
-    def factor(self, matrix: Matrix) -> Reordered:
-        places = self.order.places
-        return Reordered(
-            self.inner.factor(matrix.restricted(places, places)), self.order
-        )
-
-    def identity(self, dtype: Any) -> Reordered:
-        return Reordered(self.inner.identity(dtype), self.order)
-
-
-def in_order(order: np.ndarray, plan: AbstractPlan) -> AbstractPlan:
-    """A plan for the matrix in that order, as one for the matrix."""
-    if np.array_equal(order, np.arange(len(order))):
-        return plan
-    return ReorderedPlan(Order(order), plan)
-
-
-class Reordered(AbstractFactors):
-    """Factors of the reordered matrix."""
-
-    inner: AbstractFactors
-    order: Order = eqx.field(static=True)
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        found = self.inner.solve(vector[self.order.places], transposed)
-        return found[self.order.inverse]
-
-
-@dataclass(frozen=True)
-class BorderedPlan(AbstractPlan):
-    """A core, and `width` rows and columns after it that may be full: an arrowhead, if
-    the core is diagonal."""
+    The factors are those of $D$, and $D^{-1} B$, $C$ and $(E - C D^{-1} B)^{-1}$.
+    """
 
     size: int
     width: int
-    core: AbstractPlan
+    core: AbstractFactorisation
 
-    def factor(self, matrix: Matrix) -> Bordered:
+    def factor(self, matrix: Matrix) -> _PartFactors:
         inside, border = np.split(np.arange(self.size), [self.size - self.width])
         core = self.core.factor(matrix.restricted(inside, inside))
-        right = matrix.at(*np.ix_(inside, border))
         below = matrix.at(*np.ix_(border, inside))
-        solved = core.solve_columns(right)
+        solved = self.core.solve_columns(core, matrix.at(*np.ix_(inside, border)))
         corner = matrix.at(*np.ix_(border, border)) - below @ solved
-        return Bordered(core, solved, below, Inverse(inverse(corner)))
+        return core, solved, below, inverse(corner)
 
-    def identity(self, dtype: Any) -> Bordered:
-        inside = self.size - self.width
-        solved = jnp.zeros((inside, self.width), dtype)
-        corner = InversePlan(self.width).identity(dtype)
-        return Bordered(self.core.identity(dtype), solved, solved.T, corner)
+    def identity(self, dtype: Any) -> _PartFactors:
+        solved = jnp.zeros((self.size - self.width, self.width), dtype)
+        corner = jnp.eye(self.width, dtype=dtype)
+        return self.core.identity(dtype), solved, solved.T, corner
 
-
-class Bordered(AbstractFactors):
-    """The factors of the core; the columns of the border, solved for; its rows; and the
-    inverse of the Schur complement."""
-
-    core: AbstractFactors
-    solved: Num[Array, "inside border"]
-    below: Num[Array, "border inside"]
-    corner: Inverse
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        inside = self.solved.shape[0]
-        first, last = vector[:inside], vector[inside:]
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        core, solved, below, corner = factors
+        first, last = jnp.split(vector, [self.size - self.width])
         if transposed:
-            last = self.corner.solve(last - first @ self.solved, True)
-            first = self.core.solve(first - last @ self.below, True)
+            last = (last - first @ solved) @ corner
+            first = self.core.solve(core, first - last @ below, transposed=True)
         else:
-            first = self.core.solve(first, False)
-            last = self.corner.solve(last - self.below @ first, False)
-            first = first - self.solved @ last
+            first = self.core.solve(core, first, transposed=False)
+            last = corner @ (last - below @ first)
+            first = first - solved @ last
         return jnp.concatenate([first, last])
 
 
 @dataclass(frozen=True)
-class LowRankPlan(AbstractPlan):
-    """A sparse matrix, and one of low rank that is added to it."""
+class LowRankUpdate(AbstractFactorisation):
+    r"""Factors the sum of a sparse matrix and one of low rank by the formula of
+    Woodbury:
 
-    sparse: AbstractPlan
+    $$(S + U V)^{-1} = (1 - S^{-1} U (1 + V S^{-1} U)^{-1} V) S^{-1}$$
+
+    The factors are those of $S$, and $S^{-1} U$, $V$ and $(1 + V S^{-1} U)^{-1}$.
+    """
+
+    sparse: AbstractFactorisation
     rank: int
     size: int
 
-    def factor(self, matrix: Matrix) -> LowRank:
+    def factor(self, matrix: Matrix) -> _PartFactors:
         sparse = self.sparse.factor(matrix.sparse())
-        solved = sparse.solve_columns(matrix.left)
+        solved = self.sparse.solve_columns(sparse, matrix.left)
         eye = jnp.eye(self.rank, dtype=matrix.entries.dtype)
-        corner = Inverse(inverse(eye + matrix.right @ solved))
-        return LowRank(sparse, solved, matrix.right, corner)
+        corner = inverse(eye + matrix.right @ solved)
+        return sparse, solved, matrix.right, corner
 
-    def identity(self, dtype: Any) -> LowRank:
+    def identity(self, dtype: Any) -> _PartFactors:
         solved = jnp.zeros((self.size, self.rank), dtype)
-        corner = InversePlan(self.rank).identity(dtype)
-        return LowRank(self.sparse.identity(dtype), solved, solved.T, corner)
+        corner = jnp.eye(self.rank, dtype=dtype)
+        return self.sparse.identity(dtype), solved, solved.T, corner
 
-
-class LowRank(AbstractFactors):
-    r"""The formula of Woodbury:
-
-    $$(S + U V)^{-1} = (1 - S^{-1} U (1 + V S^{-1} U)^{-1} V) S^{-1}$$
-    """
-
-    sparse: AbstractFactors
-    solved: Num[Array, "n rank"]
-    right: Num[Array, "rank n"]
-    corner: Inverse
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        sparse, solved, right, corner = factors
         if transposed:
-            inner = self.corner.solve(vector @ self.solved, True)
-            return self.sparse.solve(vector - inner @ self.right, True)
-        found = self.sparse.solve(vector, False)
-        return found - self.solved @ self.corner.solve(self.right @ found, False)
+            vector = vector - vector @ solved @ corner @ right
+            return self.sparse.solve(sparse, vector, transposed=True)
+        solution = self.sparse.solve(sparse, vector, transposed=False)
+        return solution - solved @ (corner @ (right @ solution))

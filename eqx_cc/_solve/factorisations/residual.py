@@ -1,6 +1,8 @@
-"""Whether what was found solves a system, and whether that can be relied on."""
+"""Checks of a solution by its residual, and of a matrix by its condition."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,6 @@ from jax import lax
 from jaxtyping import Array, Bool, Num
 
 from ..matrix.assemble import Matrix
-from .base import AbstractFactors
 
 
 # How large the residual of a factorisation with pivots may be, relative to the matrix,
@@ -22,50 +23,44 @@ _SOLVED, _REGULAR = 0.2, 2 / 3
 
 
 def is_solution(
-    matrix: Matrix | Array, found: Num[Array, " n"], known: Num[Array, " n"]
+    matrix: Matrix | Array, solution: Num[Array, " n"], rhs: Num[Array, " n"]
 ) -> Bool[Array, ""]:
-    """Whether the residual is small, and the solution not so large that rounding alone
-    may have made it. What is not a number is no solution."""
-    return is_small(
-        _largest(known - _product(matrix, found)),
-        _largest(known),
-        norm(matrix) * _largest(found),
-        _RESIDUAL,
-    )
+    """True if the residual is small, and the solution not so large that rounding alone
+    may have made it. NaN is no solution."""
+    if isinstance(matrix, Matrix):
+        product = matrix @ solution
+    else:
+        product = jnp.matmul(matrix, solution, precision=lax.Precision.HIGHEST)
+    reach = _norm(matrix) * _largest(solution)
+    return is_small(_largest(rhs - product), _largest(rhs), reach, _RESIDUAL)
 
 
 def is_small(
     residual: jax.Array, size: jax.Array, reach: jax.Array, units: float
 ) -> jax.Array:
-    """Whether a residual is small, for a right-hand side of that size, and a matrix and
-    a solution with a product that may reach so far."""
+    """True if a residual is small, for a right-hand side of that `size`, and a product
+    of matrix and solution that may be as large as `reach`."""
     eps = float(jnp.finfo(residual.dtype).eps)
     is_stable = residual <= units * eps * (size + reach)
     is_solved = residual <= eps**_SOLVED * size
     return is_stable & is_solved & (eps * reach <= size)
 
 
-def is_regular(matrix: Matrix | Array, factors: AbstractFactors) -> Bool[Array, ""]:
-    """Whether a matrix is regular beyond doubt: by its condition, of which the solution
-    for one vector, with no relation to it, is an estimate."""
-    bound = norm(matrix)
+def is_regular(matrix: Matrix | Array, solve: Callable) -> Bool[Array, ""]:
+    """True if a matrix is regular beyond doubt: by an estimate of its condition, from
+    the solution for one vector that has no relation to it."""
+    norm = _norm(matrix)
     size = matrix.size if isinstance(matrix, Matrix) else len(matrix)
-    vector = jnp.asarray(np.random.default_rng(0).normal(size=size), bound.dtype)
-    reach = bound * _largest(factors.solve(vector, False))
-    return float(jnp.finfo(bound.dtype).eps) ** _REGULAR * reach <= _largest(vector)
+    vector = jnp.asarray(np.random.default_rng(0).normal(size=size), norm.dtype)
+    reach = norm * _largest(solve(vector))
+    return float(jnp.finfo(norm.dtype).eps) ** _REGULAR * reach <= _largest(vector)
 
 
-def norm(matrix: Matrix | Array) -> Num[Array, ""]:
+def _norm(matrix: Matrix | Array) -> Num[Array, ""]:
     """A bound of the largest sum of absolute values in a row."""
     if isinstance(matrix, Matrix):
         return matrix.norm()
     return jnp.max(jnp.sum(jnp.abs(matrix), 1), initial=0)
-
-
-def _product(matrix: Matrix | Array, vector: jax.Array) -> jax.Array:
-    if isinstance(matrix, Matrix):
-        return matrix @ vector
-    return jnp.matmul(matrix, vector, precision=lax.Precision.HIGHEST)
 
 
 def _largest(values: jax.Array) -> jax.Array:

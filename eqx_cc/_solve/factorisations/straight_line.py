@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,8 +19,10 @@ from jaxtyping import Array, Num
 
 from ..._scalarise.entries import entry
 from ..._scalarise.native.call import Layout, native
+from ..matrix.assemble import Matrix, to_dense
 from ..matrix.positions import Positions
-from .base import AbstractDensePlan, AbstractFactors
+from ..native_parts import MIN_NATIVE
+from .base import AbstractFactorisation
 
 
 # An inverse of `n` rows takes about `n**3` multiplications, of which several are done
@@ -31,13 +32,11 @@ _OF_INVERSE, _MOST = 0.125, 600
 # entries: with KenCarp5 and an absolute tolerance of 1e-16, Robertson's reactions took
 # 383 steps instead of 3,771.
 _FEW = 4
-# Below this many rows XLA itself makes one function of a whole iteration.
-_NATIVE = 8
 
 
 class Symbolic(NamedTuple):
-    """The order of pivots, the slots of all entries that are there in the end, and for
-    every pivot the rows below and the columns beside it."""
+    """The order of pivots, the slot of each entry, fill-in among them, and for each
+    pivot the rows below it and the columns beside it."""
 
     order: tuple[int, ...]
     slots: dict[tuple[int, int], int]
@@ -46,14 +45,19 @@ class Symbolic(NamedTuple):
 
     @property
     def multiplications(self) -> int:
-        """Of a factorisation."""
+        """The number of multiplications of a factorisation."""
         pairs = zip(self.below, self.beside)
         return sum(len(rows) * (1 + len(columns)) for rows, columns in pairs)
 
 
 @ft.lru_cache(maxsize=256)
 def symbolic(positions: Positions) -> Symbolic:
-    """Pivot by pivot; the one with the fewest multiplications is next."""
+    """Selects pivots; the one with the fewest multiplications is next.
+
+    Of an arrowhead with its tip first, `{0, 1, 2} x {0}` and its transpose besides the
+    diagonal, 0 has 2 x 2 multiplications and 1 and 2 have 1 x 1: the order is 1, 0, 2
+    (or 1, 2, 0), and nothing is filled in.
+    """
     size = positions.num_rows
     pairs = zip(positions.rows.tolist(), positions.columns.tolist())
     filled = {*pairs, *((i, i) for i in range(size))}
@@ -71,62 +75,54 @@ def symbolic(positions: Positions) -> Symbolic:
             filled |= {(i, j) for j in rows[k]}
         for j in rows[k]:
             columns[j] = columns[j] - {k} | columns[k] - {j}
-    slots = {where: slot for slot, where in enumerate(sorted(filled))}
+    slots = {place: slot for slot, place in enumerate(sorted(filled))}
     return Symbolic(tuple(order), slots, tuple(below), tuple(beside))
 
 
 @dataclass(frozen=True)
-class StraightPlan(AbstractDensePlan):
-    """A small matrix with entries at these positions, and on its diagonal."""
+class StraightLineLU(AbstractFactorisation):
+    """Factors a small matrix with entries at these positions, and on its diagonal.
+
+    The factors are the entries of $L$ and $U$ in one array: multipliers below the
+    diagonal, and on it the reciprocals of the pivots.
+    """
 
     positions: Positions
 
     @classmethod
-    def of(cls, positions: Positions) -> StraightPlan | None:
+    def of(cls, positions: Positions) -> StraightLineLU | None:
         """None if an inverse takes less time."""
-        plan = cls(positions)
         size = positions.num_rows
         most = min(_MOST, _OF_INVERSE * size**3)
-        is_enough = size <= _FEW or plan.symbolic.multiplications <= most
-        return plan if is_enough else None
+        is_cheap = symbolic(positions).multiplications <= most
+        return cls(positions) if size <= _FEW or is_cheap else None
 
-    @property
-    def symbolic(self) -> Symbolic:
-        return symbolic(self.positions)
-
-    def of_array(self, matrix: Num[Array, "n n"]) -> Straight:
+    def factor(self, matrix: Matrix | Array) -> Num[Array, " nse"]:
         fun = ft.partial(_factored, self.positions)
-        return Straight(_scalars(fun, self.positions, matrix), self.positions)
+        return _scalars(fun, self.positions, to_dense(matrix))
 
-    def identity(self, dtype: Any) -> Straight:
-        diagonal = [float(i == j) for i, j in self.symbolic.slots]
-        return Straight(jnp.asarray(np.array(diagonal), dtype), self.positions)
+    def identity(self, dtype: Any) -> Num[Array, " nse"]:
+        diagonal = [float(i == j) for i, j in symbolic(self.positions).slots]
+        return jnp.asarray(np.array(diagonal), dtype)
 
-
-class Straight(AbstractFactors):
-    """The entries of both factors: multipliers below the diagonal, of which the
-    reciprocals are there."""
-
-    entries: Num[Array, " nse"]
-    positions: Positions = eqx.field(static=True)
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
         fun = _solved_transpose if transposed else _solved
-        own = self.positions
-        return _scalars(ft.partial(fun, own), own, self.entries, vector)
+        fun = ft.partial(fun, self.positions)
+        return _scalars(fun, self.positions, factors, vector)
 
 
 def _scalars(fun: Callable, positions: Positions, *arrays: jax.Array) -> jax.Array:
     """The numbers that a function of the entries of arrays returns, as an array."""
     dtype = np.dtype(arrays[0].dtype)
-    if positions.num_rows < _NATIVE:
+    if positions.num_rows < MIN_NATIVE:
         return jnp.stack(fun(*[_Reading(array) for array in arrays]))
 
     def run(*arrays):
-        found = fun(*[_Reading(array) for array in arrays])
-        every = tuple(range(len(found)))
-        base = np.zeros(len(found), dtype).tobytes()
-        return found, [Layout((len(found),), dtype, base, every, every)]
+        numbers = fun(*[_Reading(array) for array in arrays])
+        count = len(numbers)
+        base = np.zeros(count, dtype).tobytes()
+        places = tuple(range(count))
+        return numbers, [Layout((count,), dtype, base, places, places)]
 
     return native(run, arrays)[0]
 
@@ -135,47 +131,47 @@ class _Reading:
     """The entries of an array, each read once."""
 
     def __init__(self, array: jax.Array):
-        self._read = ft.cache(lambda *where: entry(array, where))
+        self._read = ft.cache(lambda *index: entry(array, index))
 
-    def __getitem__(self, where: Any) -> jax.Array:
-        return self._read(*where) if isinstance(where, tuple) else self._read(where)
+    def __getitem__(self, index: Any) -> jax.Array:
+        return self._read(*index) if isinstance(index, tuple) else self._read(index)
 
 
 def _factored(positions: Positions, matrix: _Reading) -> list[jax.Array]:
-    own = symbolic(positions)
+    pivots = symbolic(positions)
     pairs = zip(positions.rows.tolist(), positions.columns.tolist())
-    found: dict[tuple[int, int], Any] = {where: matrix[where] for where in pairs}
-    for k, rows, columns in zip(own.order, own.below, own.beside):
-        found[k, k] = 1 / (found[k, k] if (k, k) in found else matrix[k, k])
+    lu: dict[tuple[int, int], Any] = {place: matrix[place] for place in pairs}
+    for k, rows, columns in zip(pivots.order, pivots.below, pivots.beside):
+        lu[k, k] = 1 / (lu[k, k] if (k, k) in lu else matrix[k, k])
         for i in rows:
-            found[i, k] = scale = found[i, k] * found[k, k]
+            lu[i, k] = scale = lu[i, k] * lu[k, k]
             for j in columns:
-                product = scale * found[k, j]
-                found[i, j] = found[i, j] - product if (i, j) in found else -product
-    return [found[where] for where in own.slots]
+                product = scale * lu[k, j]
+                lu[i, j] = lu[i, j] - product if (i, j) in lu else -product
+    return [lu[place] for place in pivots.slots]
 
 
 def _solved(positions: Positions, entries: _Reading, vector: _Reading):
-    own = symbolic(positions)
+    pivots = symbolic(positions)
     x = [vector[i] for i in range(positions.num_rows)]
-    for k, rows in zip(own.order, own.below):
+    for k, rows in zip(pivots.order, pivots.below):
         for i in rows:
-            x[i] = x[i] - entries[own.slots[i, k]] * x[k]
-    for k, columns in reversed(list(zip(own.order, own.beside))):
+            x[i] = x[i] - entries[pivots.slots[i, k]] * x[k]
+    for k, columns in reversed(list(zip(pivots.order, pivots.beside))):
         for j in columns:
-            x[k] = x[k] - entries[own.slots[k, j]] * x[j]
-        x[k] = x[k] * entries[own.slots[k, k]]
+            x[k] = x[k] - entries[pivots.slots[k, j]] * x[j]
+        x[k] = x[k] * entries[pivots.slots[k, k]]
     return x
 
 
 def _solved_transpose(positions: Positions, entries: _Reading, vector: _Reading):
-    own = symbolic(positions)
+    pivots = symbolic(positions)
     x = [vector[i] for i in range(positions.num_rows)]
-    for k, columns in zip(own.order, own.beside):
-        x[k] = x[k] * entries[own.slots[k, k]]
+    for k, columns in zip(pivots.order, pivots.beside):
+        x[k] = x[k] * entries[pivots.slots[k, k]]
         for j in columns:
-            x[j] = x[j] - entries[own.slots[k, j]] * x[k]
-    for k, rows in reversed(list(zip(own.order, own.below))):
+            x[j] = x[j] - entries[pivots.slots[k, j]] * x[k]
+    for k, rows in reversed(list(zip(pivots.order, pivots.below))):
         for i in rows:
-            x[k] = x[k] - entries[own.slots[i, k]] * x[i]
+            x[k] = x[k] - entries[pivots.slots[i, k]] * x[i]
     return x

@@ -12,7 +12,6 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +21,8 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from ..matrix.assemble import Matrix
-from ..matrix.positions import merge, Positions, taken_at
-from .base import AbstractFactors, AbstractPlan
+from ..matrix.positions import merge, Positions
+from .base import AbstractFactorisation
 
 
 # How many bytes of factors the host keeps.
@@ -36,71 +35,61 @@ _TRIED = 20_000
 
 
 @dataclass(frozen=True)
-class SuperLUPlan(AbstractPlan):
-    """A sparse matrix without bands. The positions have the diagonal among them, for
-    the identity, and go by columns."""
+class HostLU(AbstractFactorisation):
+    """Factors a sparse matrix without bands on the host. The positions have the
+    diagonal among them, for the identity, and go by columns. What JAX carries in place
+    of factors are the entries at these positions."""
 
     positions: Positions
+    is_stable = True
 
     @classmethod
-    def of(cls, positions: Positions) -> SuperLUPlan:
+    def of(cls, positions: Positions) -> HostLU:
         size = positions.num_rows
         diagonal = np.arange(size)
         columns = np.concatenate([positions.columns, diagonal])
         rows = np.concatenate([positions.rows, diagonal])
-        found = np.unique(columns.astype(np.int64) * size + rows)
-        return cls(merge(found % size, found // size, (size, size))[0])
+        places = np.unique(columns.astype(np.int64) * size + rows)
+        return cls(merge(places % size, places // size, (size, size))[0])
 
     @property
-    def is_stable(self) -> bool:
-        return True
+    def _on_diagonal(self) -> np.ndarray:
+        return self.positions.rows == self.positions.columns
 
     def nanoseconds(self) -> float:
-        """About how long a factorisation takes, and the solves that go with it, by the
-        factors of a matrix that has entries there; infinite if there is no knowing, or
-        no calling from where JAX computes."""
-        own = self.positions
-        if own.num_rows > _TRIED or jax.default_backend() != "cpu":
+        """An estimate of the time of a factorisation, and of the solves that go with
+        it, by the factors of a matrix with this pattern; infinite if the matrix is too
+        large to try, or where JAX cannot call the host."""
+        size = self.positions.num_rows
+        if size > _TRIED or jax.default_backend() != "cpu":
             return float("inf")
-        on_diagonal = own.rows == own.columns
-        values = np.where(on_diagonal, float(own.num_rows), 1.0)
-        found = factors(own, values)
-        below = np.diff(found.L.tocsc().indptr).astype(float)
-        return _CALLS + _MULTIPLICATION * float(below @ np.diff(found.U.tocsr().indptr))
+        lu = _splu(self.positions, np.where(self._on_diagonal, float(size), 1.0))
+        below = np.diff(lu.L.tocsc().indptr).astype(float)
+        return _CALLS + _MULTIPLICATION * float(below @ np.diff(lu.U.tocsr().indptr))
 
-    def factor(self, matrix: Matrix) -> SuperLU:
-        own = self.positions
-        where = matrix.positions.where(own.rows, own.columns)
-        return SuperLU(taken_at(matrix.entries, where), own)
+    def factor(self, matrix: Matrix) -> Num[Array, " nse"]:
+        return matrix.at(self.positions.rows, self.positions.columns)
 
-    def identity(self, dtype: Any) -> SuperLU:
-        own = self.positions
-        return SuperLU(jnp.asarray(own.rows == own.columns, dtype), own)
+    def identity(self, dtype: Any) -> Num[Array, " nse"]:
+        return jnp.asarray(self._on_diagonal, dtype)
 
-
-class SuperLU(AbstractFactors):
-    """The entries of a matrix, of which the host has the factors."""
-
-    entries: Num[Array, " nse"]
-    positions: Positions = eqx.field(static=True)
-
-    def solve(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        none = jnp.zeros((len(vector), 0), vector.dtype)
-        matrix = Matrix(self.entries, none, none.T, self.positions)
-        matrix = matrix.transpose if transposed else matrix
-        # Which knows the derivatives and the transpose of a system.
+    def solve(self, factors, vector, *, transposed: bool) -> Num[Array, " n"]:
+        matrix = Matrix.of_entries(factors, self.positions)
+        matrix = matrix.T if transposed else matrix
+        call = ft.partial(self._call, factors)
+        # It knows the derivatives and the transpose of a system.
         return lax.custom_linear_solve(
             matrix.__matmul__,
             vector,
-            lambda _, b: self._call(b, transposed),
-            lambda _, b: self._call(b, not transposed),
+            lambda _, b: call(b, transposed=transposed),
+            lambda _, b: call(b, transposed=not transposed),
         )
 
-    def _call(self, vector: Num[Array, " n"], transposed: bool) -> Num[Array, " n"]:
-        fun = ft.partial(_solved, self.positions, transposed)
+    def _call(self, entries, vector, *, transposed: bool) -> Num[Array, " n"]:
+        fun = ft.partial(_solve_on_host, self.positions, transposed)
         struct = jax.ShapeDtypeStruct(vector.shape, vector.dtype)
         return jax.pure_callback(
-            fun, struct, self.entries, vector, vmap_method="broadcast_all"
+            fun, struct, entries, vector, vmap_method="broadcast_all"
         )
 
 
@@ -109,45 +98,47 @@ class SuperLU(AbstractFactors):
 #
 
 
-def _solved(positions: Positions, transposed: bool, entries, vector) -> np.ndarray:
-    """The solutions of a system, or of a batch of them, not finite where a matrix is
+def _solve_on_host(
+    positions: Positions, transposed: bool, entries, vectors
+) -> np.ndarray:
+    """The solution of a system, or of each of a batch of them; NaN where a matrix is
     singular."""
-    entries, vector = np.asarray(entries), np.asarray(vector)
-    found = np.full_like(vector, np.nan)
-    for where in np.ndindex(vector.shape[:-1]):
-        own = _FACTORS.of(positions, entries[where])
-        if own is not None and np.all(np.isfinite(vector[where])):
-            known = vector[where].astype(own.L.dtype)
-            found[where] = own.solve(known, "T" if transposed else "N")
-    return found
+    entries, vectors = np.asarray(entries), np.asarray(vectors)
+    solutions = np.full_like(vectors, np.nan)
+    for index in np.ndindex(vectors.shape[:-1]):
+        lu = _LAST_FACTORS.of(positions, entries[index])
+        if lu is not None and np.all(np.isfinite(vectors[index])):
+            rhs = vectors[index].astype(lu.L.dtype)
+            solutions[index] = lu.solve(rhs, "T" if transposed else "N")
+    return solutions
 
 
-class _Factors:
+class _LastFactors:
     """The factors that were used last. None stands for those of a singular matrix."""
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._found: dict[Any, linalg.SuperLU | None] = {}
+        self._factors: dict[Any, linalg.SuperLU | None] = {}
 
     def of(self, positions: Positions, entries: np.ndarray) -> linalg.SuperLU | None:
         key = positions, entries.dtype, entries.tobytes()
         with self._lock:
-            if key in self._found:
-                self._found[key] = self._found.pop(key)  # The last one to be given up.
-                return self._found[key]
-        found = _attempt(positions, entries)
+            if key in self._factors:
+                self._factors[key] = self._factors.pop(key)  # The last to be given up.
+                return self._factors[key]
+        lu = _attempt(positions, entries)
         with self._lock:
-            self._found[key] = found
-            while sum(map(_bytes, self._found.values())) > _KEPT:
-                self._found.pop(next(iter(self._found)))
-        return found
+            self._factors[key] = lu
+            while sum(map(_bytes, self._factors.values())) > _KEPT:
+                self._factors.pop(next(iter(self._factors)))
+        return lu
 
 
-_FACTORS = _Factors()
+_LAST_FACTORS = _LastFactors()
 
 
-def _bytes(own: linalg.SuperLU | None) -> int:
-    return 0 if own is None else 12 * own.nnz
+def _bytes(lu: linalg.SuperLU | None) -> int:
+    return 0 if lu is None else 12 * lu.nnz
 
 
 def _attempt(positions: Positions, entries: np.ndarray) -> linalg.SuperLU | None:
@@ -156,14 +147,13 @@ def _attempt(positions: Positions, entries: np.ndarray) -> linalg.SuperLU | None
     if not np.all(np.isfinite(entries)):
         return None
     try:
-        return factors(positions, entries)
+        return _splu(positions, entries)
     except RuntimeError:  # A pivot is exactly zero.
         return None
 
 
-def factors(positions: Positions, values: np.ndarray) -> linalg.SuperLU:
-    """Of the sparse matrix with these entries, which go by columns."""
+def _splu(positions: Positions, entries: np.ndarray) -> linalg.SuperLU:
+    """Factors the sparse matrix with these entries, which go by columns."""
     size = positions.num_rows
     ends = np.searchsorted(positions.columns, np.arange(size + 1))
-    matrix = sparse.csc_matrix((values, positions.rows, ends), (size, size))
-    return linalg.splu(matrix)
+    return linalg.splu(sparse.csc_matrix((entries, positions.rows, ends), (size, size)))

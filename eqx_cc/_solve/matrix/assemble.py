@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from ..._blocks.partial import Partial
-from .positions import merge, merged, Positions, taken_at
+from .positions import members, merge, merged, Positions, taken_at
 
 
 class Matrix(eqx.Module):
@@ -24,6 +24,13 @@ class Matrix(eqx.Module):
     right: Num[Array, "rank in"]
     positions: Positions = eqx.field(static=True)
 
+    @classmethod
+    def of_entries(cls, entries: Num[Array, " nse"], positions: Positions) -> Matrix:
+        """A sparse matrix."""
+        left = jnp.zeros((positions.num_rows, 0), entries.dtype)
+        right = jnp.zeros((0, positions.num_columns), entries.dtype)
+        return cls(entries, left, right, positions)
+
     @property
     def rank(self) -> int:
         return self.left.shape[1]
@@ -32,20 +39,13 @@ class Matrix(eqx.Module):
     def size(self) -> int:
         return self.positions.num_rows
 
-    def sparse(self) -> Matrix:
-        """The matrix without what is of low rank."""
-        return Matrix(self.entries, self.left[:, :0], self.right[:0], self.positions)
-
-    @classmethod
-    def of_array(cls, array: Num[Array, "n n"], positions: Positions) -> Matrix:
-        """The entries of an array at some positions."""
-        none = jnp.zeros((array.shape[0], 0), array.dtype)
-        entries = array[positions.rows, positions.columns]
-        return cls(entries, none, none.T, positions)
-
     @property
-    def transpose(self) -> Matrix:
+    def T(self) -> Matrix:  # As an array has it.
         return Matrix(self.entries, self.right.T, self.left.T, self.positions.transpose)
+
+    def sparse(self) -> Matrix:
+        """The matrix without its term of low rank."""
+        return Matrix.of_entries(self.entries, self.positions)
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
         """The sparse entries at static positions."""
@@ -55,37 +55,30 @@ class Matrix(eqx.Module):
         """Some of the sparse entries, by their places, and zeros elsewhere."""
         if len(places) == len(self.positions):
             return self
-        own = self.positions.taken(places)
-        return Matrix(self.entries[places], self.left, self.right, own)
+        positions = self.positions.taken(places)
+        return Matrix(self.entries[places], self.left, self.right, positions)
 
     def restricted(self, rows: np.ndarray, columns: np.ndarray) -> Matrix:
         """The sparse part in some rows and columns, in that order."""
         old = self.positions
-        new_row = np.full(old.num_rows, -1, np.int32)
-        new_row[rows] = np.arange(len(rows))
-        new_column = np.full(old.num_columns, -1, np.int32)
-        new_column[columns] = np.arange(len(columns))
-        i, j = new_row[old.rows], new_column[old.columns]
+        i = _numbered(rows, old.num_rows)[old.rows]
+        j = _numbered(columns, old.num_columns)[old.columns]
         (kept,) = np.nonzero((i >= 0) & (j >= 0))
         entries = self.entries if len(kept) == len(i) else self.entries[kept]
-        none = jnp.zeros((len(rows), 0), entries.dtype)
         positions = Positions(i[kept], j[kept], len(rows), len(columns))
-        return Matrix(
-            entries, none, jnp.zeros((0, len(columns)), none.dtype), positions
-        )
+        return Matrix.of_entries(entries, positions)
 
     def dense(self) -> Num[Array, "out in"]:
         """All entries."""
-        own = self.positions
-        shape = own.num_rows, own.num_columns
-        found = self.at(*np.indices(shape)) if math.prod(shape) else jnp.zeros(shape)
-        found = found.astype(self.entries.dtype)
-        return found + self.left @ self.right if self.rank else found
+        shape = self.positions.num_rows, self.positions.num_columns
+        array = self.at(*np.indices(shape)) if math.prod(shape) else jnp.zeros(shape)
+        array = array.astype(self.entries.dtype)
+        return array + self.left @ self.right if self.rank else array
 
     def __matmul__(self, vector: Num[Array, " in"]) -> Num[Array, " out"]:
-        own = self.positions
-        found = _row_sums(self.entries * vector[own.columns], own)
-        return found + self.left @ (self.right @ vector) if self.rank else found
+        terms = self.entries * vector[self.positions.columns]
+        product = _row_sums(terms, self.positions)
+        return product + self.left @ (self.right @ vector) if self.rank else product
 
     def norm(self) -> Num[Array, ""]:
         """A bound of the largest sum of absolute values in a row."""
@@ -95,19 +88,25 @@ class Matrix(eqx.Module):
         return jnp.max(sums, initial=0)
 
 
+def to_dense(matrix: Matrix | Array) -> Num[Array, "out in"]:
+    """All entries of a matrix, or an array as it is."""
+    return matrix.dense() if isinstance(matrix, Matrix) else matrix
+
+
+def _numbered(places: np.ndarray, size: int) -> np.ndarray:
+    """The index in `places` of each number below `size`, or -1."""
+    numbers = np.full(size, -1, np.int32)
+    numbers[places] = np.arange(len(places))
+    return numbers
+
+
 def _row_sums(values: jax.Array, positions: Positions) -> jax.Array:
     """The sums of the values of each row: by gathers where rows are short."""
     rows, size = positions.rows, positions.num_rows
-    counts = np.bincount(rows, minlength=size)
-    width = int(counts.max(initial=0))
+    width = int(np.bincount(rows, minlength=size).max(initial=0))
     if width * size > 4 * max(1, len(rows)):
         return jnp.zeros(size, values.dtype).at[rows].add(values)
-    order = np.argsort(rows, kind="stable")
-    starts = np.cumsum(counts) - counts
-    place = np.arange(width)
-    at = np.minimum(starts[:, None] + place, max(0, len(order) - 1))
-    source = np.where(place < counts[:, None], order[at], len(order))
-    return jnp.sum(taken_at(values, source), 1)
+    return jnp.sum(taken_at(values, members(rows, size)), 1)
 
 
 def assemble(
@@ -123,20 +122,18 @@ def assemble(
     height = sum(math.prod(row[0].out_shape) for row in rows)
     width = sum(math.prod(block.in_shape) for block in rows[0])
     dtype = np.result_type(*[b.dtype for *_, b in blocks])
-    entries = [jnp.zeros(0, dtype)]
-    where = [np.zeros((2, 0), np.int64)]
+    entries, places = [jnp.zeros(0, dtype)], [np.zeros((2, 0), np.int64)]
     lefts, rights = [jnp.zeros((height, 0), dtype)], [jnp.zeros((0, width), dtype)]
     for top, start, block in blocks:
         values, i, j = Partial(block.pattern, block.values, block.dtype).to_coo()
         entries.append(values.astype(dtype))
-        where.append(np.stack([top + i, start + j]))
+        places.append(np.stack([top + i, start + j]))
         if block.factors:
             left, right = (side.astype(dtype) for side in block.low_rank())
             below = height - top - left.shape[0], width - start - right.shape[1]
             lefts.append(jnp.pad(left, ((top, below[0]), (0, 0))))
             rights.append(jnp.pad(right, ((0, 0), (start, below[1]))))
-    all_rows, all_columns = np.concatenate(where, 1)
-    positions, inverse = merge(all_rows, all_columns, (height, width))
+    positions, inverse = merge(*np.concatenate(places, 1), (height, width))
     return Matrix(
         merged(jnp.concatenate(entries), inverse, len(positions)),
         jnp.concatenate(lefts, 1),
@@ -146,7 +143,7 @@ def assemble(
 
 
 def _placed(rows: Sequence[Sequence[Partial]]):
-    """Every block with the number of its first row and of its first column."""
+    """Yields each block with the number of its first row and of its first column."""
     top = 0
     for row in rows:
         start = 0

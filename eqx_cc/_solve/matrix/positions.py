@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
 
+from ..._sparsity.keyed import Keyed
+
 
 # Beyond this many entries at one position, they are added by a scatter.
 _MOST_GATHERS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Positions:
+class Positions(Keyed):
     """The rows and columns of entries, each position once. Hashable, by content."""
 
     rows: np.ndarray
@@ -28,16 +30,6 @@ class Positions:
     def _key(self):
         sides = self.rows.tobytes(), self.columns.tobytes()
         return self.num_rows, self.num_columns, *sides
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, Positions) and self._key == other._key
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,31 +49,31 @@ class Positions:
         return np.flatnonzero((offsets >= -lower) & (offsets <= upper))
 
     def where(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Which entry is at each of these positions; `len(self)` where none is, as
-        well as outside of the matrix."""
+        """The number of the entry at each of these positions; `len(self)` where there
+        is none, as well as outside of the matrix."""
         rows, columns = np.broadcast_arrays(rows, columns)
-        number = np.full(rows.shape, len(self), np.int32)
+        numbers = np.full(rows.shape, len(self), np.int32)
         inside = (rows >= 0) & (rows < self.num_rows)
         inside &= (columns >= 0) & (columns < self.num_columns)
         wanted = rows[inside].astype(np.int64) * self.num_columns + columns[inside]
-        order, own = self._sorted
+        order, flat = self._sorted
         if len(order) > 0:
-            at = np.minimum(np.searchsorted(own, wanted), len(order) - 1)
-            number[inside] = np.where(own[at] == wanted, order[at], len(self))
-        return number
+            at = np.minimum(np.searchsorted(flat, wanted), len(order) - 1)
+            numbers[inside] = np.where(flat[at] == wanted, order[at], len(self))
+        return numbers
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
         """The order of the flat positions, and these in order."""
-        own = self.rows.astype(np.int64) * self.num_columns + self.columns
-        order = np.argsort(own)
-        return order, own[order]
+        flat = self.rows.astype(np.int64) * self.num_columns + self.columns
+        order = np.argsort(flat)
+        return order, flat[order]
 
 
 def merge(
     rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
 ) -> tuple[Positions, np.ndarray]:
-    """The distinct positions among several, and at which of them each is."""
+    """The distinct positions, and the number among them of each that is passed."""
     flat = rows.astype(np.int64) * shape[1] + columns
     unique, inverse = np.unique(flat, return_inverse=True)
     if len(unique) == len(flat):  # In their own order: there is nothing to move.
@@ -92,9 +84,9 @@ def merge(
 def banded(size: int, lower: int, upper: int) -> Positions:
     """The positions in so many bands below the diagonal and above it."""
     offsets = np.arange(-min(lower, size), min(upper, size) + 1)
-    where = [np.arange(max(0, -k), min(size, size - k)) for k in offsets]
-    rows = np.concatenate(where)
-    columns = rows + np.repeat(offsets, [len(own) for own in where])
+    bands = [np.arange(max(0, -k), min(size, size - k)) for k in offsets]
+    rows = np.concatenate(bands)
+    columns = rows + np.repeat(offsets, [len(band) for band in bands])
     return _positions(rows, columns, (size, size))
 
 
@@ -109,16 +101,20 @@ def merged(values: Num[Array, " all"], inverse: np.ndarray, size: int) -> jax.Ar
     counts = np.bincount(inverse, minlength=size)
     if counts.max() > _MOST_GATHERS:
         return jnp.zeros(size, values.dtype).at[inverse].add(values)
-    order = np.argsort(inverse, kind="stable")
-    starts = np.cumsum(counts) - counts
-    found = None
-    for k in range(counts.max()):
-        at = np.minimum(starts + k, len(order) - 1)
-        source = np.where(k < counts, order[at], len(order))
-        taken = taken_at(values, source)
-        found = taken if found is None else found + taken
-    assert found is not None
-    return found
+    first, *others = (taken_at(values, source) for source in members(inverse, size).T)
+    return sum(others, first)
+
+
+def members(labels: np.ndarray, count: int) -> np.ndarray:
+    """The indices of each label, a row of them, filled up with `len(labels)`.
+
+    Labels `[0, 2, 0]` of 3 have the members `[[0, 2], [3, 3], [1, 3]]`.
+    """
+    counts = np.bincount(labels, minlength=count)
+    order = np.append(np.argsort(labels, kind="stable"), len(labels))
+    index = (np.cumsum(counts) - counts)[:, None] + np.arange(counts.max(initial=0))
+    is_one = np.arange(index.shape[1]) < counts[:, None]
+    return order[np.where(is_one, index, len(labels))]
 
 
 def taken_at(values: Num[Array, " all"], number: np.ndarray) -> jax.Array:

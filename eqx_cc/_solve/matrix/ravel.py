@@ -13,7 +13,7 @@ from jaxtyping import Array, Num, PyTree
 
 
 class Flat(eqx.Module):
-    """The structures of what an operator takes and returns, which may be PyTrees."""
+    """The input and output structure of an operator, which may be PyTrees."""
 
     taken: tuple = eqx.field(static=True)
     returned: tuple = eqx.field(static=True)
@@ -34,14 +34,14 @@ class Flat(eqx.Module):
         return np.result_type(*[x.dtype for x in leaves]) if leaves else np.dtype(float)
 
     def ravel(self, vector: PyTree) -> Num[Array, " out"]:
-        """What the operator returned as one vector."""
+        """An output of the operator as one vector."""
         leaves = [jnp.ravel(x).astype(self.dtype) for x in jtu.tree_leaves(vector)]
         if len(leaves) == 1:
             return leaves[0]
         return jnp.concatenate(leaves) if leaves else jnp.zeros(0, self.dtype)
 
     def unravel(self, vector: Num[Array, " in"]) -> PyTree:
-        """One vector as what the operator takes."""
+        """A vector as an input of the operator."""
         structs, tree = self.taken
         ends = np.cumsum([0, *(s.size for s in structs)])
         parts = [vector[a:b] for a, b in zip(ends, ends[1:])]
@@ -55,11 +55,11 @@ def size_of(structure: PyTree) -> int:
 
 
 def is_real(*structures: PyTree) -> bool:
-    """Whether all leaves are real and floating."""
+    """True if all leaves are real and floating."""
     leaves = jtu.tree_leaves(structures)
     return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
 
 
 def structure_of(tree: PyTree) -> PyTree:
-    """Shapes and types."""
+    """The shapes and dtypes of arrays."""
     return jtu.tree_map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)

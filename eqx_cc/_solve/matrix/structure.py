@@ -33,23 +33,23 @@ class Structure(NamedTuple):
 
     @property
     def positions(self) -> Positions:
-        found = self.matrix.tocoo()
-        return merge(found.row, found.col, (self.size, self.size))[0]
+        entries = self.matrix.tocoo()
+        return merge(entries.row, entries.col, (self.size, self.size))[0]
 
     @property
     def is_singular(self) -> bool:
-        """Whether it is singular whatever the entries are."""
+        """True if the matrix is singular whatever the entries are."""
         return bool(csgraph.structural_rank(self.matrix) < self.size)
 
     def degrees(self) -> np.ndarray:
-        """For every number, the entries in its row or in its column: the more."""
+        """The number of entries in each row or column, whichever has more."""
         rows = np.diff(self.matrix.indptr)
         return np.maximum(rows, np.diff(self.matrix.tocsc().indptr))
 
     def bandwidths(self) -> tuple[int, int]:
         """The number of bands below the diagonal and above it."""
-        found = self.matrix.tocoo()
-        offsets = found.col.astype(int) - found.row
+        entries = self.matrix.tocoo()
+        offsets = entries.col.astype(int) - entries.row
         return -int(offsets.min(initial=0)), int(offsets.max(initial=0))
 
     def restricted(self, places: np.ndarray) -> Structure:
@@ -63,43 +63,43 @@ class Structure(NamedTuple):
         return order
 
     def components(self) -> np.ndarray:
-        """For every number, that of what it hangs together with."""
+        """The connected-component label of each row."""
         return csgraph.connected_components(self.matrix, directed=False)[1]
 
     def largest_component(self) -> int:
-        """The most rows that hang together."""
+        """The number of rows of the largest component."""
         return int(np.bincount(self.components()).max(initial=0))
 
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
-        """For every entry, the lesser of its row and column, and the greater."""
-        found = self.matrix.tocoo()
-        return np.minimum(found.row, found.col), np.maximum(found.row, found.col)
+        """The lesser of row and column of each entry, and the greater."""
+        entries = self.matrix.tocoo()
+        return (
+            np.minimum(entries.row, entries.col),
+            np.maximum(entries.row, entries.col),
+        )
 
-    def is_block_diagonal(self, width: int) -> bool:
-        """Whether all entries are in blocks of that width along the diagonal."""
+    def fits_blocks(self, width: int, reach: int) -> bool:
+        """True if all entries are in blocks of `width` that are up to `reach` blocks
+        from the diagonal."""
         low, high = self.spans()
-        return bool(np.all(low // width == high // width))
+        return bool(np.all(high // width - low // width <= reach))
 
     def block_width(self) -> int:
         """The least width of equal blocks along the diagonal that have all entries."""
         low, high = self.spans()
-        crossed = np.zeros(self.size + 1, int)  # How many entries a cut would cross.
+        # The number of entries that a cut before each row would cross. For one entry at
+        # (0, 2) of four rows that is [0, 1, 1, 0]: blocks have 3 rows, or 4.
+        crossed = np.zeros(self.size + 1, int)
         np.add.at(crossed, low + 1, 1)
         np.add.at(crossed, high + 1, -1)
         crossed = np.cumsum(crossed)[: self.size]
         widths = range(1, self.size + 1)
         return next(w for w in widths if not np.any(crossed[w::w]))
 
-    def is_block_tridiagonal(self, width: int) -> bool:
-        """Whether all entries are in blocks of that width along the diagonal, or next
-        to them."""
-        low, high = self.spans()
-        return bool(np.all(high // width - low // width <= 1))
-
     def tridiagonal_width(self) -> int:
         """The least width of blocks of which the matrix is tridiagonal."""
         low, high = self.spans()
-        far = np.arange(self.size)
+        far = np.arange(self.size)  # The last row or column that each one reaches.
         np.maximum.at(far, low, high)
         most = max(1, *self.bandwidths())
         index = np.arange(self.size)

@@ -1,4 +1,4 @@
-"""What the tags of an operator say of its matrix: they are believed, as lineax does."""
+"""Tags of operators, which are believed, as lineax does."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 import jax.numpy as jnp
 import lineax as lx
-import numpy as np
 from jaxtyping import Array
 
 from .assemble import Matrix
 
 
-_TAGS = (
-    (lx.is_symmetric, lx.symmetric_tag),
-    (lx.is_diagonal, lx.diagonal_tag),
-    (lx.is_tridiagonal, lx.tridiagonal_tag),
-    (lx.has_unit_diagonal, lx.unit_diagonal_tag),
-    (lx.is_lower_triangular, lx.lower_triangular_tag),
-    (lx.is_upper_triangular, lx.upper_triangular_tag),
-    (lx.is_positive_semidefinite, lx.positive_semidefinite_tag),
-    (lx.is_negative_semidefinite, lx.negative_semidefinite_tag),
-)
+# The functions of lineax that look for a tag, and the tags.
+CHECKS: dict[Any, object] = {
+    lx.is_symmetric: lx.symmetric_tag,
+    lx.is_diagonal: lx.diagonal_tag,
+    lx.is_tridiagonal: lx.tridiagonal_tag,
+    lx.has_unit_diagonal: lx.unit_diagonal_tag,
+    lx.is_lower_triangular: lx.lower_triangular_tag,
+    lx.is_upper_triangular: lx.upper_triangular_tag,
+    lx.is_positive_semidefinite: lx.positive_semidefinite_tag,
+    lx.is_negative_semidefinite: lx.negative_semidefinite_tag,
+}
 _TURNED: dict[Any, Any] = {
     lx.lower_triangular_tag: lx.upper_triangular_tag,
     lx.upper_triangular_tag: lx.lower_triangular_tag,
@@ -29,8 +29,8 @@ _TURNED: dict[Any, Any] = {
 
 
 def tags_of(operator: lx.AbstractLinearOperator) -> frozenset[object]:
-    """What lineax knows of an operator."""
-    return frozenset(tag for has, tag in _TAGS if has(operator))
+    """The tags that lineax knows of an operator."""
+    return frozenset(tag for has, tag in CHECKS.items() if has(operator))
 
 
 def turned(tags: frozenset[object]) -> frozenset[object]:
@@ -48,6 +48,17 @@ def bands_of(tags: frozenset[object], size: int) -> tuple[int, int]:
     if tags & {lx.diagonal_tag, lx.lower_triangular_tag}:
         upper = 0
     return lower, upper
+
+
+def tags_by_bands(lower: int, upper: int) -> frozenset[object]:
+    """The tags of a square matrix with so many bands below the diagonal, and above."""
+    tags = {
+        lx.diagonal_tag: lower == upper == 0,
+        lx.tridiagonal_tag: max(lower, upper) <= 1,
+        lx.upper_triangular_tag: lower == 0,
+        lx.lower_triangular_tag: upper == 0,
+    }
+    return frozenset(tag for tag, is_one in tags.items() if is_one)
 
 
 def believed_array(array: Array, tags: frozenset[object]) -> Array:
@@ -70,13 +81,12 @@ def believed(matrix: Matrix, tags: frozenset[object]) -> Matrix:
         return matrix
     matrix = matrix.taken(matrix.positions.in_bands(lower, upper))
     if _has_ones(tags, lower, upper):
-        own = matrix.positions
-        ones = np.asarray(own.rows == own.columns)
+        ones = matrix.positions.rows == matrix.positions.columns
         entries = jnp.where(ones, 1, matrix.entries)
-        matrix = Matrix(entries, matrix.left, matrix.right, own)
+        matrix = Matrix.of_entries(entries, matrix.positions)
     return matrix
 
 
 def _has_ones(tags: frozenset[object], lower: int, upper: int) -> bool:
-    """Whether lineax's solvers take the diagonal for ones: those for triangles do."""
+    """True if lineax's solvers take the diagonal for ones: those for triangles do."""
     return lx.unit_diagonal_tag in tags and 0 in (lower, upper)

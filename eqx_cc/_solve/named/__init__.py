@@ -1,6 +1,6 @@
-"""Linear solvers by the name of a structure, one file a class or a few of a kind.
+"""Linear solvers for a named structure, one file for each.
 
 - In: a `lineax` operator whose matrix has that structure. Out: a solution, or an error
   that says which structure was found.
-- Imports `_solve.factorisations` and `_solve.matrix`.
+- Imports `_solve.direct`, `_solve.factorisations` and `_solve.matrix`.
 """

@@ -1,4 +1,4 @@
-"""What solvers by a named structure have in common."""
+"""The base of solvers for a named structure, and their errors."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ import functools as ft
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ..direct import AbstractDirectSolver, Factored
-from ..factorisations.base import AbstractPlan
+from ..factorisations.base import AbstractFactorisation
 from ..matrix.assemble import Matrix
 from ..matrix.positions import banded, Positions
 from ..matrix.ravel import Flat, size_of
 from ..matrix.structure import Structure
 from ..matrix.tags import bands_of, believed, believed_array, tags_of
 from ..select import SMALL
-from ..system import Choice, given_matrix, of_function, of_operator, System
+from ..system import (
+    MatrixRecipe,
+    MOST_ENTRIES,
+    of_function,
+    of_operator,
+    Selection,
+    stored_matrix,
+)
 
 
-# What solves a system of which the residual stays large.
+# The solver of a system of which the residual stays large.
 AUTO = lx.AutoLinearSolver(well_posed=None)
-# More entries than this are not looked at one by one.
-_MOST = 5_000_000
 _INSTEAD = (
     "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
     "or `eqx_cc.Woodbury()` if what is too much is of low rank."
@@ -36,22 +40,22 @@ _INSTEAD = (
 
 
 class AbstractStructuredSolver(AbstractDirectSolver):
-    """A direct solver for one structure, which the matrix is known to have."""
+    """A direct solver for matrices of one structure."""
 
     @property
     @abc.abstractmethod
     def low_rank(self) -> bool:
-        """Whether what is of low rank is kept apart."""
+        """True if a term of low rank is kept apart."""
 
     @abc.abstractmethod
-    def plan(self, positions: Positions, rank: int) -> AbstractPlan:
-        """How matrices with these entries are factored, and others of low rank
-        besides. Raises a `ValueError` if they do not have the structure."""
+    def plan(self, positions: Positions, rank: int) -> AbstractFactorisation:
+        """The factorisation for matrices with entries at these positions, plus a term
+        of that rank. Raises a `ValueError` if they do not have the structure."""
 
     @abc.abstractmethod
     def stated(self, size: int) -> Positions:
-        """Which entries a matrix may have. Raises a `ValueError` if that is not
-        stated."""
+        """The positions where a matrix may have entries. Raises a `ValueError` if that
+        is not stated."""
 
     def init(self, operator: lx.AbstractLinearOperator, options: dict) -> Factored:
         """Builds and factors the matrix of `operator`."""
@@ -61,50 +65,55 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         tags = tags_of(operator)
         size = size_of(flat.taken[0])
         if size == 0:
-            return Factored(None, None, None, flat, False, tags)
-        given = given_matrix(operator)
-        if given is None:
-            system = of_operator(operator, self._choice(size, tags))
-            plan, matrix = self._found(system), believed(system.matrix(), tags)
+            return Factored(flat, tags=tags)
+        stored = stored_matrix(operator)
+        if stored is None:
+            recipe = of_operator(operator, self._selection(size, tags))
+            plan = self._factorisation(recipe)
+            matrix = believed(recipe.matrix(), tags)
         else:
-            plan, matrix = self._given(tags, given().astype(flat.dtype))
+            plan, matrix = self._as_stated(stored().astype(flat.dtype), tags)
         return self.factored(plan, matrix, flat, tags)
 
     def system(
         self, fun: Callable, x: PyTree, tags: frozenset[object] = frozenset()
-    ) -> System:
-        """How the Jacobian of a function, at `x`, is computed and factored."""
+    ) -> MatrixRecipe:
+        """The factorisation for the Jacobian of a function, at `x`, and a function that
+        computes it."""
         check_real_and_square(self, Flat.of(x, x))
         size = size_of(x)
-        system = of_function(fun, x, self._choice(size, tags))
+        recipe = of_function(fun, x, self._selection(size, tags))
         if size == 0:
-            return system
-        plan = self._found(system)
-        return System(plan, lambda: believed(system.matrix(), tags))
+            return recipe
+        plan = self._factorisation(recipe)
+        return MatrixRecipe(plan, lambda: believed(recipe.matrix(), tags))
 
-    def _choice(self, size: int, tags: frozenset[object]) -> Choice:
-        """By those entries that the tags leave. What is of low rank is kept apart if
-        they leave all of them."""
+    def _selection(self, size: int, tags: frozenset[object]) -> Selection:
+        """Selects by those entries that the tags leave. A term of low rank is kept
+        apart if they leave all of them."""
         bands = bands_of(tags, size)
 
-        def plan(positions, rank):
+        def select(positions, rank):
             return self.plan(positions.taken(positions.in_bands(*bands)), rank)
 
-        def enough(size, count):
-            return size > 0 and count <= _MOST
+        def is_enough(size, count):
+            return size > 0 and count <= MOST_ENTRIES
 
-        return Choice(enough, plan, self.low_rank and min(bands) >= size - 1)
+        return Selection(is_enough, select, self.low_rank and min(bands) >= size - 1)
 
-    def _found(self, system: System) -> AbstractPlan:
-        if system.plan is None:
+    def _factorisation(self, recipe: MatrixRecipe) -> AbstractFactorisation:
+        if recipe.factorisation is None:
             raise unsuited(
-                self, f"it has more than {_MOST} entries, or takes long to look at"
+                self,
+                f"it has more than {MOST_ENTRIES} entries, or takes long to look at",
             )
-        return system.plan
+        return recipe.factorisation
 
-    def _given(self, tags, array: Any) -> tuple[AbstractPlan, Matrix]:
-        """By what the tags say, or else what is stated. A matrix that has other entries
-        is not solved: no number comes out of it."""
+    def _as_stated(
+        self, array: Array, tags: frozenset[object]
+    ) -> tuple[AbstractFactorisation, Matrix]:
+        """By the tags, or else the structure that is stated. A matrix that has other
+        entries is not solved: no number comes out of it."""
         size = len(array)
         bands = bands_of(tags, size)
         array = believed_array(array, tags)
@@ -113,33 +122,32 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         else:
             stated = self.stated(size)
             positions = stated.taken(stated.in_bands(*bands))
-        matrix = Matrix.of_array(array, positions)
-        has_all = jnp.count_nonzero(array) == jnp.count_nonzero(matrix.entries)
-        entries = jnp.where(has_all, matrix.entries, jnp.nan)
-        matrix = eqx.tree_at(lambda own: own.entries, matrix, entries)
-        return self.plan(positions, 0), matrix
+        entries = array[positions.rows, positions.columns]
+        has_all = jnp.count_nonzero(array) == jnp.count_nonzero(entries)
+        entries = jnp.where(has_all, entries, jnp.nan)
+        return self.plan(positions, 0), Matrix.of_entries(entries, positions)
 
 
 class AbstractSparseSolver(AbstractStructuredSolver):
-    """A structure of zeros."""
+    """A direct solver for matrices with one structure of zeros."""
 
     @property
     def low_rank(self) -> bool:
-        """No: all entries are looked at."""
+        """False: terms of low rank are added to the entries."""
         return False
 
     @abc.abstractmethod
-    def sparse_plan(self, structure: Structure) -> AbstractPlan:
-        """How a sparse matrix is factored."""
+    def sparse_plan(self, structure: Structure) -> AbstractFactorisation:
+        """The factorisation for a sparse matrix."""
 
-    def plan(self, positions: Positions, rank: int) -> AbstractPlan:
-        """How matrices with these entries are factored."""
+    def plan(self, positions: Positions, rank: int) -> AbstractFactorisation:
+        """The factorisation for matrices with entries at these positions."""
         assert rank == 0
         return self.sparse_plan(Structure.of(positions))
 
 
 def checked_core(solver: Any) -> AbstractSparseSolver:
-    """The solver for a part of a matrix. Raises a `TypeError` if it is for any."""
+    """The solver for the core. Raises a `TypeError` if it has no structure of zeros."""
     if not isinstance(solver.core, AbstractSparseSolver):
         raise TypeError(
             f"`core` of `{type(solver).__name__}` must be a solver for a structure of "
@@ -149,7 +157,7 @@ def checked_core(solver: Any) -> AbstractSparseSolver:
 
 
 def check_real_and_square(solver: lx.AbstractLinearSolver, flat: Flat) -> None:
-    """Raises a `ValueError` for what direct solvers of ours do not factor."""
+    """Raises a `ValueError` unless the matrix is real and square."""
     name = named(solver)
     columns, rows = (size_of(leaves) for leaves, _ in (flat.taken, flat.returned))
     if rows != columns:
@@ -175,8 +183,7 @@ def check_count(solver: Any, name: str, least: int) -> None:
 
 
 def check_order(solver: Any) -> None:
-    """Raises a `ValueError` where a reordering is asked for, but there is no telling
-    which."""
+    """Raises a `ValueError` if the solver reorders, which needs a pattern."""
     if solver.reorder:
         raise unsuited(
             solver,
@@ -186,44 +193,72 @@ def check_order(solver: Any) -> None:
         )
 
 
+def stated_blocks(solver: Any, size: int, reach: int) -> Positions:
+    """The blocks of `solver.width` up to `reach` of them from the diagonal. Raises a
+    `ValueError` if the width is not stated."""
+    if solver.width is None:
+        raise unstated(solver, "width")
+    check_order(solver)
+    return blocked(size, solver.width, reach)
+
+
 def unstated(solver: Any, *names: str) -> ValueError:
-    """For matrices of which the pattern is not known, and not stated."""
-    said = " and ".join(f"`{name}`" for name in names)
+    """The error for a matrix of which the pattern is not known, and not stated."""
+    fields = " and ".join(f"`{name}`" for name in names)
     return ValueError(
         f"`{named(solver)}` does not know which entries of `operator` are zero: those "
-        f"of a matrix are not known when tracing. State {said}, or give an operator "
+        f"of a matrix are not known when tracing. State {fields}, or give an operator "
         "that is a function, such as `lx.JacobianLinearOperator`."
     )
 
 
-def unsuited(solver: Any, found: str, instead: str = _INSTEAD) -> ValueError:
-    """For what does not have the structure."""
-    return ValueError(f"`{named(solver)}` does not suit `operator`: {found}. {instead}")
+def unsuited(solver: Any, reason: str, instead: str = _INSTEAD) -> ValueError:
+    """The error for a matrix that does not have the structure."""
+    return ValueError(
+        f"`{named(solver)}` does not suit `operator`: {reason}. {instead}"
+    )
 
 
 def named(solver: Any) -> str:
-    """A solver with what it was given."""
-    own = {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver)}
-    own.pop("inner", None)
-    given = {k: v for k, v in own.items() if v is not None and v is not False}
-    said = ", ".join(
-        f"{k}={named(v) if dataclasses.is_dataclass(v) else v}"
-        for k, v in given.items()
+    """The solver as it was called, without defaults and `inner`."""
+    fields = {f.name: getattr(solver, f.name) for f in dataclasses.fields(solver)}
+    arguments = ", ".join(
+        f"{name}={named(value) if dataclasses.is_dataclass(value) else value}"
+        for name, value in fields.items()
+        if name != "inner" and value is not None and value is not False
     )
-    return f"{type(solver).__name__}({said})"
+    return f"{type(solver).__name__}({arguments})"
 
 
 def is_wide(width: int, size: int) -> bool:
-    """Whether bands, or blocks, of that width are of no use."""
+    """True if bands, or blocks, of that width are of no use."""
     return size > SMALL and 2 * width >= size
+
+
+def block_width(
+    solver: Any, structure: Structure, least: Callable[[], int], reach: int
+) -> int | None:
+    """The width that is stated, or else the least one; None if the matrix has entries
+    outside of such blocks, or these are of no use."""
+    width = solver.width
+    if width is None:
+        width = least()
+        return None if is_wide(width, structure.size) else width
+    return width if structure.fits_blocks(width, reach) else None
+
+
+def narrow_order(solver: Any, structure: Structure) -> tuple[np.ndarray, str]:
+    """The order of rows and columns, and words for it in an error message."""
+    if solver.reorder:
+        return structure.narrow_order(), " in the order of reverse Cuthill and McKee"
+    return np.arange(structure.size), ""
 
 
 @ft.lru_cache(maxsize=64)
 def blocked(size: int, width: int, reach: int) -> Positions:
-    """The positions in blocks of that width that are so many from the diagonal."""
+    """The positions in blocks of `width`, up to `reach` blocks from the diagonal."""
     width = max(1, min(width, size))
     most = (reach + 1) * width - 1
     bands = banded(size, most, most)
-    rows, columns = bands.rows, bands.columns
-    kept = np.abs(rows // width - columns // width) <= reach
-    return Positions(rows[kept], columns[kept], size, size)
+    distance = np.abs(bands.rows // width - bands.columns // width)
+    return bands.taken(np.flatnonzero(distance <= reach))

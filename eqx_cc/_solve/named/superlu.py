@@ -1,0 +1,60 @@
+"""A solver for general sparse matrices."""
+
+from __future__ import annotations
+
+import lineax as lx
+
+from ..factorisations.base import AbstractFactorisation
+from ..factorisations.superlu import HostLU
+from ..matrix.positions import Positions
+from ..matrix.structure import Structure
+from ..select import SMALL
+from .base import AbstractSparseSolver, AUTO, unsuited
+
+
+class SuperLU(AbstractSparseSolver):
+    """$LU$ factorisation of a general sparse matrix with pivoting, by SciPy's SuperLU
+    on the host: an order that keeps fill-in low is its own.
+
+    It is reached by a callback, so that programs with it are not for export, and wait
+    for the host on GPUs and TPUs. The host keeps the last factors. It takes no
+    arguments.
+
+    The zeros of a `lx.MatrixLinearOperator` are not known when tracing: give an
+    operator that is a function.
+
+    !!! Example
+
+        ```python
+        operator = lx.JacobianLinearOperator(fn, y)
+        lx.linear_solve(operator, vector, eqx_cc.SuperLU())
+        ```
+
+    ??? cite "Reference"
+
+        J. W. Demmel, S. C. Eisenstat, J. R. Gilbert, X. S. Li and J. W. H. Liu. A
+        supernodal approach to sparse partial pivoting. *SIAM Journal on Matrix Analysis
+        and Applications*, 20(3):720-755, 1999.
+    """
+
+    @property
+    def inner(self) -> lx.AbstractLinearSolver:
+        """The default, which is not used: pivots are sought in all of the matrix."""
+        return AUTO
+
+    def sparse_plan(self, structure: Structure) -> AbstractFactorisation:
+        """By its entries."""
+        count = structure.matrix.nnz
+        if structure.size > SMALL and 4 * count > structure.size**2:
+            raise unsuited(
+                self, f"{count} of its {structure.size**2} entries may differ from zero"
+            )
+        return HostLU.of(structure.positions)
+
+    def stated(self, size: int) -> Positions:
+        """A pattern is never stated."""
+        raise unsuited(
+            self,
+            "the zeros of a matrix are not known when tracing",
+            "Give an operator that is a function, such as `lx.JacobianLinearOperator`.",
+        )

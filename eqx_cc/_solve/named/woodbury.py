@@ -1,0 +1,82 @@
+"""A solver for sums of a sparse matrix and one of low rank."""
+
+from __future__ import annotations
+
+import lineax as lx
+
+from ..factorisations.base import AbstractFactorisation
+from ..factorisations.composite import LowRankUpdate
+from ..factorisations.dense import DenseInverse
+from ..matrix.positions import Positions
+from ..select import SMALL
+from .base import AbstractStructuredSolver, AUTO, checked_core, unsuited
+from .block_diagonal import BlockDiagonal
+
+
+class Woodbury(AbstractStructuredSolver):
+    r"""A matrix that is easy to factor, by default a diagonal, and one of low rank that
+    is added to it, by the formula of Woodbury:
+
+    $$(S + U V)^{-1} = (1 - S^{-1} U (1 + V S^{-1} U)^{-1} V) S^{-1}.$$
+
+    Elimination finds $U$ and $V$: they lead into a vertex that is narrower than both
+    ends, and out of it, as the mean of a state does. The solution is refined once, and
+    its residual is checked.
+
+    **Arguments:**
+
+    - `core`: the solver of which $S$ has the structure, as for [`eqx_cc.Arrowhead`][].
+    - `inner`: the solver if the residual stays large, of up to 2,048 rows:
+        $S$ may be singular though the whole is not.
+
+    A small matrix (of up to 24 rows) that is found without such a vertex, as it has no
+    more numbers than $U$ and $V$, is inverted. The rank of a `lx.MatrixLinearOperator`
+    is not known when tracing: add it up of operators.
+
+    !!! Example
+
+        ```python
+        left = lx.MatrixLinearOperator(jnp.ones((3, 1)))
+        right = lx.MatrixLinearOperator(jnp.ones((1, 3)))
+        lx.linear_solve(operator + left @ right, vector, eqx_cc.Woodbury())
+        ```
+
+    ??? cite "Reference"
+
+        W. W. Hager. Updating the inverse of a matrix. *SIAM Review*, 31(2):221-239,
+        1989.
+    """
+
+    core: lx.AbstractLinearSolver = BlockDiagonal(width=1)
+    inner: lx.AbstractLinearSolver = AUTO
+
+    def __check_init__(self):
+        checked_core(self)
+
+    @property
+    def low_rank(self) -> bool:
+        """True: the formula keeps them as factors."""
+        return True
+
+    def plan(self, positions: Positions, rank: int) -> AbstractFactorisation:
+        """By the factorisation of the core, or an inverse if a small matrix does not
+        suit that."""
+        size = positions.num_rows
+        try:
+            core = checked_core(self).plan(positions, 0)
+        except ValueError as error:
+            if size <= SMALL:
+                return DenseInverse(size)
+            part = f"with a part of rank {rank}" if rank else "with none of low rank"
+            raise unsuited(
+                self, f"{part}, what is left does not suit `core`: {error}"
+            ) from error
+        return LowRankUpdate(core, rank, size) if rank else core
+
+    def stated(self, size: int) -> Positions:
+        """Low rank is never stated."""
+        raise unsuited(
+            self,
+            "the rank of what is in a matrix is not known when tracing",
+            "Add it up of operators, or give `lx.JacobianLinearOperator`.",
+        )
