@@ -1,9 +1,9 @@
-"""The method that is fastest when measured, which is kept and looked up."""
+"""The method that is fastest when timed: looked up, or else measured and kept."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,19 +15,12 @@ from .._blocks.arrays import DoesNotFit
 from .._jaxpr.closed import captured, replaced, Traced
 from .._jaxpr.fingerprint import device_fingerprint, program_fingerprint
 from .._jaxpr.outside_trace import at_once
-from .._jaxpr.program import Program
 from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.cache import OrderCache
 from .._orders.cost import Flops, Traffic
 from .._orders.lookup import Automatic, Cheapest
 from .._scalarise.expand import NotScalar
-from .benchmark import (
-    Arrays,
-    arrays_like,
-    batch_size,
-    fastest,
-    Jacobian as JacobianJaxpr,
-)
+from .benchmark import arrays_like, batch_size, fastest, JacobianJaxpr
 from .granularity import Granularity
 from .methods import (
     AbstractMethod,
@@ -43,13 +36,13 @@ from .sweep import NotDifferentiable
 from .winners import is_empty, keep, winner
 
 
-# Why a method may not be for a problem.
+# Raised by a method that does not apply to a problem.
 _INAPPLICABLE = NotDifferentiable, NotScalar, DoesNotFit, TooDear
 
 
 def candidates(granularity: Granularity) -> dict[str, AbstractMethod]:
-    """The methods that are measured, by the names under which the fastest is kept. The
-    first that there is for a problem is taken to be right."""
+    """The methods to time, by the names under which the fastest is kept. The first that
+    applies to a problem is the reference for the others."""
     methods: dict[str, AbstractMethod] = {
         "forward": ForwardMode(),
         "reverse": ReverseMode(),
@@ -73,26 +66,25 @@ def autotuned(
     granularity: Granularity,
     cache: OrderCache,
 ) -> Prepared | None:
-    """The fastest method. Which one that is is looked up, or else measured, and kept.
-    None if it cannot be measured."""
-    prepared = remembered(problem, leaves, granularity, cache)
+    """The fastest method, which is timed if it is not in the cache. None if it cannot
+    be timed."""
+    prepared = looked_up(problem, leaves, granularity, cache)
     if prepared is None and measure(problem, leaves, granularity, cache) is not None:
-        prepared = remembered(problem, leaves, granularity, cache)
+        prepared = looked_up(problem, leaves, granularity, cache)
     return prepared
 
 
-def remembered(
+def looked_up(
     problem: Problem,
     leaves: Sequence[Array],
     granularity: Granularity,
     cache: OrderCache,
 ) -> Prepared | None:
-    """The method that is known to be the fastest, if there is one."""
+    """The fastest method according to the cache, if the problem is there."""
     if is_empty(cache):
         return None
     methods = candidates(granularity)
-    tracers = [*leaves, *captured(problem.program)]
-    name = winner(cache, _key(problem.program, tracers, methods))
+    name = winner(cache, _key(problem, leaves, granularity))
     if name is not None and name in methods:
         with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
             return prepare(methods[name], problem, leaves)
@@ -105,56 +97,53 @@ def measure(
     granularity: Granularity,
     cache: OrderCache,
 ) -> str | None:
-    """The name of the fastest method, which is kept. None if nothing can be measured on
-    its own: a function with effects, or with a collective operation of a mesh."""
-    methods = candidates(granularity)
-    tracers = [*leaves, *captured(problem.program)]
-    arrays = _arrays(problem.program, tracers)
+    """Times the candidates, keeps the fastest in the cache, and returns its name.
+
+    Returns None if nothing can be compiled on its own: a function with effects, say, or
+    with a collective operation of a mesh.
+    """
+    if any(equation.eqn.effects for equation in problem.program.equations):
+        return None
+    with at_once():
+        arrays = arrays_like(_inputs(problem, leaves))
     if arrays is None:
         return None
-    jacobians = _jacobians(problem, tracers, len(leaves), methods)
+    jacobians = _jacobians(problem, leaves, candidates(granularity))
     result = fastest(jacobians, arrays, len(leaves)) if jacobians else None
     if result is None:
         return None
-    keep(cache, _key(problem.program, tracers, methods), *result)
-    return result[0]
+    name, seconds = result
+    keep(cache, _key(problem, leaves, granularity), name, seconds)
+    return name
 
 
-def _arrays(program: Program, tracers: Sequence[Any]) -> Arrays | None:
-    if any(equation.eqn.effects for equation in program.equations):
-        return None
-    try:
-        with at_once():
-            return arrays_like(tracers)
-    except (TypeError, ValueError):  # A type of which there are no zeros.
-        return None
+def _inputs(problem: Problem, leaves: Sequence[Array]) -> list[Any]:
+    """All that the Jacobian depends on: the leaves, then what the function captures."""
+    return [*leaves, *captured(problem.program)]
 
 
-def _key(
-    program: Program, tracers: Sequence[Any], methods: Mapping[str, AbstractMethod]
-) -> str:
-    shapes = [f"{jax.typeof(x)} * {batch_size(x)}" for x in tracers]
-    parts = (program_fingerprint(program), *shapes, *methods, device_fingerprint())
-    return "; ".join(parts)
+def _key(problem: Problem, leaves: Sequence[Array], granularity: Granularity) -> str:
+    inputs = _inputs(problem, leaves)
+    shapes = [f"{jax.typeof(x)} * {batch_size(x)}" for x in inputs]
+    program, device = program_fingerprint(problem.program), device_fingerprint()
+    return "; ".join([program, *shapes, *candidates(granularity), device])
 
 
 def _jacobians(
-    problem: Problem,
-    tracers: Sequence[Any],
-    num_leaves: int,
-    methods: Mapping[str, AbstractMethod],
+    problem: Problem, leaves: Sequence[Array], methods: dict[str, AbstractMethod]
 ) -> dict[str, JacobianJaxpr]:
-    """The methods that apply, each as a jaxpr, none of them twice."""
-    avals = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(jax.typeof, tracers)]
+    """The jaxprs of the methods that apply. Of equal jaxprs, the first is kept."""
+    inputs = _inputs(problem, leaves)
+    avals = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(jax.typeof, inputs)]
+    captures = inputs[len(leaves) :]
     jaxprs, texts = {}, set()
     for name, method in methods.items():
 
         def run(arrays, method=method):
-            program = replaced(
-                problem.program, tracers[num_leaves:], arrays[num_leaves:]
-            )
+            rest = arrays[len(leaves) :]
+            program = replaced(problem.program, captures, rest)
             at = replace(problem, program=program)
-            return method(at, arrays[:num_leaves]).materialise()
+            return method(at, arrays[: len(leaves)]).materialise()
 
         with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
             closed = Traced(run, avals).closed

@@ -1,5 +1,5 @@
-"""The methods that accumulate a Jacobian: one sweep, or elimination of arrays or of
-their entries."""
+"""Methods that accumulate a Jacobian: forward mode, reverse mode, and elimination of
+arrays or of their entries."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from .._orders.orderings import AbstractOrdering
 from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._sparsity.pattern import dense_pattern, Pattern
-from .granularity import Granularity, scalars_of
+from .granularity import Granularity, scalarised
 from .sweep import Direction, sweep
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A program of which the first `count` outputs are to be differentiated; the others
-    are auxiliary. `with_value`: whether these outputs themselves are wanted."""
+    """A program whose first `num_outputs` outputs are differentiated; the others are
+    auxiliary. `with_value` is `False` if nobody reads the values of the former."""
 
     program: Program
-    count: int
+    num_outputs: int
     with_value: bool
 
     @property
     def avals(self) -> tuple[Any, ...]:
         """The abstract values of the outputs to be differentiated."""
-        return self.program.output_avals[: self.count]
+        return self.program.output_avals[: self.num_outputs]
 
     @property
     def has_auxiliary(self) -> bool:
-        return len(self.program.outputs) > self.count
+        return len(self.program.outputs) > self.num_outputs
 
 
-class Jacobian(NamedTuple):
-    """The outputs, those that are auxiliary, and the blocks of the Jacobian: a row for
-    each output. `outputs` may be empty if they are not wanted."""
+class JacobianBlocks(NamedTuple):
+    """The outputs, the auxiliary outputs, and the blocks of the Jacobian: a row for
+    each output. `outputs` may be empty if the problem is not `with_value`."""
 
     outputs: list[Any]
     auxiliary: list[Any]
@@ -66,22 +66,22 @@ class AbstractMethod(abc.ABC):
     name: ClassVar[str]
 
     @abc.abstractmethod
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian: ...
+    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks: ...
 
 
 @dataclass(frozen=True)
 class _AbstractSweep(AbstractMethod):
-    """One pass of JAX's own for all directions. Raises `NotDifferentiable` where JAX
-    has no such pass."""
+    """One sweep of JAX for all directions. Raises `NotDifferentiable` where JAX has
+    none."""
 
     direction: ClassVar[Direction]
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        count = problem.count
+    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
+        count = problem.num_outputs
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
         rows = [[blocks.get((i, j)) for j in range(len(leaves))] for i in range(count)]
         rows = dense_rows(problem.avals, leaves, rows)
-        return Jacobian(outputs[:count], outputs[count:], rows)
+        return JacobianBlocks(outputs[:count], outputs[count:], rows)
 
 
 @dataclass(frozen=True)
@@ -98,35 +98,37 @@ class ReverseMode(_AbstractSweep):
 
 @dataclass(frozen=True)
 class ArrayElimination(AbstractMethod):
-    """Vertex elimination of arrays. Blocks of `low_rank` may keep their factors; with a
-    `structured` result, what is stored has a limit."""
+    """Vertex elimination of arrays. `low_rank`: blocks of low rank keep their factors.
+    `structured`: the bytes of the blocks are limited."""
 
     order: AbstractOrdering
     structured: bool = False
     low_rank: bool = False
     name: ClassVar[str] = "elimination of arrays"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        count, order = problem.count, self.order
-        program, active = problem.program, range(len(leaves))
+    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
+        count, order, program = problem.num_outputs, self.order, problem.program
         limit = structured_limit(program, leaves) if self.structured else math.inf
-        made = linearise(program, leaves, active, order, count, limit=limit)
+        linearised = linearise(
+            program, leaves, range(len(leaves)), order, count, limit=limit
+        )
         if self.low_rank:
-            blocks = factorised(made, order)
+            blocks = factorised(linearised, order)
         else:
-            blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}
-        outputs = made.outputs[:count]
+            whole = accumulated(linearised, order)
+            blocks = {edge: Factorised(block, []) for edge, block in whole.items()}
+        outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]
         rows = [
             [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
             for i, out in enumerate(outputs)
         ]
-        return Jacobian(outputs, made.outputs[count:], rows)
+        return JacobianBlocks(outputs, auxiliary, rows)
 
 
 @dataclass(frozen=True)
 class EntryElimination(AbstractMethod):
-    """Vertex elimination of the single entries of arrays. Raises `NotScalar` where a
-    program is not expanded into them; `scalars` is this expansion, if there is one
+    """Vertex elimination of the entries of arrays. Raises `NotScalar` where a program
+    is not expanded into them. `scalars` is the scalarised program, if there is one
     already."""
 
     order: AbstractOrdering
@@ -134,41 +136,37 @@ class EntryElimination(AbstractMethod):
     scalars: ScalarProgram | None = None
     name: ClassVar[str] = "elimination of scalars"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        scalars, avals, wanted = self.scalars, problem.avals, problem.with_value
+    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
+        program, count, avals = problem.program, problem.num_outputs, problem.avals
+        scalars = self.scalars
         if scalars is None:
-            scalars = expansion(problem, leaves, self.order, self.granularity)
+            scalars = scalarised(program, leaves, count, self.order, self.granularity)
         if scalars is None:
             raise NotScalar("arrays are the better vertices.")
-        is_same = scalars.is_strict and not problem.has_auxiliary
+        # Values of the program itself: auxiliary outputs, and all that is not strict.
+        from_program = problem.has_auxiliary or not scalars.is_strict
         outputs, rows = scalar_jacobian(
-            scalars, leaves, avals, self.order, wanted and is_same
+            scalars,
+            leaves,
+            avals,
+            self.order,
+            with_value=problem.with_value and not from_program,
         )
         auxiliary = []
-        if problem.has_auxiliary or (wanted and not scalars.is_strict):
-            values = evaluate(problem.program, leaves)
-            outputs, auxiliary = values[: problem.count], values[problem.count :]
-        return Jacobian(outputs, auxiliary, dense_rows(avals, leaves, rows))
-
-
-def expansion(
-    problem: Problem,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> ScalarProgram | None:
-    """The scalarised program, or None to keep arrays as vertices."""
-    return scalars_of(problem.program, leaves, problem.count, order, granularity)
+        if problem.has_auxiliary or (problem.with_value and from_program):
+            values = evaluate(program, leaves)
+            outputs, auxiliary = values[:count], values[count:]
+        return JacobianBlocks(outputs, auxiliary, dense_rows(avals, leaves, rows))
 
 
 class Prepared(NamedTuple):
-    """A method for one problem; it has been traced if selecting it took that."""
+    """A method for one problem. It has been traced if selecting it took that."""
 
     method: AbstractMethod
     problem: Problem
-    traced: Traced[Jacobian] | None = None
+    traced: Traced[JacobianBlocks] | None = None
 
-    def __call__(self, leaves: Sequence[Array]) -> Jacobian:
+    def __call__(self, leaves: Sequence[Array]) -> JacobianBlocks:
         if self.traced is None:
             return self.method(self.problem, leaves)
         return self.traced(leaves)
@@ -177,30 +175,30 @@ class Prepared(NamedTuple):
 def prepare(
     method: AbstractMethod, problem: Problem, leaves: Sequence[Array]
 ) -> Prepared:
-    """Traces a method: it raises what the method raises."""
+    """Traces a method for one problem. Raises what the method raises."""
     traced = Traced(lambda leaves: method(problem, leaves), leaves)
     return Prepared(method, problem, traced)
 
 
 def dense_rows(avals, leaves, rows) -> list[list[Partial]]:
-    """The blocks of the Jacobian as `Partial`s, from their arrays; None is zero."""
+    """The arrays of the blocks as `Partial`s; None is zero."""
     return [
         [
-            _partial(None, out, leaf) if block is None else _dense(block, out, leaf)
+            _partial(None, out, leaf) if block is None else _full(block, out, leaf)
             for block, leaf in zip(row, leaves)
         ]
         for out, row in zip(avals, rows)
     ]
 
 
-def _dense(block: Array, out: Any, leaf: Array) -> Partial:
+def _full(block: Array, out: Any, leaf: Array) -> Partial:
     pattern = dense_pattern(out.shape, leaf.shape)
     values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
     return Partial(pattern, values, block.dtype)
 
 
-def _partial(found: Factorised | None, out: Any, leaf: Array) -> Partial:
-    rest, factors = found or (None, [])
+def _partial(block: Factorised | None, out: Any, leaf: Array) -> Partial:
+    rest, factors = block or (None, [])
     if rest is None:
         rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
     sides = tuple((_stored(left), _stored(right)) for left, right in factors)
@@ -208,7 +206,7 @@ def _partial(found: Factorised | None, out: Any, leaf: Array) -> Partial:
 
 
 def _stored(block: Block) -> Partial:
-    """A block whose masks are numbers."""
+    """The block with numbers in place of masks."""
     values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
     terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
     return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)

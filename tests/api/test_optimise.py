@@ -88,9 +88,9 @@ def _search_quietly(*args, **kwargs):
 
 def _graphs(fun):
     """The graphs of a function and of its loops and branches, the outermost last."""
-    seen = _optimise._Seen([])
-    graph = graph_of(fun, (X,), {}, seen)
-    return [g for g in [*seen.graphs, graph] if len(g.intermediates) > 1]
+    collector = _optimise._Collector([])
+    graph = graph_of(fun, (X,), {}, collector)
+    return [g for g in [*collector.graphs, graph] if len(g.intermediates) > 1]
 
 
 #

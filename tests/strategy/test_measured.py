@@ -51,10 +51,10 @@ def clock(folder, monkeypatch):
                 run(2)
             return {name: 0.0 if name == self.fastest else 1.0 for name in runs}
 
-    own = Clock()
-    own.timed = []
-    monkeypatch.setattr(_measure, "timed", own)
-    return own
+    clock = Clock()
+    clock.timed = []
+    monkeypatch.setattr(_measure, "timed", clock)
+    return clock
 
 
 @pytest.fixture
@@ -229,11 +229,11 @@ def test_granularity(granularity, clock):
 
 
 def test_under_vmap_the_batch_is_measured(clock, monkeypatch):
-    sizes, own = [], _measure._Run.__init__
+    sizes, original = [], _measure._Run.__init__
 
-    def init(self, jacobian, arrays, *rest):
+    def init(self, jacobian, arrays, *args, **kwargs):
         sizes.append(arrays.size)
-        own(self, jacobian, arrays, *rest)
+        original(self, jacobian, arrays, *args, **kwargs)
 
     monkeypatch.setattr(_measure._Run, "__init__", init)
     ours, theirs = eqx_cc.filter_jacobian(mixing, order="measured"), jax.jacfwd(mixing)
@@ -314,7 +314,7 @@ def test_random_keys(clock):
 
 
 def test_structured_blocks():
-    with pytest.raises(ValueError, match='`order="measured"` compares ways'):
+    with pytest.raises(ValueError, match='`order="measured"` compares methods'):
         eqx_cc.cc_jacobian(mixing, order="measured", structured=True)
 
 
