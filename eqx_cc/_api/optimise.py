@@ -130,9 +130,7 @@ def _check_arguments(
 
 
 def _configured(
-    ordering: AbstractOrdering | None,
-    seconds: Any,
-    cost: str | AbstractCost | None,
+    ordering: Any, seconds: Any, cost: str | AbstractCost | None
 ) -> tuple[AbstractOrdering, AbstractCost]:
     """The ordering with the user's time and cost model, and this model."""
     ordering = Annealing() if ordering is None else ordering
