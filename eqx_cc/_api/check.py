@@ -69,7 +69,8 @@ def check_jacobian(
         ```
     """
     check_callable(fun)
-    _check_step(eps)
+    if eps is not None and not 0 < eps < 1:
+        raise ValueError(f"`eps` must be between 0 and 1, but got {eps}.")
     options = as_ordering(order), as_granularity(granularity)
     problem, ours, names = _by_elimination(fun, x, args, kwargs, *options)
     references = {
@@ -78,11 +79,6 @@ def check_jacobian(
         DIFFERENCES: _reference(finite_differences, problem, eps),
     }
     return Case(problem, ours, names, references).report(order)
-
-
-def _check_step(eps: float | None) -> None:
-    if eps is not None and not 0 < eps < 1:
-        raise ValueError(f"`eps` must be between 0 and 1, but got {eps}.")
 
 
 def _by_elimination(fun, x, args, kwargs, order, granularity):

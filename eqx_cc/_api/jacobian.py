@@ -215,11 +215,10 @@ def filter_jacobian(
         A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
         of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_jacobian, has_aux=has_aux, order=order, granularity=granularity
-        )
-    return _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
+        return ft.partial(filter_jacobian, **options)
+    return _filter_jacobian(fun, **options)
 
 
 def filter_value_and_jacobian(
@@ -251,14 +250,10 @@ def filter_value_and_jacobian(
         # 0.0, 1.0
         ```
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_value_and_jacobian,
-            has_aux=has_aux,
-            order=order,
-            granularity=granularity,
-        )
-    return _filter_jacobian(fun, has_aux, order, granularity, with_value=True)
+        return ft.partial(filter_value_and_jacobian, **options)
+    return _filter_jacobian(fun, **options, with_value=True)
 
 
 def filter_hessian(
@@ -300,18 +295,16 @@ def filter_hessian(
         A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
         of Algorithmic Differentiation*, chapter 5. SIAM, 2nd edition, 2008.
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_hessian, has_aux=has_aux, order=order, granularity=granularity
-        )
+        return ft.partial(filter_hessian, **options)
     if isinstance(as_ordering(order), Given):
         raise ValueError(
             "`order` must not be a sequence of vertex numbers for a Hessian, but got "
             f"{order!r}: a function and its Jacobian have different graphs. Nest "
             "`filter_jacobian` to choose an order for each."
         )
-    jacobian = _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
-    return _filter_jacobian(jacobian, has_aux, order, granularity, with_value=False)
+    return _filter_jacobian(_filter_jacobian(fun, **options), **options)
 
 
 def cc_jacobian(
@@ -389,16 +382,30 @@ def cc_jacobian(
             "`structured=True` does not return. Leave one of them out."
         )
     jacobian = _CCJacobian(
-        fun, argnums, has_aux, order, as_granularity(granularity), structured
+        fun=fun,
+        argnums=argnums,
+        has_aux=has_aux,
+        order=order,
+        granularity=as_granularity(granularity),
+        structured=structured,
     )
     return eqx.module_update_wrapper(jacobian)
 
 
 def _filter_jacobian(
-    fun: Any, has_aux: bool, order: Order, granularity: str, *, with_value: bool
+    fun: Any,
+    *,
+    has_aux: Any,
+    order: Any,
+    granularity: Any,
+    with_value: bool = False,
 ):
     check_callable(fun)
     jacobian = _FilterJacobian(
-        fun, has_aux, as_ordering(order), as_granularity(granularity), with_value
+        fun=fun,
+        has_aux=has_aux,
+        order=as_ordering(order),
+        granularity=as_granularity(granularity),
+        with_value=with_value,
     )
     return eqx.module_update_wrapper(jacobian)

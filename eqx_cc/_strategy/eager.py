@@ -77,9 +77,6 @@ def eager_jacobian(
             raise not_traceable(fun) from e.__cause__
         assert e.__cause__ is not None
         raise e.__cause__ from None  # As `jax.jacfwd` raises it.
-    placed = {(rows[i], j): block for (i, j), block in blocks.items()}
-    matrix = [
-        [placed.get((i, j)) for j in range(len(leaves))] for i in range(len(outputs))
-    ]
-    jacobian = JacobianBlocks(outputs, [], dense_rows(outputs, leaves, matrix))
+    blocks = {(rows[i], j): block for (i, j), block in blocks.items()}
+    jacobian = JacobianBlocks(outputs, [], dense_rows(outputs, leaves, blocks))
     return jacobian, eqx.combine(dynamic, static[0])

@@ -24,7 +24,7 @@ from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._sparsity.pattern import dense_pattern, Pattern
 from .granularity import Granularity, scalarised
-from .sweep import Direction, sweep
+from .sweep import Blocks, Direction, sweep
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class _AbstractSweep(AbstractMethod):
     def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
         count = problem.num_outputs
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
-        rows = [[blocks.get((i, j)) for j in range(len(leaves))] for i in range(count)]
-        rows = dense_rows(problem.avals, leaves, rows)
+        rows = dense_rows(problem.avals, leaves, blocks)
         return JacobianBlocks(outputs[:count], outputs[count:], rows)
 
 
@@ -156,7 +155,10 @@ class EntryElimination(AbstractMethod):
         if problem.has_auxiliary or (problem.with_value and from_program):
             values = evaluate(program, leaves)
             outputs, auxiliary = values[:count], values[count:]
-        return JacobianBlocks(outputs, auxiliary, dense_rows(avals, leaves, rows))
+        blocks = {
+            (i, j): block for i, row in enumerate(rows) for j, block in enumerate(row)
+        }
+        return JacobianBlocks(outputs, auxiliary, dense_rows(avals, leaves, blocks))
 
 
 class Prepared(NamedTuple):
@@ -180,14 +182,18 @@ def prepare(
     return Prepared(method, problem, traced)
 
 
-def dense_rows(avals, leaves, rows) -> list[list[Partial]]:
-    """The arrays of the blocks as `Partial`s; None is zero."""
+def dense_rows(
+    outputs: Sequence[Any], leaves: Sequence[Array], blocks: Blocks
+) -> list[list[Partial]]:
+    """The dense blocks as `Partial`s. Blocks that are missing are zero."""
     return [
         [
-            _partial(None, out, leaf) if block is None else _full(block, out, leaf)
-            for block, leaf in zip(row, leaves)
+            _full(blocks[i, j], out, leaf)
+            if (i, j) in blocks
+            else _partial(None, out, leaf)
+            for j, leaf in enumerate(leaves)
         ]
-        for out, row in zip(avals, rows)
+        for i, out in enumerate(outputs)
     ]
 
 

@@ -68,12 +68,18 @@ def _work(
         equations = [eqn for body in inner for eqn in body.eqns]
         iteration = sum(_work(e, copies, inside, reverse=reverse) for e in equations)
         return _START + _trips(eqn) * iteration
+    return _primitive_work(eqn, copies, active, reverse=reverse)
+
+
+def _primitive_work(
+    eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None, *, reverse: bool
+) -> float:
     read, written = _size(eqn.invars), copies * _size(eqn.outvars)
-    match time:
+    match facts(eqn.primitive.name).time:
         case "product":
             return _START + _dot(eqn, copies, active)
         case "convolve":
-            kernel = math.prod(_shape(eqn.invars[1])[1:])  # In whatever layout: roughly
+            kernel = math.prod(_shape(eqn.invars[1])[1:])  # Roughly, for any layout.
             return _START + _CONVOLVE * written * kernel
         case "free":
             return _FUSE * written / 2
