@@ -10,14 +10,14 @@ import jax
 
 from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
-from .._jaxpr.program import Program
 from .._linearise.interpreter import linearise
 from .._orders.lookup import as_ordering, Automatic
 from .._orders.order import Order
 from .._orders.orderings import AbstractOrdering, check_order
 from .._scalarise.jacobian import entries
-from .._strategy.granularity import Granularity, scalarised
+from .._strategy.granularity import Granularity
 from .._strategy.jacobian_blocks import method_name, trace_function
+from .._strategy.methods import Problem
 from .plot import plot
 from .trees import check_callable, filter_inputs, flat_function, Inputs
 
@@ -93,37 +93,34 @@ def graph_of(
     arrays as vertices.
     """
 
-    def read(program, num_outputs, leaves):
-        return _graph(program, num_outputs, leaves, order, granularity)
+    def read(problem):
+        return _graph(problem, order)
 
-    return _traced(fun, args, kwargs, read)
+    return _traced(fun, args, kwargs, granularity, read)
 
 
-def _traced(fun: Any, args: tuple, kwargs: dict[str, Any], read: Callable) -> Any:
-    """The result of `read(program, num_outputs, leaves)`, while `fun` is traced."""
+def _traced(
+    fun: Any, args: tuple, kwargs: dict[str, Any], granularity: Any, read: Callable
+) -> Any:
+    """The result of `read(problem)`, while `fun` is traced."""
     flat, inputs = flat_of(fun, args, kwargs)
     results = []
 
     def run(leaves):
         program, num_outputs, _ = trace_function(flat, leaves)
-        results.append(read(program, num_outputs, leaves))
+        results.append(read(Problem(program, num_outputs, leaves, granularity)))
 
     jax.eval_shape(run, inputs.leaves)
     return results[0]
 
 
-def _graph(
-    program: Program,
-    num_outputs: int,
-    leaves: Sequence[Any],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> ComputationalGraph | None:
-    scalars = scalarised(program, leaves, num_outputs, order, granularity)
+def _graph(problem: Problem, order: AbstractOrdering) -> ComputationalGraph | None:
+    program, leaves = problem.program, problem.leaves
+    num_outputs, scalars = problem.num_outputs, problem.scalars(order)
     if scalars is not None:
         program, leaves = scalars.program, entries(leaves)
         num_outputs = len(program.outputs)
-    elif granularity != "array":
+    elif problem.granularity != "array":
         return None
     return linearise(program, leaves, range(len(leaves)), order, num_outputs).graph
 
@@ -225,11 +222,10 @@ def explain(
             f'`granularity` must be "array" or "scalar" here; got {granularity!r}.'
         )
 
-    def read(program, num_outputs, leaves):
-        graph = _graph(program, num_outputs, leaves, chosen, granularity)
-        return graph, method_name(program, num_outputs, leaves, chosen)
+    def read(problem):
+        return _graph(problem, chosen), method_name(problem, chosen)
 
-    graph, way = _traced(fun, (x, *args), kwargs, read)
+    graph, way = _traced(fun, (x, *args), kwargs, granularity, read)
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
     orders["chosen"] = order = chosen(graph)
     for vertices in orders.values():

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
 from jax.core import Tracer
-from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
 from .._jaxpr.closed import captured, replaced, Traced
@@ -54,49 +52,33 @@ def candidates(granularity: Granularity) -> dict[str, AbstractMethod]:
         methods["arrays, traffic"] = ArrayElimination(traffic)
     if granularity != "array":
         flops = Cheapest(Flops())
-        entries = EntryElimination(multiplications, granularity)
-        methods["scalars, multiplications"] = entries
-        methods["scalars, flops"] = EntryElimination(flops, granularity)
+        methods["scalars, multiplications"] = EntryElimination(multiplications)
+        methods["scalars, flops"] = EntryElimination(flops)
     return methods
 
 
-def autotuned(
-    problem: Problem,
-    leaves: Sequence[Array],
-    granularity: Granularity,
-    cache: OrderCache,
-) -> Prepared | None:
+def autotuned(problem: Problem, cache: OrderCache) -> Prepared | None:
     """The fastest method, which is timed if it is not in the cache. None if it cannot
     be timed."""
-    prepared = looked_up(problem, leaves, granularity, cache)
-    if prepared is None and measure(problem, leaves, granularity, cache) is not None:
-        prepared = looked_up(problem, leaves, granularity, cache)
+    prepared = looked_up(problem, cache)
+    if prepared is None and measure(problem, cache) is not None:
+        prepared = looked_up(problem, cache)
     return prepared
 
 
-def looked_up(
-    problem: Problem,
-    leaves: Sequence[Array],
-    granularity: Granularity,
-    cache: OrderCache,
-) -> Prepared | None:
+def looked_up(problem: Problem, cache: OrderCache) -> Prepared | None:
     """The fastest method according to the cache, if the problem is there."""
     if is_empty(cache):
         return None
-    methods = candidates(granularity)
-    name = winner(cache, _key(problem, leaves, granularity))
+    methods = candidates(problem.granularity)
+    name = winner(cache, _key(problem))
     if name is not None and name in methods:
         with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
-            return prepare(methods[name], problem, leaves)
+            return prepare(methods[name], problem)
     return None
 
 
-def measure(
-    problem: Problem,
-    leaves: Sequence[Array],
-    granularity: Granularity,
-    cache: OrderCache,
-) -> str | None:
+def measure(problem: Problem, cache: OrderCache) -> str | None:
     """Times the candidates, keeps the fastest in the cache, and returns its name.
 
     Returns None if nothing can be compiled on its own: a function with effects, say, or
@@ -105,45 +87,42 @@ def measure(
     if any(equation.eqn.effects for equation in problem.program.equations):
         return None
     with at_once():
-        arrays = arrays_like(_inputs(problem, leaves))
+        arrays = arrays_like(_inputs(problem))
     if arrays is None:
         return None
-    jacobians = _jacobians(problem, leaves, candidates(granularity))
-    result = fastest(jacobians, arrays, len(leaves)) if jacobians else None
+    jacobians = _jacobians(problem)
+    result = fastest(jacobians, arrays, len(problem.leaves)) if jacobians else None
     if result is None:
         return None
     name, seconds = result
-    keep(cache, _key(problem, leaves, granularity), name, seconds)
+    keep(cache, _key(problem), name, seconds)
     return name
 
 
-def _inputs(problem: Problem, leaves: Sequence[Array]) -> list[Any]:
+def _inputs(problem: Problem) -> list[Any]:
     """All that the Jacobian depends on: the leaves, then what the function captures."""
-    return [*leaves, *captured(problem.program)]
+    return [*problem.leaves, *captured(problem.program)]
 
 
-def _key(problem: Problem, leaves: Sequence[Array], granularity: Granularity) -> str:
-    inputs = _inputs(problem, leaves)
+def _key(problem: Problem) -> str:
+    inputs = _inputs(problem)
     shapes = [f"{jax.typeof(x)} * {batch_size(x)}" for x in inputs]
     program, device = program_fingerprint(problem.program), device_fingerprint()
-    return "; ".join([program, *shapes, *candidates(granularity), device])
+    return "; ".join([program, *shapes, *candidates(problem.granularity), device])
 
 
-def _jacobians(
-    problem: Problem, leaves: Sequence[Array], methods: dict[str, AbstractMethod]
-) -> dict[str, JacobianJaxpr]:
+def _jacobians(problem: Problem) -> dict[str, JacobianJaxpr]:
     """The jaxprs of the methods that apply. Of equal jaxprs, the first is kept."""
-    inputs = _inputs(problem, leaves)
+    inputs, num_leaves = _inputs(problem), len(problem.leaves)
     avals = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in map(jax.typeof, inputs)]
-    captures = inputs[len(leaves) :]
     jaxprs, texts = {}, set()
-    for name, method in methods.items():
+    for name, method in candidates(problem.granularity).items():
 
         def run(arrays, method=method):
-            rest = arrays[len(leaves) :]
-            program = replaced(problem.program, captures, rest)
-            at = replace(problem, program=program)
-            return method(at, arrays[: len(leaves)]).materialise()
+            leaves, captures = arrays[:num_leaves], arrays[num_leaves:]
+            program = replaced(problem.program, inputs[num_leaves:], captures)
+            at = replace(problem, program=program, leaves=leaves)
+            return method(at).materialise()
 
         with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
             closed = Traced(run, avals).closed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -59,19 +60,19 @@ def jacobian_blocks(
             raise
         jacobian, aux = eager_jacobian(fun, leaves)
         return jacobian.outputs, aux, jacobian.blocks
-    problem = Problem(program, num_outputs, with_value)
+    problem = Problem(program, num_outputs, leaves, granularity, with_value)
     if structured:
-        _check_whole(program, leaves)
+        _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
-        jacobian = method(problem, leaves)
+        jacobian = method(problem)
     else:
-        jacobian = select(problem, leaves, order, granularity)(leaves)
+        jacobian = select(problem, order)()
     outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
 
 
-def _check_whole(program: Program, leaves: Sequence[Array]) -> None:
-    if is_split_over_mesh(program, leaves):
+def _check_whole(problem: Problem) -> None:
+    if is_split_over_mesh(problem):
         raise ValueError(
             "`structured=True` needs arrays that are whole, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "
@@ -85,19 +86,14 @@ def _struct(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def method_name(
-    program: Program,
-    num_outputs: int,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-) -> str:
-    """The name of the method for the dense Jacobian of a program. Nothing is timed:
-    with `order="measured"` it is the method of the default."""
-    problem = Problem(program, num_outputs, with_value=False)
+def method_name(problem: Problem, order: AbstractOrdering) -> str:
+    """The name of the method for the dense Jacobian with `granularity="auto"`. Nothing
+    is timed: with `order="measured"` it is the method of the default."""
+    problem = replace(problem, granularity="auto")
     order = Automatic() if isinstance(order, Measured) else order
     with contextlib.suppress(DoesNotFit):
-        prepared = select(problem, leaves, order, "auto")
-        prepared(leaves).materialise()
+        prepared = select(problem, order)
+        prepared().materialise()
         return prepared.method.name
     return "nothing, as the dense Jacobian does not fit into memory"
 
@@ -108,8 +104,7 @@ def measure_methods(
     """Times the methods for a Jacobian, keeps the fastest, and returns its name, or
     None if it cannot be timed."""
     program, num_outputs, _ = trace_function(fun, leaves)
-    problem = Problem(program, num_outputs, with_value=False)
-    return measure(problem, leaves, granularity, cache)
+    return measure(Problem(program, num_outputs, leaves, granularity), cache)
 
 
 def trace_function(

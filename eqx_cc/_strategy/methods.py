@@ -29,12 +29,15 @@ from .sweep import Blocks, Direction, sweep
 
 @dataclass(frozen=True)
 class Problem:
-    """A program whose first `num_outputs` outputs are differentiated; the others are
-    auxiliary. `with_value` is `False` if nobody reads the values of the former."""
+    """A program at the arrays `leaves`. Its first `num_outputs` outputs are
+    differentiated; the others are auxiliary. `with_value` is `False` if nobody reads
+    the values of the former."""
 
     program: Program
     num_outputs: int
-    with_value: bool
+    leaves: Sequence[Array]
+    granularity: Granularity = "auto"
+    with_value: bool = False
 
     @property
     def avals(self) -> tuple[Any, ...]:
@@ -44,6 +47,11 @@ class Problem:
     @property
     def has_auxiliary(self) -> bool:
         return len(self.program.outputs) > self.num_outputs
+
+    def scalars(self, order: AbstractOrdering) -> ScalarProgram | None:
+        """The scalarised program, or None to keep arrays as vertices."""
+        options = self.num_outputs, order, self.granularity
+        return scalarised(self.program, self.leaves, *options)
 
 
 class JacobianBlocks(NamedTuple):
@@ -61,12 +69,12 @@ class JacobianBlocks(NamedTuple):
 
 @dataclass(frozen=True)
 class AbstractMethod(abc.ABC):
-    """A method that accumulates the Jacobian of a problem at the arrays `leaves`."""
+    """A method that accumulates the Jacobian of a problem."""
 
     name: ClassVar[str]
 
     @abc.abstractmethod
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks: ...
+    def __call__(self, problem: Problem) -> JacobianBlocks: ...
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,8 @@ class _AbstractSweep(AbstractMethod):
 
     direction: ClassVar[Direction]
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
-        count = problem.num_outputs
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        count, leaves = problem.num_outputs, problem.leaves
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
         rows = dense_rows(problem.avals, leaves, blocks)
         return JacobianBlocks(outputs[:count], outputs[count:], rows)
@@ -105,8 +113,9 @@ class ArrayElimination(AbstractMethod):
     low_rank: bool = False
     name: ClassVar[str] = "elimination of arrays"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
-        count, order, program = problem.num_outputs, self.order, problem.program
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        count, order = problem.num_outputs, self.order
+        program, leaves = problem.program, problem.leaves
         limit = structured_limit(program, leaves) if self.structured else math.inf
         linearised = linearise(
             program, leaves, range(len(leaves)), order, count, limit=limit
@@ -131,15 +140,12 @@ class EntryElimination(AbstractMethod):
     already."""
 
     order: AbstractOrdering
-    granularity: Granularity
     scalars: ScalarProgram | None = None
     name: ClassVar[str] = "elimination of scalars"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> JacobianBlocks:
-        program, count, avals = problem.program, problem.num_outputs, problem.avals
-        scalars = self.scalars
-        if scalars is None:
-            scalars = scalarised(program, leaves, count, self.order, self.granularity)
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        leaves, count, avals = problem.leaves, problem.num_outputs, problem.avals
+        scalars = self.scalars or problem.scalars(self.order)
         if scalars is None:
             raise NotScalar("arrays are the better vertices.")
         # Values of the program itself: auxiliary outputs, and all that is not strict.
@@ -153,7 +159,7 @@ class EntryElimination(AbstractMethod):
         )
         auxiliary = []
         if problem.has_auxiliary or (problem.with_value and from_program):
-            values = evaluate(program, leaves)
+            values = evaluate(problem.program, leaves)
             outputs, auxiliary = values[:count], values[count:]
         blocks = {
             (i, j): block for i, row in enumerate(rows) for j, block in enumerate(row)
@@ -168,17 +174,17 @@ class Prepared(NamedTuple):
     problem: Problem
     traced: Traced[JacobianBlocks] | None = None
 
-    def __call__(self, leaves: Sequence[Array]) -> JacobianBlocks:
+    def __call__(self) -> JacobianBlocks:
         if self.traced is None:
-            return self.method(self.problem, leaves)
-        return self.traced(leaves)
+            return self.method(self.problem)
+        return self.traced(self.problem.leaves)
 
 
-def prepare(
-    method: AbstractMethod, problem: Problem, leaves: Sequence[Array]
-) -> Prepared:
+def prepare(method: AbstractMethod, problem: Problem) -> Prepared:
     """Traces a method for one problem. Raises what the method raises."""
-    traced = Traced(lambda leaves: method(problem, leaves), leaves)
+    traced = Traced(
+        lambda leaves: method(replace(problem, leaves=leaves)), problem.leaves
+    )
     return Prepared(method, problem, traced)
 
 

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.program import has_collectives, has_split, Program
+from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import is_split, varies
 from .._orders.budget import limited, MOST_EFFORT, TooDear
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Reverse
 from .autotune import autotuned, looked_up
-from .granularity import Granularity, is_compiled, scalarised
+from .granularity import is_compiled
 from .methods import (
     ArrayElimination,
     EntryElimination,
@@ -47,34 +45,28 @@ _EAGER = 50_000.0
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
 
 
-def select(
-    problem: Problem,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> Prepared:
+def select(problem: Problem, order: AbstractOrdering) -> Prepared:
     """The method for the dense Jacobian of a problem, prepared for it."""
-    program, count = problem.program, problem.num_outputs
-    if any(map(varies, leaves)) and has_collectives(program):
+    if any(map(varies, problem.leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(), problem)
-    if is_split_over_mesh(program, leaves):
+    if is_split_over_mesh(problem):
         return _split_sweep(problem, order)
     if isinstance(order, Automatic | Measured):
-        prepared = _fastest(problem, leaves, order, granularity)
+        prepared = _fastest(problem, order)
         if prepared is not None:
             return prepared
         order = Automatic()
-    scalars = scalarised(program, leaves, count, order, granularity)
+    scalars = problem.scalars(order)
     if scalars is not None:
-        return Prepared(EntryElimination(order, granularity, scalars), problem)
+        return Prepared(EntryElimination(order, scalars), problem)
     if not isinstance(order, Automatic):
         return Prepared(ArrayElimination(order), problem)
-    return _by_model(problem, leaves, order)
+    return _by_model(problem, order)
 
 
-def is_split_over_mesh(program: Program, leaves: Sequence[Array]) -> bool:
+def is_split_over_mesh(problem: Problem) -> bool:
     """True if an array is split over the axes of a mesh of type `Explicit`."""
-    return any(map(is_split, leaves)) or has_split(program)
+    return any(map(is_split, problem.leaves)) or has_split(problem.program)
 
 
 def _split_sweep(problem: Problem, order: AbstractOrdering) -> Prepared:
@@ -91,42 +83,35 @@ def _split_sweep(problem: Problem, order: AbstractOrdering) -> Prepared:
     return Prepared(other if is_other else preferred, problem)
 
 
-def _fastest(
-    problem: Problem,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> Prepared | None:
+def _fastest(problem: Problem, order: AbstractOrdering) -> Prepared | None:
     """The method that is fastest when timed; by default, if the cache has it."""
     if not isinstance(order, Measured):
-        return looked_up(problem, leaves, granularity, default_cache())
-    if granularity == "scalar":  # Raises if there are no scalars.
-        scalarised(problem.program, leaves, problem.num_outputs, order, granularity)
-    return autotuned(problem, leaves, granularity, default_cache())
+        return looked_up(problem, default_cache())
+    if problem.granularity == "scalar":  # Raises if there are no scalars.
+        problem.scalars(order)
+    return autotuned(problem, default_cache())
 
 
-def _by_model(
-    problem: Problem, leaves: Sequence[Array], order: AbstractOrdering
-) -> Prepared:
+def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
     """Elimination; or a sweep, if the model says that it takes less time, or if
     elimination exceeds the limits of memory or of symbolic work.
 
     If JAX refuses a sweep, the other methods are compared again.
     """
-    times = _sweep_times(problem, leaves)
+    times = _sweep_times(problem)
     if len(problem.program.equations) > _MANY_EQUATIONS:
         most = _LITTLE_MORE * program_work(problem.program)
-        prepared = _sweep_within(most, times, problem, leaves)
+        prepared = _sweep_within(most, times, problem)
         if prepared is not None:
             return prepared
     method = ArrayElimination(order)
     elimination, time = Prepared(method, problem), math.inf
     with contextlib.suppress(DoesNotFit, TooDear):
         with limited(MOST_EFFORT if times else math.inf):
-            traced = (elimination := prepare(method, problem, leaves)).traced
+            traced = (elimination := prepare(method, problem)).traced
         assert traced is not None
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
-    prepared = _sweep_within(time, times, problem, leaves)
+    prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
 
 
@@ -134,23 +119,23 @@ _Sweep = ForwardMode | ReverseMode
 
 
 def _sweep_within(
-    time: float, times: dict[_Sweep, float], problem: Problem, leaves: Sequence[Array]
+    time: float, times: dict[_Sweep, float], problem: Problem
 ) -> Prepared | None:
     """The fastest sweep, if it takes less than `time`. Removes from `times` those that
     JAX refuses or whose result does not fit."""
     for method in sorted(times, key=times.__getitem__):
         if times[method] < time:
             with contextlib.suppress(NotDifferentiable, DoesNotFit):
-                return prepare(method, problem, leaves)
+                return prepare(method, problem)
             del times[method]
     return None
 
 
-def _sweep_times(problem: Problem, leaves: Sequence[Array]) -> dict[_Sweep, float]:
+def _sweep_times(problem: Problem) -> dict[_Sweep, float]:
     """The time of each sweep that the program may have, by the model."""
     program, count = problem.program, problem.num_outputs
     outputs = sum(program.output_avals[i].size for i in differentiable(program, count))
-    inputs = sum(jnp.size(leaf) for leaf in leaves)
+    inputs = sum(jnp.size(leaf) for leaf in problem.leaves)
     if inputs * outputs == 0:
         return {}
     primal, times = program_work(program), {}
