@@ -1,4 +1,4 @@
-"""Other ways to the same Jacobian: JAX's two modes, and finite differences."""
+"""Reference Jacobians: JAX's forward and reverse mode, and finite differences."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Problem(NamedTuple):
+class FunctionAtPoint(NamedTuple):
     """A function from a list of real arrays to a list of inexact arrays, at a point."""
 
     fun: Callable
@@ -16,7 +16,7 @@ class Problem(NamedTuple):
     outs: list
 
     def matrices(self, blocks: list[list]) -> list[list[np.ndarray]]:
-        """Every block as a matrix of shape `(out.size, leaf.size)`."""
+        """The blocks as matrices of shape `(out.size, leaf.size)`."""
         return [
             [
                 to_numpy(block).reshape(out.size, leaf.size)
@@ -26,11 +26,11 @@ class Problem(NamedTuple):
         ]
 
 
-class Verdict(NamedTuple):
-    """A matrix for every output and input, and what its entries may be off by.
+class Reference(NamedTuple):
+    """A matrix for each output and input, and the allowed error of its entries.
 
-    The slack is on top of what rounding explains. It is infinite for an entry that is
-    not to be trusted at all.
+    The slack is allowed in addition to rounding. It is infinite for an entry that is
+    not trusted.
     """
 
     blocks: list[list[np.ndarray]]
@@ -52,8 +52,8 @@ def precision(*arrays: Any) -> float:
 #
 
 
-def forward(problem: Problem) -> Verdict:
-    """`jax.jacfwd`, one input leaf at a time, for it cannot mix dtypes."""
+def forward(problem: FunctionAtPoint) -> Reference:
+    """The Jacobian by `jax.jacfwd`, one input leaf at a time, as dtypes may differ."""
 
     def column(j):
         def by_leaf(leaves):
@@ -65,8 +65,8 @@ def forward(problem: Problem) -> Verdict:
     return _exact(problem, [list(row) for row in zip(*columns)])
 
 
-def reverse(problem: Problem) -> Verdict:
-    """`jax.jacrev`, one output leaf at a time, for it cannot mix dtypes."""
+def reverse(problem: FunctionAtPoint) -> Reference:
+    """The Jacobian by `jax.jacrev`, one output leaf at a time, as dtypes may differ."""
 
     def row(part):
         return jax.jit(jax.jacrev(lambda leaves: part(problem.fun(leaves))))(
@@ -86,9 +86,9 @@ def _put(leaves: list, j: int, leaf: Any) -> list:
     return [*leaves[:j], leaf, *leaves[j + 1 :]]
 
 
-def _exact(problem: Problem, blocks: list[list]) -> Verdict:
+def _exact(problem: FunctionAtPoint, blocks: list[list]) -> Reference:
     matrices = problem.matrices(blocks)
-    return Verdict(matrices, [[np.zeros(m.shape) for m in row] for row in matrices])
+    return Reference(matrices, [[np.zeros(m.shape) for m in row] for row in matrices])
 
 
 #
@@ -96,17 +96,17 @@ def _exact(problem: Problem, blocks: list[list]) -> Verdict:
 #
 
 
-def finite_differences(problem: Problem, eps: float | None) -> Verdict:
-    """Central differences, each with an estimate of its own error."""
+def finite_differences(problem: FunctionAtPoint, eps: float | None) -> Reference:
+    """The Jacobian by central differences, with an estimate of each error."""
     columns = [_by_leaf(problem, j, eps) for j in range(len(problem.leaves))]
     rows = [[column[i] for column in columns] for i in range(len(problem.outs))]
-    return Verdict(
+    return Reference(
         [[matrix for matrix, _ in row] for row in rows],
         [[slack for _, slack in row] for row in rows],
     )
 
 
-def _by_leaf(problem: Problem, j: int, eps: float | None) -> list[tuple]:
+def _by_leaf(problem: FunctionAtPoint, j: int, eps: float | None) -> list[tuple]:
     leaf = problem.leaves[j]
     x = to_numpy(leaf).ravel()
     if eps is None:
@@ -117,15 +117,15 @@ def _by_leaf(problem: Problem, j: int, eps: float | None) -> list[tuple]:
     step = eps * np.where(size > 0, size, 1.0)
     points = jnp.asarray(x + step * np.array([[1.0], [-1.0], [0.5], [-0.5]]))
     points = points.astype(leaf.dtype)
-    # `points` are where they are once rounded, not where they should have been.
+    # The steps are taken from the points as they are rounded to the dtype.
     return [
         _central_difference(out, leaf, to_numpy(points), value)
         for out, value in zip(problem.outs, _evaluate(problem, j, points))
     ]
 
 
-def _evaluate(problem: Problem, j: int, points: jax.Array) -> list[np.ndarray]:
-    """The outputs for every row of `points`, moving the numbers of a leaf in turn."""
+def _evaluate(problem: FunctionAtPoint, j: int, points: jax.Array) -> list[np.ndarray]:
+    """The outputs at each row of `points`, for one number of the leaf at a time."""
     displacements, size = points.shape
     if size == 0:
         return [np.zeros((displacements, size, out.size)) for out in problem.outs]
@@ -138,7 +138,7 @@ def _evaluate(problem: Problem, j: int, points: jax.Array) -> list[np.ndarray]:
             moved = jnp.ravel(leaves[j]).at[index].set(point)
             return problem.fun(_put(leaves, j, moved.reshape(leaves[j].shape)))
 
-        # A loop, since not everything can be vmapped.
+        # A loop, as some functions cannot be vmapped.
         return jax.lax.map(at, (indices, points))
 
     values = evaluate(problem.leaves, indices, points.ravel())
@@ -160,7 +160,8 @@ def _central_difference(out: Any, leaf: Any, points: np.ndarray, values: np.ndar
         rounding = 8 * precision(out) * np.max(abs(values), axis=0) / abs(run[2])
         slack = 4 * abs(whole - half) + np.where(np.any(rise, axis=0), rounding, 0.0)
         scale = np.max(abs(half), where=np.isfinite(half), initial=0.0)
-        # The left and the right of a smooth function meet as the step shrinks.
+        # For a smooth function, the difference between the two sides is proportional to
+        # the step. At a kink it does not shrink with the step.
         kink = (half_gap > 0.75 * gap) & (half_gap > slack + 1e-3 * scale)
         trusted = np.isfinite(half) & (slack <= 0.5 * scale) & ~kink
     return half.T, np.where(trusted, slack, np.inf).T

@@ -1,11 +1,11 @@
-"""What comes of comparing one Jacobian with others."""
+"""Reports on the comparison of a Jacobian with its references."""
 
 import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .check_references import precision, Problem, to_numpy, Verdict
+from .check_references import FunctionAtPoint, precision, Reference, to_numpy
 
 
 OURS = "eqx_cc"
@@ -14,7 +14,7 @@ FORWARD, REVERSE, DIFFERENCES = "JAX forward", "JAX reverse", "finite difference
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One entry of a Jacobian: where it is, and what every method makes of it."""
+    """An entry of a Jacobian: its position, and its value by each method."""
 
     output: str
     input: str
@@ -37,20 +37,20 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """How far our Jacobian is from that of another method.
+    """The distance between our Jacobian and that of another method.
 
-    `error` and `allowed` are those of the entry, `worst`, at which their ratio is the
-    largest, and are relative to the largest entry of its block. `worst` is `None` if
-    there is no entry to compare; `note` says why the method is not available.
+    `worst` is the entry at which the ratio of `error` to `allowed` is the largest; both
+    are relative to the largest entry of its block. It is `None` if there is no entry to
+    compare. `note` says why the method is not available.
     """
 
     method: str
     ok: bool
-    available: bool
-    error: float
-    allowed: float
-    worst: Entry | None
-    note: str
+    available: bool = True
+    error: float = 0.0
+    allowed: float = 0.0
+    worst: Entry | None = None
+    note: str = ""
 
     def __str__(self):
         if not self.available:
@@ -64,21 +64,28 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class JacobianReport:
-    """What [`eqx_cc.check_jacobian`][] found. Convert it to a string to read it.
+    """The result of [`eqx_cc.check_jacobian`][]. `print` it, or read:
 
-    `ok` says whether our Jacobian is that of every mode of JAX that exists for this
-    function; if none does, whether it is that of finite differences. `untrusted` is the
-    number of entries, out of `entries`, of which finite differences can say nothing.
-    `worst` is the worst entry of the comparisons on which `ok` rests. `disputed` is the
-    number of entries at which JAX's own modes disagree with each other, as they may
-    where partial derivatives are infinite: there no Jacobian can be that of both.
+    **Attributes:**
+
+    - `ok`: `True` if the Jacobian agrees with all modes of JAX that exist for this
+        function; if there is none, with finite differences.
+    - `order`: the order of elimination, as it was passed.
+    - `entries`: the number of entries of the Jacobian.
+    - `untrusted`: the number of entries for which finite differences are not trusted.
+    - `disputed`: the number of entries at which JAX's two modes disagree. They may
+        where partial derivatives are infinite; there no Jacobian agrees with both.
+    - `forward`, `reverse`, `finite_differences`: the comparisons with each method:
+        `ok`, `available`, `error`, `allowed` (relative to the largest entry of the
+        block), `worst` and `note`.
+    - `worst`: the worst entry of the comparisons that decide on `ok`.
 
     !!! Example
 
         ```python
         report = eqx_cc.check_jacobian(fun, x)
         print(report)
-        report.ok, report.forward.error  # The error relative to the largest entry.
+        report.ok, report.forward.error
         ```
     """
 
@@ -98,17 +105,13 @@ class JacobianReport:
             f"{self.order!r}: {'ok' if self.ok else 'NOT OK'}.",
             *(f"  {c}" for c in (self.forward, self.reverse, self.finite_differences)),
         ]
-        if (
-            self.ok
-            and self.finite_differences.available
-            and not (
-                self.finite_differences.ok or self.finite_differences.worst is None
-            )
-        ):
+        differences = self.finite_differences
+        is_contradicted = differences.available and not differences.ok
+        if self.ok and is_contradicted and differences.worst is not None:
             rows.append(
                 "  JAX agrees with us and not with finite differences: is there a "
                 "`stop_gradient` or a custom rule in the function?\n"
-                f"  There: {self.finite_differences.worst}"
+                f"  There: {differences.worst}"
             )
         if self.disputed:
             rows.append(
@@ -121,15 +124,16 @@ class JacobianReport:
 
 
 class Case(NamedTuple):
-    """Our Jacobian and the verdicts on it. Arrays have the entries of all blocks."""
+    """Our Jacobian and its references; in place of one that is not available, the
+    reason. The arrays of the methods have the entries of all blocks."""
 
-    problem: Problem
+    problem: FunctionAtPoint
     ours: list[list[np.ndarray]]
     names: tuple[list[str], list[str]]
-    verdicts: dict[str, Verdict | str]
+    references: dict[str, Reference | str]
 
     def report(self, order: Any) -> JacobianReport:
-        comparisons = [self.compare(method) for method in self.verdicts]
+        comparisons = [self.compare(method) for method in self.references]
         by_jax = [c for c in comparisons[:2] if c.available]
         decisive = by_jax or comparisons[2:]
         trusted = self.trusted(DIFFERENCES)
@@ -147,57 +151,62 @@ class Case(NamedTuple):
 
     @property
     def disputed(self) -> int:
-        """How many entries differ between the modes of JAX, if both exist."""
-        ours, theirs = self.verdicts[FORWARD], self.verdicts[REVERSE]
-        if isinstance(ours, str) or isinstance(theirs, str):
+        """The number of entries that differ between the modes of JAX, if both exist."""
+        forward, reverse = self.references[FORWARD], self.references[REVERSE]
+        if isinstance(forward, str) or isinstance(reverse, str):
             return 0
-        if not _in_a_row(self.ours).size:
+        if not _ravel(self.ours).size:
             return 0
-        error, allowed = self._replace(ours=ours.blocks).errors(theirs)
+        error, allowed = self._replace(ours=forward.blocks).errors(reverse)
         return int(np.sum(error > allowed))
 
     def compare(self, method: str) -> Comparison:
-        verdict = self.verdicts[method]
-        if isinstance(verdict, str):
-            return Comparison(method, False, False, 0.0, 0.0, None, verdict)
+        reference = self.references[method]
+        if isinstance(reference, str):
+            return Comparison(method, ok=False, available=False, note=reference)
         trusted, note = self.trusted(method), ""
         if not np.all(trusted):
             first = self.entry(int(np.argmin(trusted)))
             note = f"not trusted: {np.sum(~trusted)}, the first being {first.place}"
         if not np.any(trusted):
-            # Which is fine only if there is nothing to compare.
-            return Comparison(method, trusted.size == 0, True, 0.0, 0.0, None, note)
-        error, allowed = self.errors(verdict)
+            return Comparison(method, ok=trusted.size == 0, note=note)
+        error, allowed = self.errors(reference)
         worst = int(np.argmax(np.where(trusted, _ratio(error, allowed), -1.0)))
-        error, allowed = float(error[worst]), float(allowed[worst])
-        entry, ok = self.entry(worst), error <= allowed
-        return Comparison(method, ok, True, error, allowed, entry, note)
+        return Comparison(
+            method,
+            ok=bool(error[worst] <= allowed[worst]),
+            error=float(error[worst]),
+            allowed=float(allowed[worst]),
+            worst=self.entry(worst),
+            note=note,
+        )
 
     def trusted(self, method: str) -> np.ndarray:
-        verdict = self.verdicts[method]
-        if isinstance(verdict, str):
-            return np.zeros(_in_a_row(self.ours).shape, bool)
-        return np.isfinite(_in_a_row(verdict.slack))
+        """A mask of the entries at which the method is trusted."""
+        reference = self.references[method]
+        if isinstance(reference, str):
+            return np.zeros(_ravel(self.ours).shape, bool)
+        return np.isfinite(_ravel(reference.slack))
 
-    def errors(self, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
-        """How far off the entries are, and may be, relative to their blocks."""
-        tolerance, scale = self.rounding(verdict)
-        ours, theirs = _in_a_row(self.ours), _in_a_row(verdict.blocks)
+    def errors(self, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+        """The errors of the entries and the allowed ones, relative to their blocks."""
+        tolerance, scale = self.rounding(reference)
+        ours, theirs = _ravel(self.ours), _ravel(reference.blocks)
         with np.errstate(all="ignore"):
             difference = abs(ours - theirs)
             same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
             error = np.where(same, 0.0, difference / scale)
-            allowed = tolerance + np.nan_to_num(_in_a_row(verdict.slack) / scale)
+            allowed = tolerance + np.nan_to_num(_ravel(reference.slack) / scale)
         return np.nan_to_num(error, nan=np.inf, posinf=np.inf), allowed
 
-    def rounding(self, verdict: Verdict) -> tuple[np.ndarray, np.ndarray]:
-        """The relative tolerance of every entry, and what it is relative to.
+    def rounding(self, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+        """The relative tolerance of each entry, and its scale.
 
-        That is the largest entry of its block; unless the block is so small next to
-        the values of the function that it may be nothing but rounding.
+        The scale is the largest entry of the block; but more if the block is so small
+        next to the values of the function that it may consist of rounding errors.
         """
         tolerances, scales = [], []
-        for out, row in zip(self.problem.outs, verdict.blocks):
+        for out, row in zip(self.problem.outs, reference.blocks):
             for leaf, block in zip(self.problem.leaves, row):
                 tolerance = precision(out, leaf) ** (2 / 3)
                 rounding = 8 * precision(out, leaf) * _largest(out)
@@ -209,14 +218,16 @@ class Case(NamedTuple):
 
     def entry(self, at: int) -> Entry:
         trusted = bool(self.trusted(DIFFERENCES)[at])
-        values: dict = {OURS: _number(_in_a_row(self.ours)[at])}
-        for method, verdict in self.verdicts.items():
-            known = isinstance(verdict, Verdict)
-            values[method] = _number(_in_a_row(verdict.blocks)[at]) if known else None
+        values: dict = {OURS: _number(_ravel(self.ours)[at])}
+        for method, reference in self.references.items():
+            available = isinstance(reference, Reference)
+            values[method] = (
+                _number(_ravel(reference.blocks)[at]) if available else None
+            )
         return Entry(*self.place(at), values, trusted)
 
     def place(self, at: int) -> tuple[str, str]:
-        """The output's and the input's name and index."""
+        """The names of the output and the input, with the indices of an entry."""
         out_names, in_names = self.names
         for out, out_name in zip(self.problem.outs, out_names):
             for leaf, in_name in zip(self.problem.leaves, in_names):
@@ -227,7 +238,7 @@ class Case(NamedTuple):
         raise AssertionError
 
 
-def _in_a_row(blocks: list[list[np.ndarray]]) -> np.ndarray:
+def _ravel(blocks: list[list[np.ndarray]]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(b.ravel() for row in blocks for b in row)])
 
 

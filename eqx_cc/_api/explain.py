@@ -1,4 +1,4 @@
-"""What eqx_cc sees in a function, and what each elimination order costs there."""
+"""Reports on the computational graph of a function and its elimination orders."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import jax
 
 from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
-from .._jaxpr.program import Program
 from .._linearise.interpreter import linearise
 from .._orders.lookup import as_ordering, Automatic
 from .._orders.order import Order
 from .._orders.orderings import AbstractOrdering, check_order
 from .._scalarise.jacobian import entries
-from .._strategy.granularity import Granularity, scalars_of
-from .._strategy.jacobian_blocks import method_taken, trace_function
+from .._strategy.granularity import Granularity
+from .._strategy.jacobian_blocks import method_name, trace_function
+from .._strategy.methods import Problem
 from .plot import plot
 from .trees import check_callable, filter_inputs, flat_function, Inputs
 
 
 class Trace(eqx.Module):
-    """A function as the elimination sees it.
+    """The result of [`eqx_cc.trace`][].
 
     **Attributes:**
 
-    - `graph`: its [`eqx_cc.ComputationalGraph`][]; the independents are the inexact
-        array leaves of the first argument.
+    - `graph`: the [`eqx_cc.ComputationalGraph`][] of the function. The independents
+        are the inexact array leaves of the first argument.
 
     !!! Example
 
@@ -41,19 +41,18 @@ class Trace(eqx.Module):
 
 
 def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
-    """Traces a function without evaluating it.
+    """Traces a function to its computational graph, without evaluating it.
 
     **Arguments:**
 
     - `fun`: as for [`eqx_cc.filter_jacobian`][].
-    - `x`, `*args`, `**kwargs`: its arguments, arrays and all. The values of arrays do
-        not matter.
+    - `x`, `*args`, `**kwargs`: the arguments of `fun`. The values of arrays do not
+        matter.
 
-    **Returns:** a `Trace`, whose `graph` numbers the vertices for
-    `order=[...]` of [`eqx_cc.filter_jacobian`][] and
-    [`eqx_cc.cc_jacobian`][] at such arguments.
+    **Returns:** a `Trace`. The vertices of its `graph` have the numbers that
+    `order=[...]` of [`eqx_cc.filter_jacobian`][] and [`eqx_cc.cc_jacobian`][] takes.
 
-    It raises what [`eqx_cc.filter_jacobian`][] raises at such arguments.
+    It raises the errors of [`eqx_cc.filter_jacobian`][] for these arguments.
 
     !!! Example
 
@@ -68,7 +67,7 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
 
 
 def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, Inputs]:
-    """A function of its first argument as one of a list of arrays, and these."""
+    """The function of the list of arrays in the first argument, and this list."""
     check_callable(fun)
     x, *rest = args
     inputs, static = filter_inputs(x)
@@ -87,45 +86,43 @@ def graph_of(
     order: AbstractOrdering,
     granularity: Granularity = "array",
 ) -> ComputationalGraph | None:
-    """The graph of a function of its first argument; loops are eliminated in `order`.
+    """The graph of a function of its first argument. The bodies of loops are eliminated
+    in `order`. Nothing is evaluated.
 
-    Nothing is evaluated. `granularity="auto"`: of scalars, if a function that is
-    compiled is expanded into them by default, or else None.
+    With `granularity="auto"` it is the graph of scalars, or None if the default keeps
+    arrays as vertices.
     """
 
-    def look(program, count, leaves):
-        return _graph(program, count, leaves, order, granularity)
+    def read(problem):
+        return _graph(problem, order)
 
-    return _traced(fun, args, kwargs, look)
+    return _traced(fun, args, kwargs, granularity, read)
 
 
-def _traced(fun: Any, args: tuple, kwargs: dict[str, Any], look: Callable) -> Any:
-    """What `look` makes of a program, its number of proper outputs, and its inputs."""
+def _traced(
+    fun: Any, args: tuple, kwargs: dict[str, Any], granularity: Any, read: Callable
+) -> Any:
+    """The result of `read(problem)`, while `fun` is traced."""
     flat, inputs = flat_of(fun, args, kwargs)
-    seen = []
+    results = []
 
     def run(leaves):
-        program, count, _ = trace_function(flat, leaves)
-        seen.append(look(program, count, leaves))
+        program, num_outputs, _ = trace_function(flat, leaves)
+        results.append(read(Problem(program, num_outputs, leaves, granularity)))
 
     jax.eval_shape(run, inputs.leaves)
-    return seen[0]
+    return results[0]
 
 
-def _graph(
-    program: Program,
-    count: int,
-    leaves: Sequence[Any],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> ComputationalGraph | None:
-    made = scalars_of(program, leaves, count, order, granularity)
-    if made is not None:
-        program, leaves = made.program, entries(leaves)
-        count = len(program.outputs)
-    elif granularity != "array":
+def _graph(problem: Problem, order: AbstractOrdering) -> ComputationalGraph | None:
+    program, leaves = problem.program, problem.leaves
+    num_outputs, scalars = problem.num_outputs, problem.scalars(order)
+    if scalars is not None:
+        program, leaves = scalars.program, entries(leaves)
+        num_outputs = len(program.outputs)
+    elif problem.granularity != "array":
         return None
-    return linearise(program, leaves, range(len(leaves)), order, count).graph
+    return linearise(program, leaves, range(len(leaves)), order, num_outputs).graph
 
 
 class Explanation(eqx.Module):
@@ -140,12 +137,12 @@ class Explanation(eqx.Module):
     - `plans`: for `"forward"`, `"reverse"`, `"markowitz"` and `"chosen"`, the plan with
         its `order`, `num_multiplications`, `num_additions`, `num_scalings`, `fill_in`
         and `steps`, each of which has a `vertex` and its `num_multiplications`.
-    - `found_by`: where the chosen order came from.
-    - `way`: how [`eqx_cc.filter_jacobian`][] with this `order` goes about it when it is
-        compiled: by `"elimination of arrays"` (of this graph), by `"elimination of
-        scalars"` (of the graph that `granularity="scalar"` shows), or, by default where
-        elimination is said to take longer, by `"forward mode of JAX"` or
-        `"reverse mode of JAX"`.
+    - `found_by`: the ordering, search or cache that the chosen order comes from.
+    - `way`: the method of [`eqx_cc.filter_jacobian`][] with this `order`, when it is
+        compiled: `"elimination of arrays"` (this graph), `"elimination of scalars"`
+        (the graph of `granularity="scalar"`), or `"forward mode of JAX"` or `"reverse
+        mode of JAX"`, which the default takes where it expects elimination to take
+        longer.
 
     !!! Example
 
@@ -167,10 +164,10 @@ class Explanation(eqx.Module):
         return self.plans["chosen"].order
 
     def plot(self) -> Any:
-        """Draws the computational graph with the chosen order, and the multiplications
-        after each elimination for every order. Needs matplotlib (`eqx_cc[plot]`).
+        """Draws the computational graph with the chosen order, and for every order the
+        multiplications up to each elimination. Needs matplotlib (`eqx_cc[plot]`).
 
-        **Returns:** a `matplotlib.figure.Figure`, to show or to save.
+        **Returns:** a `matplotlib.figure.Figure`.
         """
         return plot(self.graph, self.plans)
 
@@ -182,7 +179,13 @@ class Explanation(eqx.Module):
         )
 
     def __str__(self) -> str:
-        sections = [_summary(self.graph), _table(self.plans), _order(self)]
+        listed = " ".join(map(str, self.order)) or "(nothing to eliminate)"
+        chosen = (
+            f"chosen order: {listed}\n"
+            f"found by: {self.found_by}\n"
+            f"when compiled: {self.way}"
+        )
+        sections = [_summary(self.graph), _table(self.plans), chosen]
         return "\n\n".join([*sections, _vertices(self.graph), _fallbacks(self.graph)])
 
 
@@ -194,15 +197,16 @@ def explain(
     granularity: str = "array",
     **kwargs: Any,
 ) -> Explanation:
-    """Explains how the Jacobian of a function is accumulated, without evaluating it.
+    """Reports the graph of a function, the cost of each elimination order, and the
+    method that accumulates the Jacobian. The function is not evaluated.
 
     **Arguments:**
 
     - `fun`, `x`, `*args`, `**kwargs`: as for [`eqx_cc.trace`][].
     - `order`: the order to compare with forward, reverse and Markowitz.
-    - `granularity`: `"array"`, the graph of the arrays of the function; or `"scalar"`,
-        that of their entries, which is what small functions are differentiated in when
-        they are compiled.
+    - `granularity`: `"array"` for the graph of the arrays of the function, `"scalar"`
+        for the graph of their entries, which small functions have when they are
+        compiled.
 
     **Returns:** an `Explanation`: `print` it.
 
@@ -218,17 +222,16 @@ def explain(
             f'`granularity` must be "array" or "scalar" here; got {granularity!r}.'
         )
 
-    def look(program, count, leaves):
-        graph = _graph(program, count, leaves, chosen, granularity)
-        return graph, method_taken(program, count, leaves, chosen)
+    def read(problem):
+        return _graph(problem, chosen), method_name(problem, chosen)
 
-    graph, way = _traced(fun, (x, *args), kwargs, look)
+    graph, way = _traced(fun, (x, *args), kwargs, granularity, read)
     orders = {n: as_ordering(n)(graph) for n in ("forward", "reverse", "markowitz")}
-    orders["chosen"] = found = chosen(graph)
-    for own in orders.values():
-        check_order(graph, own)
-    plans = {name: plan(graph, tuple(own)) for name, own in orders.items()}
-    source = found.found_by if isinstance(found, Order) else type(chosen).__name__
+    orders["chosen"] = order = chosen(graph)
+    for vertices in orders.values():
+        check_order(graph, vertices)
+    plans = {name: plan(graph, tuple(vertices)) for name, vertices in orders.items()}
+    source = order.found_by if isinstance(order, Order) else type(chosen).__name__
     return Explanation(graph, plans, source, way)
 
 
@@ -250,12 +253,6 @@ def _table(plans: Mapping[str, Plan]) -> str:
         + "".join(f"{cell:>{len(h) + 3}}" for h, cell in zip(heads[1:], row[1:]))
         for row in (heads, *rows)
     )
-
-
-def _order(explained: Explanation) -> str:
-    listed = " ".join(map(str, explained.order)) or "(nothing to eliminate)"
-    found = f"chosen order: {listed}\nfound by: {explained.found_by}"
-    return f"{found}\nwhen compiled: {explained.way}"
 
 
 def _vertices(graph: ComputationalGraph) -> str:

@@ -29,14 +29,14 @@ class _Missing:
 
 
 # `fun` is left out when a transform is used as a decorator with arguments. It has no
-# annotation below because it is checked, with an error that says what to do.
+# annotation below because `check_callable` has the better error.
 _MISSING: Any = _Missing()
 
 Order: TypeAlias = str | Sequence[int] | AbstractOrdering
 
 
 class _AbstractTransform(eqx.Module):
-    """A transformed function: it wraps `fun`, binds as a method, and can be jitted."""
+    """A transformed function. It wraps `fun`, binds as a method, and can be jitted."""
 
     fun: eqx.AbstractVar[Callable]
 
@@ -51,7 +51,7 @@ class _AbstractTransform(eqx.Module):
         return self if instance is None else eqx.Partial(self, instance)
 
     def __hash__(self):
-        # `jax.jit` hashes what it compiles, and arrays have no hash.
+        # `jax.jit` hashes the function that it compiles, and arrays have no hash.
         try:
             return super().__hash__()
         except TypeError:
@@ -68,8 +68,8 @@ class _FilterJacobian(_AbstractTransform):
     def __call__(self, /, *args, **kwargs):
         if len(args) == 0:
             raise TypeError(
-                "The first argument must be passed by position: it is what is "
-                "differentiated with respect to."
+                "The first argument must be passed by position: the function is "
+                "differentiated with respect to it."
             )
         x, *args = args
         inputs, static = filter_inputs(x)
@@ -126,11 +126,12 @@ class _CCJacobian(_AbstractTransform):
             x, name = args[position], lambda path: f"args[{position}]{keystr(path)}"
         else:
             positions = argument_positions(self.argnums, len(args))
-            x, name = tuple(args[p] for p in positions), ft.partial(_name, positions)
+            x = tuple(args[p] for p in positions)
+            name = ft.partial(_argument_name, positions)
         return flatten_inputs(x, name), positions
 
 
-def _name(positions: list[int], path: tuple) -> str:
+def _argument_name(positions: list[int], path: tuple) -> str:
     if len(path) == 0:
         return "args"
     return f"args[{positions[path[0].idx]}]{keystr(path[1:])}"
@@ -145,51 +146,56 @@ def filter_jacobian(
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
 
-    It takes the place of `equinox.filter_jacfwd`: for an output leaf $y_i$ and an
-    input leaf $x_j$, the Jacobian holds $\partial y_i / \partial x_j$, exact to
-    rounding. What differs is how it is accumulated: by eliminating the intermediate
-    vertices of the computational graph in an order of one's choice, of which forward
-    and reverse mode are two. (Where partial derivatives are infinite or NaN, orders may
-    differ in which entries are NaN, as `jax.jacfwd` and `jax.jacrev` do.)
+    It replaces `equinox.filter_jacfwd`. For an output leaf $y_i$ and an input leaf
+    $x_j$, the Jacobian has the block $\partial y_i / \partial x_j$, exact to rounding.
+    It is accumulated by eliminating the intermediate vertices of the computational
+    graph. Forward and reverse mode are two orders of elimination; `order` chooses among
+    all. (Where partial derivatives are infinite or NaN, orders may differ in which
+    entries are NaN, as `jax.jacfwd` and `jax.jacrev` do.)
 
     **Arguments:**
 
-    - `fun`: the function to be differentiated, with respect to all floating-point
-        arrays in its first argument. That argument, and the output, may be any PyTree;
-        the leaves of the output must be numbers or arrays of them.
-    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
-        is differentiated, and the second is auxiliary data of any type.
-    - `order`: the order of elimination: `"auto"` (the best that is known, of those that
-        [`eqx_cc.optimise`][] has found and that come with the package, or else the best
-        of the following, or one pass of JAX's forward or reverse mode where that is
-        plainly cheaper), `"forward"`, `"reverse"`, `"markowitz"` (the vertex with the
-        fewest multiplications first), `"measured"` (several ways are compiled and
-        timed, forward and reverse mode of JAX among them, and the fastest is kept);
-        a sequence of the numbers of the intermediate vertices; or an
-        [`eqx_cc.AbstractOrdering`][].
-    - `granularity`: what the vertices are. `"array"`: the arrays of `fun`. `"scalar"`:
-        their entries, so that what is known to be zero or one costs nothing; on CPU the
-        whole is then one call of compiled code. `"auto"`: scalars for small functions
-        that are compiled (in `jax.jit`, say), without loops, branches and operations
-        that only arrays have, which become not many times longer by it; else arrays.
+    - `fun`: the function to differentiate with respect to all floating-point arrays in
+        its first argument. This argument and the output may be any PyTree; the leaves
+        of the output must be numbers or arrays of them.
+    - `has_aux`: if `True` then `fun` should return a pair. The first element is
+        differentiated; the second is auxiliary data of any type.
+    - `order`: the order of elimination.
+        - `"auto"`: the best order that [`eqx_cc.optimise`][] has stored or that comes
+          with the package; for other graphs, the best of a few simple orderings. Where
+          one sweep of JAX's forward or reverse mode is much cheaper, that is used.
+        - `"forward"`, `"reverse"`: the order of the program, or the opposite order.
+        - `"markowitz"`: the vertex with the fewest multiplications first.
+        - `"measured"`: several methods, JAX's forward and reverse mode among them, are
+          compiled and timed once. The fastest is kept.
+        - a sequence of the numbers of the intermediate vertices, or an
+          [`eqx_cc.AbstractOrdering`][].
+    - `granularity`: the vertices of the graph.
+        - `"array"`: the arrays of `fun`.
+        - `"scalar"`: their entries. Entries that are zero or one cost nothing. On CPU
+          the Jacobian is then one call of compiled code.
+        - `"auto"`: entries for small functions that are compiled (in `jax.jit`, say)
+          and have no loops, branches or operations of arrays that expand into many
+          scalars; arrays for all others.
 
-    If `fun` is left out then a decorator is returned, so `@filter_jacobian` and
+    If `fun` is left out then a decorator is returned, so that `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
 
     **Returns:**
 
     A function with the same arguments as `fun`, the first of them positional only.
 
-    If `has_aux` is `False` it returns the Jacobian, a PyTree of the structure of the
-    output, each leaf of which is a PyTree of the structure of the first argument, each
-    leaf of which is an array of shape `(*output.shape, *input.shape)` and the dtype of
-    the output. Leaves of the first argument that are not floating-point arrays have
-    `None`. The derivative of an integer output is zero.
+    If `has_aux` is `False` it returns the Jacobian. This is a PyTree of the structure
+    of the output; each of its leaves is a PyTree of the structure of the first
+    argument, and each leaf of that is an array of shape `(*output.shape, *input.shape)`
+    and of the dtype of the output. In the place of a leaf of the first argument that is
+    not a floating-point array it has `None`. The derivative of an integer output is
+    zero.
 
     If `has_aux` is `True` it returns the pair `(jacobian, aux)`.
 
     It raises a `ValueError` if the first argument has no floating-point array, and a
-    `TypeError` if that has a complex array, or if an output is not numerical.
+    `TypeError` if it has a complex array or if an output is not numerical.
 
     !!! Example
 
@@ -209,11 +215,10 @@ def filter_jacobian(
         A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
         of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_jacobian, has_aux=has_aux, order=order, granularity=granularity
-        )
-    return _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
+        return ft.partial(filter_jacobian, **options)
+    return _filter_jacobian(fun, **options)
 
 
 def filter_value_and_jacobian(
@@ -225,8 +230,8 @@ def filter_value_and_jacobian(
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
 
-    The pair $(f(x), \partial f / \partial x)$ costs no more than the Jacobian: the
-    values of the intermediate vertices are needed for the local partials in any case.
+    The pair $(f(x), \partial f / \partial x)$ costs no more than the Jacobian, as the
+    local partials need the values of the intermediate vertices in any case.
 
     **Arguments:**
 
@@ -245,14 +250,10 @@ def filter_value_and_jacobian(
         # 0.0, 1.0
         ```
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_value_and_jacobian,
-            has_aux=has_aux,
-            order=order,
-            granularity=granularity,
-        )
-    return _filter_jacobian(fun, has_aux, order, granularity, with_value=True)
+        return ft.partial(filter_value_and_jacobian, **options)
+    return _filter_jacobian(fun, **options, with_value=True)
 
 
 def filter_hessian(
@@ -264,26 +265,24 @@ def filter_hessian(
 ) -> Callable[..., Any]:
     r"""Computes the Hessian of `fun` by cross-country elimination, twice.
 
-    For an output leaf $y_i$ and input leaves $x_j$ and $x_k$ it holds
-    $\partial^2 y_i / \partial x_j \partial x_k$: it is the Jacobian of the Jacobian.
+    It is the Jacobian of the Jacobian. For an output leaf $y_i$ and input leaves $x_j$
+    and $x_k$ it has the block $\partial^2 y_i / \partial x_j \partial x_k$.
 
     **Arguments:**
 
-    - `fun`: the function to be differentiated, as in [`eqx_cc.filter_jacobian`][].
-    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
-        is differentiated, and the second is auxiliary data of any type.
+    - `fun`, `has_aux`: as in [`eqx_cc.filter_jacobian`][].
     - `order`: the order of elimination, of `fun` and of its Jacobian. These have
         different graphs, so that it may not be a sequence of vertex numbers: nest
-        [`eqx_cc.filter_jacobian`][] to give each its own.
+        [`eqx_cc.filter_jacobian`][] to choose an order for each.
     - `granularity`: as in [`eqx_cc.filter_jacobian`][], for both.
 
     **Returns:**
 
     A function with the same arguments as `fun`, the first of them positional only. If
     `has_aux` is `False` it returns the Hessian, a PyTree of the structure of the
-    output, of PyTrees of the structure of the first argument, of the same again; the
-    arrays have shape `(*output.shape, *input.shape, *input.shape)`. If `has_aux` is
-    `True` it returns the pair `(hessian, aux)`.
+    output, of PyTrees of the structure of the first argument, of PyTrees of the same
+    structure. The arrays have shape `(*output.shape, *input.shape, *input.shape)`. If
+    `has_aux` is `True` it returns the pair `(hessian, aux)`.
 
     !!! Example
 
@@ -296,18 +295,16 @@ def filter_hessian(
         A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
         of Algorithmic Differentiation*, chapter 5. SIAM, 2nd edition, 2008.
     """
+    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     if fun is _MISSING:
-        return ft.partial(
-            filter_hessian, has_aux=has_aux, order=order, granularity=granularity
-        )
+        return ft.partial(filter_hessian, **options)
     if isinstance(as_ordering(order), Given):
         raise ValueError(
             "`order` must not be a sequence of vertex numbers for a Hessian, but got "
             f"{order!r}: a function and its Jacobian have different graphs. Nest "
-            "`filter_jacobian` to give each its own order."
+            "`filter_jacobian` to choose an order for each."
         )
-    jacobian = _filter_jacobian(fun, has_aux, order, granularity, with_value=False)
-    return _filter_jacobian(jacobian, has_aux, order, granularity, with_value=False)
+    return _filter_jacobian(_filter_jacobian(fun, **options), **options)
 
 
 def cc_jacobian(
@@ -320,43 +317,44 @@ def cc_jacobian(
     granularity: str = "auto",
     structured: bool = False,
 ) -> Callable[..., Any]:
-    r"""Computes the Jacobian of `fun` by cross-country elimination, as structured
-    blocks if so wished.
+    r"""Computes the Jacobian of `fun` by cross-country elimination, as dense arrays or
+    as structured blocks.
 
-    It takes the place of `jax.jacfwd`, with its arguments in their order. With
-    `structured=True` each block $\partial y_i / \partial x_j$ is returned as
-    elimination leaves it: a diagonal as its diagonal, a band as its bands, low rank
-    (what depends on a mean, or goes through a bottleneck) as its factors, so that
-    nothing of the size of the dense block ever exists.
+    It replaces `jax.jacfwd`, and takes the same positional arguments. With
+    `structured=True` each block $\partial y_i / \partial x_j$ keeps the structure that
+    elimination finds: a diagonal is stored as its diagonal, a band as its bands, and a
+    block of low rank (of a mean, or of a bottleneck) as its factors. No array of the
+    size of the dense block is computed.
 
     **Arguments:**
 
-    - `fun`: the function to be differentiated.
-    - `argnums`: which positional arguments to differentiate with respect to: an
-        integer or a sequence of them, negative ones counting from the last. Every leaf
-        of these arguments must be a real floating-point number or array.
-    - `has_aux`: if `True` then `fun` should return a pair, of which the first element
-        is differentiated, and the second is auxiliary data of any type.
-    - `holomorphic`: only `False`: no functions of complex numbers.
+    - `fun`: the function to differentiate.
+    - `argnums`: the positional arguments to differentiate with respect to: an integer
+        or a sequence of integers. Negative ones count from the last argument. The
+        leaves of these arguments must be real floating-point numbers or arrays.
+    - `has_aux`: if `True` then `fun` should return a pair. The first element is
+        differentiated; the second is auxiliary data of any type.
+    - `holomorphic`: must be `False`, as complex inputs are not supported.
     - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
-    - `structured`: whether to return [`eqx_cc.Partial`][]s in place of dense arrays.
-        Then `granularity="scalar"` and `order="measured"` are errors. Blocks that
-        would take more than 1 GiB, and 64 times what `fun` reads and writes, are an
-        error when tracing; `EQX_CC_STRUCTURED_LIMIT` sets another limit.
+    - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
+        dense arrays. `granularity="scalar"` and `order="measured"` are then errors. If
+        the blocks would take more than 1 GiB and more than 64 times the arrays that
+        `fun` reads and writes, an error is raised while tracing;
+        `EQX_CC_STRUCTURED_LIMIT` sets another limit in bytes.
 
     **Returns:**
 
-    A function with the same arguments as `fun`, those to be differentiated passed by
+    A function with the same arguments as `fun`. Those at `argnums` must be passed by
     position.
 
-    It returns a PyTree of the structure of the output, each leaf of which is a PyTree
-    of the structure of the argument, each leaf of which is an array of shape
+    It returns a PyTree of the structure of the output. Each of its leaves is a PyTree
+    of the structure of the argument, and each leaf of that is an array of shape
     `(*output.shape, *input.shape)`, or the `Partial` that materialises to it. If
-    `argnums` is a sequence, then a tuple of arguments takes the place of the argument.
-    If `has_aux` is `True` it returns the pair `(jacobian, aux)`.
+    `argnums` is a sequence, a tuple of arguments replaces the argument. If `has_aux` is
+    `True` it returns the pair `(jacobian, aux)`.
 
-    It raises a `ValueError` if `argnums` names an argument that is not there, and a
-    `TypeError` if a leaf to be differentiated is not real and floating.
+    It raises a `ValueError` if `argnums` names an argument that does not exist, and a
+    `TypeError` if a leaf of these arguments is not real and floating.
 
     !!! Example
 
@@ -375,25 +373,39 @@ def cc_jacobian(
     argnums, order = check_argnums(argnums), as_ordering(order)
     if as_granularity(granularity) == "scalar" and structured:
         raise ValueError(
-            '`granularity="scalar"` leaves no structure that `structured=True` could '
-            'return. Use `granularity="auto"` or `"array"`.'
+            '`granularity="scalar"` has no structure for `structured=True` to return. '
+            'Use `granularity="auto"` or `"array"`.'
         )
     if isinstance(order, Measured) and structured:
         raise ValueError(
-            '`order="measured"` compares ways to a dense Jacobian, which '
-            "`structured=True` is not. Leave one of them out."
+            '`order="measured"` compares methods for a dense Jacobian, which '
+            "`structured=True` does not return. Leave one of them out."
         )
     jacobian = _CCJacobian(
-        fun, argnums, has_aux, order, as_granularity(granularity), structured
+        fun=fun,
+        argnums=argnums,
+        has_aux=has_aux,
+        order=order,
+        granularity=as_granularity(granularity),
+        structured=structured,
     )
     return eqx.module_update_wrapper(jacobian)
 
 
 def _filter_jacobian(
-    fun: Any, has_aux: bool, order: Order, granularity: str, *, with_value: bool
+    fun: Any,
+    *,
+    has_aux: Any,
+    order: Any,
+    granularity: Any,
+    with_value: bool = False,
 ):
     check_callable(fun)
     jacobian = _FilterJacobian(
-        fun, has_aux, as_ordering(order), as_granularity(granularity), with_value
+        fun=fun,
+        has_aux=has_aux,
+        order=as_ordering(order),
+        granularity=as_granularity(granularity),
+        with_value=with_value,
     )
     return eqx.module_update_wrapper(jacobian)

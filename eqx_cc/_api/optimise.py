@@ -1,4 +1,4 @@
-"""Searching for a better order, for as long as one likes, and keeping it."""
+"""Searches for better orders, which are kept in the cache."""
 
 from __future__ import annotations
 
@@ -43,35 +43,36 @@ def optimise(
     measure: bool = False,
     **kwargs: Any,
 ) -> Order:
-    """Searches for an elimination order that costs less, and stores it, so that the
-    next trace of the function uses it.
+    """Searches for an elimination order of lower cost, and stores it. The next trace of
+    the function uses it.
 
-    Loops and branches of the function have graphs of their own, and so has a small
-    function in scalars; all are given their share of the time. What has been compiled
-    already stays as it is.
+    Loops and branches of the function have graphs of their own, and a small function
+    also has a graph of scalars. The time is shared among all of them. Functions that
+    are compiled already do not change.
 
     **Arguments:**
 
     - `fun`, `*args`, `**kwargs`: a function and its arguments, as for
         [`eqx_cc.trace`][]; or an [`eqx_cc.ComputationalGraph`][] alone.
-    - `seconds`: how long to search; as the ordering says if left out. `math.inf` is
-        until Ctrl-C, or until no order can be better.
-    - `ordering`: what to search with: [`eqx_cc.Annealing`][] if left out. Any
-        [`eqx_cc.AbstractOrdering`][] will do; one that does not search gives way to
-        Markowitz, reverse or forward where these are better.
-    - `cost`: the cost model or its name; `"multiplications"`, which is what
-        [`eqx_cc.filter_jacobian`][] looks up, if neither it nor the ordering says.
-    - `cache`: where to store orders; by default, where `filter_jacobian` finds them.
-    - `progress`: whether to show a progress bar, with the least cost so far, on
-        standard error. Ctrl-C ends the search with the best order so far.
-    - `measure`: whether to compile and time Jacobians by several orders, by arrays and
-        by scalars, in forward and in reverse mode, at these arguments and on this
-        machine, once orders have been found. The next trace takes the fastest of them,
-        by default and with `order="measured"`.
+    - `seconds`: the time for the search; that of the ordering if left out. With
+        `math.inf`, the search ends at Ctrl-C, or when no order can be better.
+    - `ordering`: the search, [`eqx_cc.Annealing`][] if left out, or any other
+        [`eqx_cc.AbstractOrdering`][]. If one that does not search is worse than
+        Markowitz, reverse or forward, then the best of these is stored in its place.
+    - `cost`: the cost model or its name; if left out, that of the ordering, or
+        `"multiplications"`, which [`eqx_cc.filter_jacobian`][] looks up.
+    - `cache`: the [`eqx_cc.OrderCache`][] to store orders in; by default, the one in
+        which `filter_jacobian` looks.
+    - `progress`: if `True` then a progress bar on standard error shows the least cost
+        so far. Ctrl-C ends the search with the best order so far.
+    - `measure`: if `True` then, after the search, Jacobians by several orders, by
+        arrays and by scalars, and in forward and reverse mode are compiled and timed at
+        these arguments on this machine. The next trace takes the fastest of them, by
+        default and with `order="measured"`.
 
-    **Returns:** the best [`eqx_cc.Order`][] of the graph of the function (of its
-    arrays, as [`eqx_cc.explain`][] has it by default) that is now known, with its
-    `cost`, `lower_bound`, whether it is `optimal`, and how it was found.
+    **Returns:** the best [`eqx_cc.Order`][] so far of the graph of the function (the
+    graph of arrays, as in [`eqx_cc.explain`][]), with its `cost`, its `lower_bound`,
+    whether it is `optimal`, and where it comes from.
 
     !!! Example
 
@@ -80,49 +81,64 @@ def optimise(
         jacobian = eqx_cc.filter_jacobian(model)(x)
         ```
     """
-    if isinstance(fun, ComputationalGraph) and (args or kwargs):
-        raise TypeError("`optimise` of a graph takes no arguments of a function.")
-    if isinstance(fun, ComputationalGraph) and measure:
-        raise TypeError("`measure=True` needs a function, not its graph.")
-    if not isinstance(fun, ComputationalGraph) and not args:
-        check_callable(fun)
-        raise TypeError("`optimise` of a function needs its arguments as well.")
-    _check_ordering(ordering)
+    _check_arguments(fun, args, kwargs, measure=measure)
     ordering, model = _configured(ordering, seconds, cost)
     cache = default_cache() if cache is None else cache
     if not isinstance(cache, OrderCache):
         raise TypeError(f"`cache` must be an `eqx_cc.OrderCache`; got {cache!r}.")
-
-    def graph(order: AbstractOrdering) -> ComputationalGraph:
-        if isinstance(fun, ComputationalGraph):
-            return fun
-        scalars = graph_of(fun, args, kwargs, order, "auto")
-        if scalars is not None:
-            order(scalars)
-        arrays = graph_of(fun, args, kwargs, order)
-        assert arrays is not None
-        return arrays
-
-    seen, bar = _Seen([]), contextlib.nullcontext(lambda progress: None)
+    collector, bar = _Collector([]), contextlib.nullcontext(lambda progress: None)
     if progress:
         bar = progress_bar("optimise", getattr(ordering, "seconds", 0.0), model.name)
     with bar as report, interruptible():
-        shares = _shares([graph(seen), *seen.graphs])
+        graph = _ordered_graph(fun, args, kwargs, collector)
+        shares = _shares([graph, *collector.graphs])
         searcher = _Searcher(ordering, model, cache, shares, report)
-        found = searcher.order(graph(_Searching(searcher)))
+        graph = _ordered_graph(fun, args, kwargs, _Searching(searcher))
+        order = searcher.order(graph)
     if measure:
         flat, inputs = flat_of(fun, args, kwargs)
         measure_methods(flat, inputs.leaves, "auto", cache)
-    return found
+    return order
+
+
+def _ordered_graph(
+    fun: Any, args: tuple, kwargs: dict[str, Any], order: AbstractOrdering
+) -> ComputationalGraph:
+    """The graph of arrays, after `order` was called for all graphs on the way to it:
+    that of scalars, and those of loops and branches."""
+    if isinstance(fun, ComputationalGraph):
+        return fun
+    scalars = graph_of(fun, args, kwargs, order, "auto")
+    if scalars is not None:
+        order(scalars)
+    arrays = graph_of(fun, args, kwargs, order)
+    assert arrays is not None
+    return arrays
+
+
+def _check_arguments(
+    fun: Any, args: tuple, kwargs: dict[str, Any], *, measure: bool
+) -> None:
+    if not isinstance(fun, ComputationalGraph):
+        check_callable(fun)
+        if not args:
+            raise TypeError("`optimise` of a function needs its arguments as well.")
+    elif args or kwargs:
+        raise TypeError("`optimise` of a graph takes no arguments of a function.")
+    elif measure:
+        raise TypeError("`measure=True` needs a function, not its graph.")
 
 
 def _configured(
-    ordering: AbstractOrdering | None,
-    seconds: Any,
-    cost: str | AbstractCost | None,
+    ordering: Any, seconds: Any, cost: str | AbstractCost | None
 ) -> tuple[AbstractOrdering, AbstractCost]:
-    """The ordering with the time and the cost model that were asked for; the model."""
+    """The ordering with the user's time and cost model, and this model."""
     ordering = Annealing() if ordering is None else ordering
+    if not isinstance(ordering, AbstractOrdering):
+        raise ValueError(
+            "`ordering` must be an `eqx_cc.AbstractOrdering`, such as "
+            f"`eqx_cc.Exact()`; got {ordering!r}."
+        )
     if not isinstance(ordering, AbstractSearch):
         return ordering, as_cost("multiplications" if cost is None else cost)
     if seconds is not None:
@@ -132,23 +148,15 @@ def _configured(
     return ordering, ordering.cost
 
 
-def _check_ordering(ordering: Any) -> None:
-    if ordering is not None and not isinstance(ordering, AbstractOrdering):
-        raise ValueError(
-            "`ordering` must be an `eqx_cc.AbstractOrdering`, such as "
-            f"`eqx_cc.Exact()`; got {ordering!r}."
-        )
-
-
 def _shares(graphs: list[ComputationalGraph]) -> dict[ComputationalGraph, float]:
-    """How much of the time each graph gets: in proportion to its vertices."""
+    """The part of the time for each graph, in proportion to its vertices."""
     sizes = {graph: len(graph.intermediates) for graph in graphs}
-    whole = sum(sizes.values())
-    return {graph: size / whole for graph, size in sizes.items() if size}
+    total = sum(sizes.values())
+    return {graph: size / total for graph, size in sizes.items() if size}
 
 
-class _Seen(AbstractOrdering):
-    """Remembers every graph that it is asked for: those of loops and branches."""
+class _Collector(AbstractOrdering):
+    """Collects the graphs that it is called with: those of loops and branches."""
 
     graphs: list[ComputationalGraph] = eqx.field(static=True)
 
@@ -158,7 +166,7 @@ class _Seen(AbstractOrdering):
 
 
 class _Searcher:
-    """Searches each graph once, in its share of the time, and stores what it finds."""
+    """Searches each graph once, in its share of the time, and stores the orders."""
 
     def __init__(
         self,
@@ -170,56 +178,56 @@ class _Searcher:
     ):
         self._ordering, self._model, self._cache = ordering, model, cache
         self._shares, self._report = shares, report
-        self._found: dict[ComputationalGraph, Order] = {}
+        self._orders: dict[ComputationalGraph, Order] = {}
         self._interrupted = False
 
     def order(self, graph: ComputationalGraph) -> Order:
-        if graph not in self._found:
-            self._found[graph] = self._best(graph)
-        return self._found[graph]
+        if graph not in self._orders:
+            self._orders[graph] = self._best(graph)
+        return self._orders[graph]
 
     def _best(self, graph: ComputationalGraph) -> Order:
-        known = self._cache.get(graph, self._model)
-        if known is not None and self._interrupted:
-            return known
-        found = self._search(graph)
-        self._cache.put(graph, found, self._model)
-        if known is None:
-            return found
-        return min(found, known, key=lambda order: (order.cost, -order.lower_bound))
+        cached = self._cache.get(graph, self._model)
+        if cached is not None and self._interrupted:
+            return cached
+        order = self._search(graph)
+        self._cache.put(graph, order, self._model)
+        if cached is None:
+            return order
+        return min(order, cached, key=lambda order: (order.cost, -order.lower_bound))
 
     def _search(self, graph: ComputationalGraph) -> Order:
         if not isinstance(self._ordering, AbstractSearch):
-            return self._asked(graph)
+            return self._without_search(graph)
         if self._interrupted:
             return baseline(graph, self._model)
         seconds = self._ordering.seconds * self._shares.get(graph, 0.1)
         try:
             search = replace(self._ordering, seconds=seconds)
-            found = search.search(graph, self._report)
-        except KeyboardInterrupt:  # While it was getting ready.
+            order = search.search(graph, self._report)
+        except KeyboardInterrupt:  # Before the search began.
             self._interrupted = True
             return baseline(graph, self._model)
-        self._interrupted = found.found_by.endswith("interrupted")
-        return found
+        self._interrupted = order.found_by.endswith("interrupted")
+        return order
 
-    def _asked(self, graph: ComputationalGraph) -> Order:
-        """The order of an ordering that does not search, or one that is better and
-        takes no search either, as what is stored is what is used from now on."""
+    def _without_search(self, graph: ComputationalGraph) -> Order:
+        """The order of an ordering that does not search, or the baseline if that is
+        better: the order that is stored is used from now on."""
         started = time.monotonic()
         vertices = checked_order(graph, self._ordering)
-        asked = Order(
+        order = Order(
             vertices,
             cost=order_cost(graph, vertices, self._model),
             cost_model=self._model.name,
             found_by=type(self._ordering).__name__,
             seconds=time.monotonic() - started,
         )
-        return min(asked, baseline(graph, self._model), key=lambda order: order.cost)
+        return min(order, baseline(graph, self._model), key=lambda order: order.cost)
 
 
 class _Searching(AbstractOrdering):
-    """What a searcher finds, as an ordering."""
+    """The orders of a searcher, as an ordering."""
 
     searcher: _Searcher = eqx.field(static=True)
 

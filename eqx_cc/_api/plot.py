@@ -1,4 +1,4 @@
-"""Pictures of a computational graph and of what its elimination orders cost."""
+"""Figures of a computational graph and of the costs of its elimination orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._graph.graph import ComputationalGraph
 
 
 def plot(graph: ComputationalGraph, plans: Mapping[str, Plan]) -> Any:
-    """The graph with its chosen order, beside the cost of several orders.
+    """Draws the graph with its chosen order, beside the costs of several orders.
 
     **Returns:** a `matplotlib.figure.Figure`.
     """
@@ -29,8 +29,9 @@ def plot(graph: ComputationalGraph, plans: Mapping[str, Plan]) -> Any:
     return figure
 
 
-# Vertices of larger graphs are drawn without their names, which would overlap.
+# In larger graphs, the names of the vertices would overlap.
 _MOST_NAMED = 45
+_SMALL_TEXT = {"ha": "center", "va": "center", "fontsize": 7, "zorder": 3}
 
 
 def _draw_graph(axes, graph: ComputationalGraph, order: tuple[int, ...]) -> None:
@@ -44,15 +45,12 @@ def _draw_graph(axes, graph: ComputationalGraph, order: tuple[int, ...]) -> None
         axes.figure.colorbar(dots, ax=axes, label="position in the order", shrink=0.6)
     for turn, vertex in enumerate(order, start=1):
         color = "black" if turn > 0.6 * len(order) else "white"
-        axes.text(*place[vertex], str(turn), color=color, **_SMALL)
+        axes.text(*place[vertex], str(turn), color=color, **_SMALL_TEXT)
     if len(place) <= _MOST_NAMED:
         _draw_names(axes, graph, place)
     axes.set_title("the graph; numbers: the chosen order")
     axes.margins(0.08)
     axes.set_axis_off()
-
-
-_SMALL = {"ha": "center", "va": "center", "fontsize": 7, "zorder": 3}
 
 
 def _draw_edges(axes, graph: ComputationalGraph, place) -> None:
@@ -70,12 +68,12 @@ def _draw_names(axes, graph: ComputationalGraph, place) -> None:
     below = {"xytext": (0, -12), "textcoords": "offset points", "color": "0.3"}
     for vertex in place:
         name = f"{graph.labels[vertex]} {vertex}".strip()
-        axes.annotate(name, place[vertex], **below, **_SMALL)
+        axes.annotate(name, place[vertex], **below, **_SMALL_TEXT)
 
 
 def _places(graph: ComputationalGraph) -> dict[int, tuple[float, float]]:
-    """Where vertices are drawn: in columns, by the longest path that leads to them, and
-    in each column near the mean height of what leads there."""
+    """The positions of the vertices: a column for each length of the longest path from
+    an input, and in a column near the mean height of the predecessors."""
     before: dict[int, list[int]] = {v: [] for v in graph.independents}
     for u, v in sorted(graph.edges, key=lambda edge: edge[1]):
         before.setdefault(v, []).append(u)
@@ -84,10 +82,10 @@ def _places(graph: ComputationalGraph) -> dict[int, tuple[float, float]]:
         depth[vertex] = max((depth[u] + 1 for u in before[vertex]), default=0)
     height: dict[int, float] = {}
     for column in range(max(depth.values(), default=0) + 1):
-        own = [v for v in depth if depth[v] == column]
-        own.sort(key=lambda v: _mean([height[u] for u in before[v]]))
-        for i, vertex in enumerate(own):
-            height[vertex] = (i + 0.5) / len(own) - 0.5
+        vertices = [v for v in depth if depth[v] == column]
+        vertices.sort(key=lambda v: _mean([height[u] for u in before[v]]))
+        for i, vertex in enumerate(vertices):
+            height[vertex] = (i + 0.5) / len(vertices) - 0.5
     return {v: (float(depth[v]), -height[v]) for v in depth}
 
 

@@ -1,5 +1,5 @@
-"""Between the functions of PyTrees that users write and the functions of lists of
-arrays that are accumulated: flattening, unflattening, and every check on the way."""
+"""Converts functions of PyTrees to functions of lists of arrays: flattening,
+unflattening, and all checks of inputs and outputs."""
 
 import inspect
 import operator
@@ -35,7 +35,7 @@ class Inputs(NamedTuple):
 
 
 def check_callable(fun: Any) -> None:
-    """Refuses what could not be called, before anything else happens."""
+    """Checks that `fun` can be called and returns its outputs."""
     if isinstance(fun, staticmethod) or not callable(fun):
         raise TypeError(f"`fun` must be callable, but got {describe(fun)}.")
     if inspect.isgeneratorfunction(fun):
@@ -46,7 +46,7 @@ def check_callable(fun: Any) -> None:
 
 
 def check_argnums(argnums: Any) -> int | tuple[int, ...]:
-    """`argnums` as an integer or as a tuple of them."""
+    """Checks `argnums`; returns an integer or a tuple of them."""
     try:
         if hasattr(argnums, "__index__"):
             return operator.index(argnums)
@@ -62,7 +62,7 @@ def check_argnums(argnums: Any) -> int | tuple[int, ...]:
 
 
 def check_holomorphic(holomorphic: bool) -> None:
-    """Refuses the argument of `jax.jacfwd` that stands where ours might."""
+    """Refuses an argument of `jax.jacfwd` that is not supported."""
     if holomorphic:
         raise ValueError(
             "`holomorphic=True` is not supported. Pass a complex number as its real "
@@ -77,8 +77,8 @@ def argument_positions(argnums: tuple[int, ...], num_args: int) -> list[int]:
         if not -num_args <= argnum < num_args:
             raise ValueError(
                 f"`argnums` names argument {argnum}, but the number of positional "
-                f"arguments in this call is {num_args}. Pass what is to be "
-                "differentiated by position."
+                f"arguments in this call is {num_args}. Pass the arguments to "
+                "be differentiated by position."
             )
         if argnum % num_args in positions:
             raise ValueError(
@@ -103,9 +103,9 @@ def describe(x: Any) -> str:
 
 
 def flatten_inputs(x: PyTree, name: Callable[[tuple], str]) -> Inputs:
-    """The leaves of `x`, every one of which must be real and floating.
+    """Flattens `x`, whose leaves must be real and floating.
 
-    `name` is how error messages call the leaf at a path.
+    `name` maps the path of a leaf to its name in error messages.
     """
     keyed, tree = jtu.tree_flatten_with_path(x)
     names = [name(path) for path, _ in keyed]
@@ -119,7 +119,7 @@ def flatten_inputs(x: PyTree, name: Callable[[tuple], str]) -> Inputs:
 
 
 def filter_inputs(x: PyTree) -> tuple[Inputs, PyTree]:
-    """The inexact arrays of `x`, and `x` without them."""
+    """Splits `x` into its inexact arrays and the rest."""
     dynamic, static = eqx.partition(x, eqx.is_inexact_array)
     if len(jtu.tree_leaves(dynamic)) == 0:
         raise ValueError(
@@ -164,7 +164,7 @@ def _as_array(leaf: Any) -> Array | None:
 
 
 def split_aux(output: Any, has_aux: bool) -> tuple[PyTree, PyTree]:
-    """What `fun` returned as the pair (output to be differentiated, auxiliary)."""
+    """Splits the output of `fun` into the part to be differentiated and the rest."""
     if not has_aux:
         return output, None
     if not isinstance(output, tuple | list) or len(output) != 2:
@@ -177,7 +177,7 @@ def split_aux(output: Any, has_aux: bool) -> tuple[PyTree, PyTree]:
 
 
 def flatten_outputs(output: PyTree) -> tuple[list[Array], Any]:
-    """The leaves of `output`, every one of which must be a numerical array."""
+    """Flattens `output`, whose leaves must be numerical arrays."""
     keyed, tree = jtu.tree_flatten_with_path(output)
     return [_numerical_array(leaf, output_name(path)) for path, leaf in keyed], tree
 
@@ -191,10 +191,10 @@ def _numerical_array(leaf: Any, name: str) -> Array:
     if array is None:
         raise TypeError(
             f"`fun` must return a PyTree of arrays, but `{name}` is {describe(leaf)}. "
-            "Return what is not an array as auxiliary data, with `has_aux=True`."
+            "Return anything else as auxiliary data, with `has_aux=True`."
         )
-    # Booleans and random keys: there is no array of their dtype to hold a zero
-    # derivative. (JAX fails on them too, from within.)
+    # Booleans and random keys have no zeros of their dtype to be a derivative. (JAX
+    # fails on them too, with an internal error.)
     if not jnp.issubdtype(array.dtype, jnp.number):
         raise TypeError(
             f"`fun` must return numerical arrays, but `{name}` has dtype "
@@ -204,15 +204,18 @@ def _numerical_array(leaf: Any, name: str) -> Array:
 
 
 #
-# The two together
+# Inputs and outputs
 #
 
 
 def flat_function(
     fun: Callable, inputs: Inputs, has_aux: bool = False, *, named: Callable
 ) -> Callable:
-    """`fun` of one PyTree as a function from the list of its arrays to the list of its
-    outputs, and what is needed to put these together again. Errors name `named`."""
+    """`fun` of one PyTree as a function of the list of its arrays.
+
+    It returns the pair of the list of outputs and `(aux, tree)`, with the structure of
+    the output. Error messages name the function `named`.
+    """
 
     def flat(leaves):
         output, aux = split_aux(fun(inputs.unflatten(leaves)), has_aux)
@@ -237,27 +240,28 @@ def value_and_jacobian(
     r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
 
     With an output of structure $S$ and inputs of structure $T$, the Jacobian has
-    structure $S \circ T$. Its leaves are `Partial`s, or else they are materialised.
-    `with_value=False`: nobody looks at `value`, which need not be computed. `named` is
-    the function that the user wrote.
+    structure $S \circ T$. Its leaves are `Partial`s if it is `structured`, or else
+    arrays. With `with_value=False`, `value` need not be computed. `named` is the
+    function that the user wrote.
     """
-
     outs, (aux, tree), rows = jacobian_blocks(
         flat_function(fun, inputs, has_aux, named=named),
         inputs.leaves,
         order,
         granularity,
-        structured,
-        with_value,
+        structured=structured,
+        with_value=with_value,
     )
     if not structured:
-        rows = [[_dense(out, block) for block in row] for out, row in zip(outs, rows)]
+        rows = [
+            [_materialised(block, out) for block in row] for out, row in zip(outs, rows)
+        ]
     jacobian = jtu.tree_unflatten(tree, [inputs.unflatten(row) for row in rows])
     return jtu.tree_unflatten(tree, outs), aux, jacobian
 
 
-def _dense(out: Any, block: Any) -> Array:
-    """The array of a block, of the dtype and the weak type of its output."""
+def _materialised(block: Any, out: Any) -> Array:
+    """The array of a block, with the dtype and the weak type of its output."""
     array = block.materialise()
     struct = isinstance(out, jax.ShapeDtypeStruct)
     weak_type = out.weak_type if struct else jax.typeof(out).weak_type

@@ -1,7 +1,7 @@
-"""Functions of which Python has to know the values: it branches on them, say.
+"""Functions that need values: those that branch on an array in Python, say.
 
-They cannot be traced, so that there is no graph. JAX's forward mode differentiates them
-at arrays that are no tracers, as it carries the values along.
+They cannot be traced, so that they have no graph. JAX's forward mode differentiates
+them at arrays that are no tracers, because it carries the values along.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import jax
 from jaxtyping import Array
 
 from .._jaxpr.avals import is_inexact
-from .methods import dense_rows, Jacobian
+from .methods import dense_rows, JacobianBlocks
 from .sweep import forward_blocks, NotDifferentiable
 
 
-# What JAX raises where Python asks a tracer for its value.
+# Raised by JAX where Python asks a tracer for its value.
 NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,
     jax.errors.NonConcreteBooleanIndexError,
@@ -29,7 +29,7 @@ NEEDS_VALUES = (
 
 
 class NotTraceable(TypeError):
-    """A function asks for values while it is being traced."""
+    """A function needs values while it is being traced."""
 
 
 def not_traceable(fun: Callable) -> NotTraceable:
@@ -47,17 +47,19 @@ def not_traceable(fun: Callable) -> NotTraceable:
 
 
 def _name(fun: Callable) -> str:
-    """What a user calls a function."""
+    """The name of a function in the user's code."""
     fun = getattr(fun, "__wrapped__", fun)
     while isinstance(fun, ft.partial):
         fun = fun.func
     return getattr(fun, "__name__", type(fun).__name__)
 
 
-def eager_jacobian(fun: Callable, leaves: Sequence[Array]) -> tuple[Jacobian, Any]:
+def eager_jacobian(
+    fun: Callable, leaves: Sequence[Array]
+) -> tuple[JacobianBlocks, Any]:
     """The Jacobian of a function as `jax.jacfwd` has it, and its auxiliary PyTree.
 
-    Raises `NotTraceable` where JAX asks for values as well.
+    Raises `NotTraceable` if forward mode cannot give the function its values either.
     """
     static, rows = [], []
 
@@ -75,9 +77,6 @@ def eager_jacobian(fun: Callable, leaves: Sequence[Array]) -> tuple[Jacobian, An
             raise not_traceable(fun) from e.__cause__
         assert e.__cause__ is not None
         raise e.__cause__ from None  # As `jax.jacfwd` raises it.
-    placed = {(rows[i], j): block for (i, j), block in blocks.items()}
-    matrix = [
-        [placed.get((i, j)) for j in range(len(leaves))] for i in range(len(outputs))
-    ]
-    jacobian = Jacobian(outputs, [], dense_rows(outputs, leaves, matrix))
+    blocks = {(rows[i], j): block for (i, j), block in blocks.items()}
+    jacobian = JacobianBlocks(outputs, [], dense_rows(outputs, leaves, blocks))
     return jacobian, eqx.combine(dynamic, static[0])

@@ -1,4 +1,4 @@
-"""Whether vertices are arrays, as the user wrote them, or their single entries."""
+"""The choice of vertices: arrays, as the user wrote them, or their single entries."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .._scalarise.expand import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgr
 
 Granularity: TypeAlias = Literal["auto", "scalar", "array"]
 
-# Where to stop by default: a Jacobian of more entries is mostly time for writing them,
-# more equations take seconds to compile, and functions of which one equation of arrays
-# stands for many of scalars are fast as they are, in batches above all
-# (`python -m benchmarks.runtime --group networks grids`). An entry of a linear system
-# may be more of them: with scalars, those of eight rows were three times as fast.
+# Limits of the default. A Jacobian of more entries mostly takes the time to write them.
+# More equations take seconds to compile. Functions in which one equation of arrays is
+# expanded into many of scalars are fast as they are, above all in batches (`python -m
+# benchmarks.runtime --group networks grids`). An entry of a linear system may take more
+# scalars: with them, systems of eight rows were three times as fast.
 _MAX_ENTRIES = 4096
 _MAX_EQUATIONS = 1200
 _MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
@@ -30,21 +30,21 @@ _MAX_SOLVED = 16
 
 
 def as_granularity(granularity: str) -> Granularity:
-    """Refuses what is no granularity."""
+    """Checks the user's `granularity`."""
     if granularity not in get_args(Granularity):
         listed = ", ".join(map(repr, get_args(Granularity)))
         raise ValueError(f"`granularity` must be one of {listed}; got {granularity!r}.")
     return granularity  # pyright: ignore
 
 
-def scalars_of(
+def scalarised(
     program: Program,
     leaves: Sequence[Array],
     num_outputs: int,
     order: AbstractOrdering,
     granularity: Granularity,
 ) -> ScalarProgram | None:
-    """The program in scalars, if that is what it is to be differentiated in."""
+    """The scalarised program, or None to keep arrays as vertices."""
     if granularity == "array":
         return None
     avals = [jax.typeof(leaf) for leaf in leaves]
@@ -67,20 +67,19 @@ def _by_default(
     order: AbstractOrdering,
 ) -> ScalarProgram | None:
     if isinstance(order, Given) or not is_compiled():
-        return None  # Given vertices are those that `explain` shows.
+        return None  # The numbers are those of the arrays, as in `explain`.
     if any(map(varies, leaves)) or has_split(program, leaves):
-        return None  # There are no native calls then, nor single entries.
+        return None  # A split array has neither native calls nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
-    most = max(_FEW_EQUATIONS, sum(map(_expansion, program.equations)))
+    most = max(_FEW_EQUATIONS, sum(map(_max_scalars, program.equations)))
     # As many equations of arrays take as long to compile.
-    own = min(len(program.equations), MAX_EQUATIONS)
-    most = min(most, max(_MAX_EQUATIONS, own))
+    most = min(most, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
     return scalar_program(program, avals, num_outputs, most)
 
 
-def _expansion(equation: Equation) -> int:
-    """How many scalars may stand for an equation."""
+def _max_scalars(equation: Equation) -> int:
+    """The most scalars into which an equation may be expanded."""
     if equation.primitive.name == "custom_linear_solve":
         return _MAX_SOLVED * equation.result_avals[0].size ** 2
     return _MAX_EXPANSION
@@ -92,20 +91,20 @@ def scalar_program(
     num_outputs: int,
     most: int = _MAX_EQUATIONS,
 ) -> ScalarProgram | None:
-    """The program in scalars, if they are few enough, and nothing else is in it."""
+    """The scalarised program, or None if it is too long or has arrays left in it."""
     try:
-        made = scalarise(program, avals, num_outputs, most)
+        scalars = scalarise(program, avals, num_outputs, most)
     except NotScalar:
         return None
-    return made if made.is_pure else None
+    return scalars if scalars.is_pure else None
 
 
 def is_compiled() -> bool:
-    """Whether what is being traced will be compiled, as in `jax.jit`: operations that
-    run one by one are better few than small."""
+    """True inside of `jax.jit`. Operations that run one by one are better few than
+    small."""
     try:
         return jex.unsafe_am_i_under_a_jit_DO_NOT_USE()  # pyright: ignore
-    except Exception:  # its name says that it may go
+    except AttributeError:  # Its name says that it may go.
         return True
 
 

@@ -1,9 +1,10 @@
-"""From a function of arrays to the structured blocks of its Jacobian."""
+"""The Jacobian of a function of arrays, as blocks."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -34,7 +35,7 @@ def jacobian_blocks(
     with_value: bool = True,
     low_rank: bool = True,
 ) -> tuple[list[Any], Any, list[list[Partial]]]:
-    """The value of a function of arrays, and its Jacobian by vertex elimination.
+    """Computes the value of a function of arrays, and its Jacobian.
 
     **Arguments:**
 
@@ -43,35 +44,35 @@ def jacobian_blocks(
         function that the user wrote, if there is one.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
-    - `granularity`: whether vertices are arrays or scalars; structured blocks are those
-        of arrays.
-    - `structured`: whether blocks keep their patterns.
-    - `with_value`: whether `outputs` are wanted. If not then they are
-        `jax.ShapeDtypeStruct`s.
-    - `low_rank`: whether structured blocks of low rank keep their factors.
+    - `granularity`: the vertices, arrays or scalars. Structured blocks are those of
+        arrays.
+    - `structured`: if `True` then blocks keep their patterns.
+    - `with_value`: if `False` then `outputs` are `jax.ShapeDtypeStruct`s.
+    - `low_rank`: if `True` then structured blocks of low rank keep their factors.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
     """
     try:
-        program, count, auxiliary = trace_function(fun, leaves)
+        program, num_outputs, auxiliary = trace_function(fun, leaves)
     except NotTraceable:
         if structured or granularity != "auto" or not isinstance(order, Automatic):
             raise
-        result, aux = eager_jacobian(fun, leaves)
-        return result.outputs, aux, result.blocks
-    problem = Problem(program, count, with_value)
+        jacobian, aux = eager_jacobian(fun, leaves)
+        return jacobian.outputs, aux, jacobian.blocks
+    problem = Problem(program, num_outputs, leaves, granularity, with_value)
     if structured:
-        _check_whole(program, leaves)
-        result = ArrayElimination(order, True, low_rank)(problem, leaves)
+        _check_whole(problem)
+        method = ArrayElimination(order, structured=True, low_rank=low_rank)
+        jacobian = method(problem)
     else:
-        result = select(problem, leaves, order, granularity)(leaves)
-    outputs = result.outputs if with_value else list(map(_struct, problem.avals))
-    return outputs, auxiliary(result.auxiliary), result.blocks
+        jacobian = select(problem, order)()
+    outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
+    return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
 
 
-def _check_whole(program: Program, leaves: Sequence[Array]) -> None:
-    if has_split(program, leaves):
+def _check_whole(problem: Problem) -> None:
+    if has_split(problem.program, problem.leaves):
         raise ValueError(
             "`structured=True` needs arrays that are whole, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "
@@ -85,16 +86,14 @@ def _struct(aval: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
-def method_taken(
-    program: Program, count: int, leaves: Sequence[Array], order: AbstractOrdering
-) -> str:
-    """The name of the method for the dense Jacobian of a program, as which it is being
-    traced; nothing is measured for that."""
-    problem = Problem(program, count, with_value=False)
+def method_name(problem: Problem, order: AbstractOrdering) -> str:
+    """The name of the method for the dense Jacobian with `granularity="auto"`. Nothing
+    is timed: with `order="measured"` it is the method of the default."""
+    problem = replace(problem, granularity="auto")
     order = Automatic() if isinstance(order, Measured) else order
     with contextlib.suppress(DoesNotFit):
-        prepared = select(problem, leaves, order, "auto")
-        prepared(leaves).materialise()
+        prepared = select(problem, order)
+        prepared().materialise()
         return prepared.method.name
     return "nothing, as the dense Jacobian does not fit into memory"
 
@@ -102,29 +101,28 @@ def method_taken(
 def measure_methods(
     fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
 ) -> str | None:
-    """Finds and keeps the fastest method for a Jacobian; returns its name, or None if
-    it cannot be measured."""
-    program, count, _ = trace_function(fun, leaves)
-    problem = Problem(program, count, with_value=False)
-    return measure(problem, leaves, granularity, cache)
+    """Times the methods for a Jacobian, keeps the fastest, and returns its name, or
+    None if it cannot be timed."""
+    program, num_outputs, _ = trace_function(fun, leaves)
+    return measure(Problem(program, num_outputs, leaves, granularity), cache)
 
 
 def trace_function(
     fun: Callable, leaves: Sequence[Array]
 ) -> tuple[Program, int, Callable[[list[Array]], Any]]:
-    """The program of a function that returns `(list of arrays, auxiliary PyTree)`.
+    """Traces a function that returns `(list of arrays, auxiliary PyTree)`.
 
-    Returns it with the number of its proper outputs, which auxiliary arrays follow, and
-    a function from these to the auxiliary PyTree. Raises `NotTraceable` if the function
-    needs values.
+    Returns the program, the number of its outputs that are differentiated, which the
+    auxiliary arrays follow, and a function from these to the auxiliary PyTree. Raises
+    `NotTraceable` if the function needs values.
     """
-    box = []
+    returned = []
 
     def traced(*arrays):
         outs, aux = fun(list(arrays))
         dynamic, static = eqx.partition(aux, eqx.is_array)
         dynamic, tree = jtu.tree_flatten(dynamic)
-        box.append((len(outs), tree, static))
+        returned.append((len(outs), tree, static))
         return [*outs, *dynamic]
 
     traced.__wrapped__ = getattr(fun, "__wrapped__", fun)  # For errors of JAX.
@@ -133,7 +131,7 @@ def trace_function(
     except NEEDS_VALUES as e:
         raise not_traceable(fun) from e
     _check_sizes([*leaves, *closed.consts])
-    num_outputs, tree, static = box[0]
+    num_outputs, tree, static = returned[0]
 
     def auxiliary(arrays):
         return eqx.combine(jtu.tree_unflatten(tree, arrays), static)
@@ -142,11 +140,11 @@ def trace_function(
 
 
 def _check_sizes(arrays: Sequence[Any]) -> None:
-    """Refuses sizes that are symbols (those of `jax.export`)."""
+    """Checks that no size is symbolic, as those of `jax.export` may be."""
     for shape in map(jnp.shape, arrays):
         if not all(isinstance(size, int) for size in shape):
             raise ValueError(
-                "What structure a Jacobian has is read from sizes that are known when "
+                "The structure of a Jacobian is read from sizes that are known when "
                 f"tracing, but an array has the shape {shape}. With `jax.export`, only "
                 "the size of a batch can be symbolic: that of `jax.vmap` of a Jacobian."
             )

@@ -1,5 +1,5 @@
-"""The methods that accumulate a Jacobian: one sweep, or elimination of arrays or of
-their entries."""
+"""Methods that accumulate a Jacobian: forward mode, reverse mode, and elimination of
+arrays or of their entries."""
 
 from __future__ import annotations
 
@@ -23,32 +23,40 @@ from .._orders.orderings import AbstractOrdering
 from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._sparsity.pattern import dense_pattern, Pattern
-from .granularity import Granularity, scalars_of
-from .sweep import Direction, sweep
+from .granularity import Granularity, scalarised
+from .sweep import Blocks, Direction, sweep
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A program of which the first `count` outputs are to be differentiated; the others
-    are auxiliary. `with_value`: whether these outputs themselves are wanted."""
+    """A program at the arrays `leaves`. Its first `num_outputs` outputs are
+    differentiated; the others are auxiliary. `with_value` is `False` if nobody reads
+    the values of the former."""
 
     program: Program
-    count: int
-    with_value: bool
+    num_outputs: int
+    leaves: Sequence[Array]
+    granularity: Granularity = "auto"
+    with_value: bool = False
 
     @property
     def avals(self) -> tuple[Any, ...]:
         """The abstract values of the outputs to be differentiated."""
-        return self.program.output_avals[: self.count]
+        return self.program.output_avals[: self.num_outputs]
 
     @property
     def has_auxiliary(self) -> bool:
-        return len(self.program.outputs) > self.count
+        return len(self.program.outputs) > self.num_outputs
+
+    def scalars(self, order: AbstractOrdering) -> ScalarProgram | None:
+        """The scalarised program, or None to keep arrays as vertices."""
+        options = self.num_outputs, order, self.granularity
+        return scalarised(self.program, self.leaves, *options)
 
 
-class Jacobian(NamedTuple):
-    """The outputs, those that are auxiliary, and the blocks of the Jacobian: a row for
-    each output. `outputs` may be empty if they are not wanted."""
+class JacobianBlocks(NamedTuple):
+    """The outputs, the auxiliary outputs, and the blocks of the Jacobian: a row for
+    each output. `outputs` may be empty if the problem is not `with_value`."""
 
     outputs: list[Any]
     auxiliary: list[Any]
@@ -61,27 +69,26 @@ class Jacobian(NamedTuple):
 
 @dataclass(frozen=True)
 class AbstractMethod(abc.ABC):
-    """A method that accumulates the Jacobian of a problem at the arrays `leaves`."""
+    """A method that accumulates the Jacobian of a problem."""
 
     name: ClassVar[str]
 
     @abc.abstractmethod
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian: ...
+    def __call__(self, problem: Problem) -> JacobianBlocks: ...
 
 
 @dataclass(frozen=True)
 class _AbstractSweep(AbstractMethod):
-    """One pass of JAX's own for all directions. Raises `NotDifferentiable` where JAX
-    has no such pass."""
+    """One sweep of JAX for all directions. Raises `NotDifferentiable` where JAX has
+    none."""
 
     direction: ClassVar[Direction]
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        count = problem.count
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        count, leaves = problem.num_outputs, problem.leaves
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
-        rows = [[blocks.get((i, j)) for j in range(len(leaves))] for i in range(count)]
-        rows = dense_rows(problem.avals, leaves, rows)
-        return Jacobian(outputs[:count], outputs[count:], rows)
+        rows = dense_rows(problem.avals, leaves, blocks)
+        return JacobianBlocks(outputs[:count], outputs[count:], rows)
 
 
 @dataclass(frozen=True)
@@ -98,109 +105,112 @@ class ReverseMode(_AbstractSweep):
 
 @dataclass(frozen=True)
 class ArrayElimination(AbstractMethod):
-    """Vertex elimination of arrays. Blocks of `low_rank` may keep their factors; with a
-    `structured` result, what is stored has a limit."""
+    """Vertex elimination of arrays. `low_rank`: blocks of low rank keep their factors.
+    `structured`: the bytes of the blocks are limited."""
 
     order: AbstractOrdering
     structured: bool = False
     low_rank: bool = False
     name: ClassVar[str] = "elimination of arrays"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        count, order = problem.count, self.order
-        program, active = problem.program, range(len(leaves))
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        count, order = problem.num_outputs, self.order
+        program, leaves = problem.program, problem.leaves
         limit = structured_limit(program, leaves) if self.structured else math.inf
-        made = linearise(program, leaves, active, order, count, limit=limit)
+        linearised = linearise(
+            program, leaves, range(len(leaves)), order, count, limit=limit
+        )
         if self.low_rank:
-            blocks = factorised(made, order)
+            blocks = factorised(linearised, order)
         else:
-            blocks = {e: Factorised(b, []) for e, b in accumulated(made, order).items()}
-        outputs = made.outputs[:count]
+            whole = accumulated(linearised, order)
+            blocks = {edge: Factorised(block, []) for edge, block in whole.items()}
+        outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]
         rows = [
             [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
             for i, out in enumerate(outputs)
         ]
-        return Jacobian(outputs, made.outputs[count:], rows)
+        return JacobianBlocks(outputs, auxiliary, rows)
 
 
 @dataclass(frozen=True)
 class EntryElimination(AbstractMethod):
-    """Vertex elimination of the single entries of arrays. Raises `NotScalar` where a
-    program is not expanded into them; `scalars` is this expansion, if there is one
+    """Vertex elimination of the entries of arrays. Raises `NotScalar` where a program
+    is not expanded into them. `scalars` is the scalarised program, if there is one
     already."""
 
     order: AbstractOrdering
-    granularity: Granularity
     scalars: ScalarProgram | None = None
     name: ClassVar[str] = "elimination of scalars"
 
-    def __call__(self, problem: Problem, leaves: Sequence[Array]) -> Jacobian:
-        scalars, avals, wanted = self.scalars, problem.avals, problem.with_value
-        if scalars is None:
-            scalars = expansion(problem, leaves, self.order, self.granularity)
+    def __call__(self, problem: Problem) -> JacobianBlocks:
+        leaves, count, avals = problem.leaves, problem.num_outputs, problem.avals
+        scalars = self.scalars or problem.scalars(self.order)
         if scalars is None:
             raise NotScalar("arrays are the better vertices.")
-        is_same = scalars.is_strict and not problem.has_auxiliary
+        # Values of the program itself: auxiliary outputs, and all that is not strict.
+        from_program = problem.has_auxiliary or not scalars.is_strict
         outputs, rows = scalar_jacobian(
-            scalars, leaves, avals, self.order, wanted and is_same
+            scalars,
+            leaves,
+            avals,
+            self.order,
+            with_value=problem.with_value and not from_program,
         )
         auxiliary = []
-        if problem.has_auxiliary or (wanted and not scalars.is_strict):
+        if problem.has_auxiliary or (problem.with_value and from_program):
             values = evaluate(problem.program, leaves)
-            outputs, auxiliary = values[: problem.count], values[problem.count :]
-        return Jacobian(outputs, auxiliary, dense_rows(avals, leaves, rows))
-
-
-def expansion(
-    problem: Problem,
-    leaves: Sequence[Array],
-    order: AbstractOrdering,
-    granularity: Granularity,
-) -> ScalarProgram | None:
-    """The scalarised program, or None to keep arrays as vertices."""
-    return scalars_of(problem.program, leaves, problem.count, order, granularity)
+            outputs, auxiliary = values[:count], values[count:]
+        blocks = {
+            (i, j): block for i, row in enumerate(rows) for j, block in enumerate(row)
+        }
+        return JacobianBlocks(outputs, auxiliary, dense_rows(avals, leaves, blocks))
 
 
 class Prepared(NamedTuple):
-    """A method for one problem; it has been traced if selecting it took that."""
+    """A method for one problem. It has been traced if selecting it took that."""
 
     method: AbstractMethod
     problem: Problem
-    traced: Traced[Jacobian] | None = None
+    traced: Traced[JacobianBlocks] | None = None
 
-    def __call__(self, leaves: Sequence[Array]) -> Jacobian:
+    def __call__(self) -> JacobianBlocks:
         if self.traced is None:
-            return self.method(self.problem, leaves)
-        return self.traced(leaves)
+            return self.method(self.problem)
+        return self.traced(self.problem.leaves)
 
 
-def prepare(
-    method: AbstractMethod, problem: Problem, leaves: Sequence[Array]
-) -> Prepared:
-    """Traces a method: it raises what the method raises."""
-    traced = Traced(lambda leaves: method(problem, leaves), leaves)
+def prepare(method: AbstractMethod, problem: Problem) -> Prepared:
+    """Traces a method for one problem. Raises what the method raises."""
+    traced = Traced(
+        lambda leaves: method(replace(problem, leaves=leaves)), problem.leaves
+    )
     return Prepared(method, problem, traced)
 
 
-def dense_rows(avals, leaves, rows) -> list[list[Partial]]:
-    """The blocks of the Jacobian as `Partial`s, from their arrays; None is zero."""
+def dense_rows(
+    outputs: Sequence[Any], leaves: Sequence[Array], blocks: Blocks
+) -> list[list[Partial]]:
+    """The dense blocks as `Partial`s. Blocks that are missing are zero."""
     return [
         [
-            _partial(None, out, leaf) if block is None else _dense(block, out, leaf)
-            for block, leaf in zip(row, leaves)
+            _full(blocks[i, j], out, leaf)
+            if (i, j) in blocks
+            else _partial(None, out, leaf)
+            for j, leaf in enumerate(leaves)
         ]
-        for out, row in zip(avals, rows)
+        for i, out in enumerate(outputs)
     ]
 
 
-def _dense(block: Array, out: Any, leaf: Array) -> Partial:
+def _full(block: Array, out: Any, leaf: Array) -> Partial:
     pattern = dense_pattern(out.shape, leaf.shape)
     values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
     return Partial(pattern, values, block.dtype)
 
 
-def _partial(found: Factorised | None, out: Any, leaf: Array) -> Partial:
-    rest, factors = found or (None, [])
+def _partial(block: Factorised | None, out: Any, leaf: Array) -> Partial:
+    rest, factors = block or (None, [])
     if rest is None:
         rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
     sides = tuple((_stored(left), _stored(right)) for left, right in factors)
@@ -208,7 +218,7 @@ def _partial(found: Factorised | None, out: Any, leaf: Array) -> Partial:
 
 
 def _stored(block: Block) -> Partial:
-    """A block whose masks are numbers."""
+    """The block with numbers in place of masks."""
     values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
     terms = tuple(replace(term, kind="value") for term in block.pattern.terms)
     return Partial(replace(block.pattern, terms=terms), tuple(values), block.dtype)

@@ -1,7 +1,7 @@
-"""The Jacobian of a program by one pass of JAX's own, for all directions at once.
+"""The Jacobian of a program by one sweep of JAX, for all directions at once.
 
-Where blocks are dense and large, the products of elimination are those of forward or
-reverse mode with fewer directions at a time: one pass of all directions then has the
+Where blocks are dense and large, elimination computes the products of forward or
+reverse mode for fewer directions at a time. One sweep for all directions then has the
 fewest and the largest matrix products.
 """
 
@@ -26,22 +26,22 @@ from .._jaxpr.shard_map import split_as, vary_as
 Result = TypeVar("Result")
 Direction: TypeAlias = Literal["forward", "reverse"]
 
-# A block of the Jacobian by the positions of its output and its input.
+# Blocks of the Jacobian, by the positions of their output and their input.
 Blocks: TypeAlias = dict[tuple[int, int], Array]
 
-# What JAX raises where a function has no derivative in one direction.
-_REFUSALS = TypeError, ValueError, NotImplementedError, RuntimeError
+# Raised by JAX for a function that has no derivative in one direction.
+UNSUPPORTED_BY_JAX = TypeError, ValueError, RuntimeError
 
 
 class NotDifferentiable(TypeError):
     """JAX does not differentiate a function in one direction."""
 
 
-def _asked(direction: Direction, call: Callable[[], Result]) -> Result:
-    """Makes a call of JAX alone: what that raises is a `NotDifferentiable`."""
+def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
+    """Calls JAX, and no code of ours. Raises `NotDifferentiable` for its errors."""
     try:
         return call()
-    except _REFUSALS as e:
+    except UNSUPPORTED_BY_JAX as e:
         raise NotDifferentiable(
             f"JAX does not differentiate the function in {direction} mode: {e}"
         ) from e
@@ -50,8 +50,8 @@ def _asked(direction: Direction, call: Callable[[], Result]) -> Result:
 def sweep(
     program: Program, leaves: Sequence[Array], num_outputs: int, direction: Direction
 ) -> tuple[list[Any], Blocks]:
-    """All outputs of a program, and the dense blocks of the Jacobian of the first
-    `num_outputs`, of those that are inexact, as `jax.jacfwd` or `jax.jacrev` find them.
+    """All outputs of a program, and the dense blocks of its Jacobian, as `jax.jacfwd`
+    or `jax.jacrev` compute them. The rows are the inexact of the first `num_outputs`.
 
     Raises `NotDifferentiable` where JAX does not differentiate in this direction.
     """
@@ -64,27 +64,25 @@ def sweep(
         outputs = as_arrays(evaluate(program, leaves), program.output_avals)
         return [outputs[i] for i in rows], outputs
 
-    found = (forward_blocks if direction == "forward" else _reverse)(
-        primal, list(leaves)
-    )
-    outputs, matrix = found
-    return outputs, {(rows[i], j): block for (i, j), block in matrix.items()}
+    all_blocks = forward_blocks if direction == "forward" else _reverse_blocks
+    outputs, blocks = all_blocks(primal, list(leaves))
+    return outputs, {(rows[i], j): block for (i, j), block in blocks.items()}
 
 
 def directions(program: Program, num_outputs: int) -> tuple[Direction, ...]:
-    """Those in which a program may have a Jacobian, from what is seen of it: JAX may
-    yet refuse one of them."""
+    """The directions in which JAX may differentiate a program, from its equations. JAX
+    may still refuse one of them."""
     avals = [program.output_avals[i] for i in differentiable(program, num_outputs)]
-    found: list[Direction] = []
+    possible: list[Direction] = []
     if not any(_has_no_jvp(equation.eqn) for equation in program.equations):
-        found.append("forward")
+        possible.append("forward")
     if not any(map(is_complex, avals)):
-        found.append("reverse")
-    return tuple(found)
+        possible.append("reverse")
+    return tuple(possible)
 
 
 def differentiable(program: Program, num_outputs: int) -> list[int]:
-    """The outputs that have derivatives: not those that are integers."""
+    """The positions of the outputs that have derivatives: not integers."""
     return [i for i in range(num_outputs) if is_inexact(program.output_avals[i])]
 
 
@@ -103,7 +101,7 @@ def _check_result(program: Program, leaves: Sequence[Array], rows: list[int]) ->
 
 
 def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation, or one in its body, has a reverse rule alone."""
+    """True if an equation, or one in its body, has a reverse rule alone."""
     if facts(eqn.primitive.name).kind == "custom_vjp":
         return True
     inner = (body for value in eqn.params.values() for body in bodies(value))
@@ -111,76 +109,80 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
 
 
 #
-# Forward: a direction for each input
+# Forward: a direction for each element of the inputs
 #
 
 
 def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
-    """The auxiliary outputs and the blocks of a function that returns the outputs to be
-    differentiated and those."""
+    """The auxiliary outputs, and the blocks of the others.
+
+    `primal` returns the pair `(outputs to be differentiated, auxiliary outputs)`.
+    """
     outputs: Any = []
     blocks: Blocks = {}
-    for own in _by_dtype(leaves):
-        outputs, columns = _columns(primal, leaves, own)
+    for positions in _by_dtype(leaves):
+        outputs, columns = _columns(primal, leaves, positions)
         for i, column in enumerate(columns):
-            parts = _split(column, [leaves[j] for j in own], -1)
-            for j, part in zip(own, parts):
+            parts = _split(column, [leaves[j] for j in positions], -1)
+            for j, part in zip(positions, parts):
                 shape = (*column.shape[:-1], *leaves[j].shape)
                 blocks[i, j] = part.reshape(shape)
     return outputs, blocks
 
 
-def _columns(primal: Callable, leaves: list[Array], own: list[int]):
-    """All outputs, and the tangents of the inexact ones, along their last axis one for
-    each element of the leaves that are named."""
+def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
+    """The auxiliary outputs, and the tangents of the others. The last axis of a tangent
+    runs over the elements of the leaves at `positions`."""
 
-    def of(chosen):
-        moved = dict(enumerate(leaves)) | dict(zip(own, chosen))
-        return primal(list(moved.values()))
+    def restricted(active):
+        replaced = dict(enumerate(leaves)) | dict(zip(positions, active))
+        return primal(list(replaced.values()))
 
-    chosen = [leaves[j] for j in own]
+    active = [leaves[j] for j in positions]
 
     def push(tangents):
-        tangents = vary_as(tangents, chosen)
-        _, out, outputs = jax.jvp(of, (chosen,), (tangents,), has_aux=True)
+        tangents = vary_as(tangents, active)
+        _, out, outputs = jax.jvp(restricted, (active,), (tangents,), has_aux=True)
         return outputs, out
 
-    basis = _basis(chosen)
-    return _asked("forward", lambda: jax.vmap(push, out_axes=(None, -1))(basis))
+    push_all = jax.vmap(push, out_axes=(None, -1))
+    basis = _basis(active)
+    return _call_jax("forward", lambda: push_all(basis))
 
 
 #
-# Reverse: a direction for each output
+# Reverse: a direction for each element of the outputs
 #
 
 
-def _reverse(primal: Callable, leaves: list[Array]) -> tuple[list[Any], Blocks]:
-    main, pullback, outputs = _asked(
+def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+    """`forward_blocks`, by the rows of the Jacobian."""
+    main, pullback, outputs = _call_jax(
         "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
     )
     blocks: Blocks = {}
-    for own in _by_dtype(main):
-        for j, row in enumerate(_rows(pullback, main, own)):
-            parts = _split(row, [main[i] for i in own], 0)
-            for i, part in zip(own, parts):
+    for positions in _by_dtype(main):
+        for j, row in enumerate(_rows(pullback, main, positions)):
+            parts = _split(row, [main[i] for i in positions], 0)
+            for i, part in zip(positions, parts):
                 blocks[i, j] = part.reshape(*main[i].shape, *leaves[j].shape)
                 blocks[i, j] = blocks[i, j].astype(main[i].dtype)
     return outputs, blocks
 
 
-def _rows(pullback: Callable, main: list[Array], own: list[int]) -> list[Array]:
-    """The cotangents of the leaves, along their first axis one for each element of the
-    outputs that are named."""
+def _rows(pullback: Callable, main: list[Array], positions: list[int]) -> list[Array]:
+    """The cotangents of the leaves. The first axis of a cotangent runs over the
+    elements of the outputs at `positions`."""
+    active = [main[i] for i in positions]
 
     def pull(cotangents):
         zeros = {i: jnp.zeros_like(out) for i, out in enumerate(main)}
-        cotangents = vary_as(cotangents, [main[i] for i in own])
-        every = zeros | dict(zip(own, cotangents))
-        [found] = pullback(list(every.values()))
-        return found
+        cotangents = vary_as(cotangents, active)
+        [pulled] = pullback(list((zeros | dict(zip(positions, cotangents))).values()))
+        return pulled
 
-    basis = _basis([main[i] for i in own])
-    return _asked("reverse", lambda: jax.vmap(pull)(basis))
+    basis = _basis(active)
+    return _call_jax("reverse", lambda: jax.vmap(pull)(basis))
 
 
 #
@@ -189,7 +191,7 @@ def _rows(pullback: Callable, main: list[Array], own: list[int]) -> list[Array]:
 
 
 def _by_dtype(arrays: Sequence[Array]) -> list[list[int]]:
-    """The positions of arrays of one dtype each, which have a basis in common."""
+    """The positions of the arrays of each dtype. These have a basis in common."""
     groups: dict[Any, list[int]] = {}
     for i, array in enumerate(arrays):
         groups.setdefault(array.dtype, []).append(i)
@@ -197,7 +199,8 @@ def _by_dtype(arrays: Sequence[Array]) -> list[list[int]]:
 
 
 def _basis(arrays: Sequence[Array]) -> list[Array]:
-    """The standard basis of a space of arrays of one dtype: the first axis counts."""
+    """The standard basis of a space of arrays of one dtype. The first axis runs over
+    the vectors of the basis."""
     size = sum(array.size for array in arrays)
     parts = _split(jnp.eye(size, dtype=arrays[0].dtype), arrays, 1)
     parts = [part.reshape(size, *a.shape) for part, a in zip(parts, arrays)]
@@ -205,6 +208,6 @@ def _basis(arrays: Sequence[Array]) -> list[Array]:
 
 
 def _split(array: Array, parts: Sequence[Array], axis: int) -> list[Array]:
-    """An array cut along an axis into pieces of the sizes of others."""
+    """The array cut along an axis into pieces of the sizes of `parts`."""
     ends = np.cumsum([part.size for part in parts])[:-1]
     return jnp.split(array, ends, axis)

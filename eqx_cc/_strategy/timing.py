@@ -1,4 +1,4 @@
-"""Timing functions next to each other."""
+"""Timing of several functions in turns."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import time
 from collections.abc import Callable, Mapping
 
 
-# Seconds for one sample, and for all of one function; the fewest samples; the most runs
-# for a sample.
-_SAMPLE, _ENOUGH, _FEWEST = 2e-3, 3e-2, 3
-_MOST = 1 << 18
-# What takes so many times as long as the fastest is timed no more.
+# Seconds for one sample, and for all samples of one function.
+_SAMPLE, _ENOUGH = 2e-3, 3e-2
+_MIN_SAMPLES, _MAX_RUNS = 3, 1 << 18
+# A function that takes so many times as long as the fastest is timed no more.
 _HOPELESS = 4.0
 
 
 def timed(runs: Mapping[str, Callable[[int], None]]) -> dict[str, float]:
-    """The median seconds of each of `runs`, which do something so many times and wait.
+    """The median seconds of each of `runs`, functions of the number of repetitions that
+    wait for the last one.
 
-    All take turns, so that a change of the machine's speed meets all of them.
+    The runs take turns, so that a change of the machine's speed concerns all of them.
     """
     counts = {name: _count(run) for name, run in runs.items()}
     samples: dict[str, list[float]] = {name: [] for name in runs}
     spent = dict.fromkeys(runs, 0.0)
-    left = dict(runs)
-    while left:
-        for name, run in left.items():
-            taken = _seconds(run, counts[name])
-            samples[name].append(taken / counts[name])
-            spent[name] += taken
+    remaining = list(runs)
+    while remaining:
+        for name in remaining:
+            seconds = _seconds(runs[name], counts[name])
+            samples[name].append(seconds / counts[name])
+            spent[name] += seconds
         least = min(map(statistics.median, samples.values()))
-        left = {
-            name: run
-            for name, run in left.items()
+        remaining = [
+            name
+            for name in remaining
             if statistics.median(samples[name]) < _HOPELESS * least
-            and (spent[name] < _ENOUGH or len(samples[name]) <= _FEWEST)
-        }
-    return {name: statistics.median(own) for name, own in samples.items()}
+            and (spent[name] < _ENOUGH or len(samples[name]) <= _MIN_SAMPLES)
+        ]
+    return {name: statistics.median(times) for name, times in samples.items()}
 
 
 def _count(run: Callable[[int], None]) -> int:
-    """How often it is run for one sample. What starting it takes counts for little."""
-    count, taken = 1, min(_seconds(run, 1), _seconds(run, 1))
-    while taken < _SAMPLE / 4 and count < _MOST:
+    """The repetitions for one sample, enough that starting a run counts for little."""
+    count, seconds = 1, min(_seconds(run, 1), _seconds(run, 1))
+    while seconds < _SAMPLE / 4 and count < _MAX_RUNS:
         count *= 8
-        taken = _seconds(run, count)
-    return max(1, round(count * _SAMPLE / max(taken, 1e-9)))
+        seconds = _seconds(run, count)
+    return max(1, round(count * _SAMPLE / max(seconds, 1e-9)))
 
 
 def _seconds(run: Callable[[int], None], count: int) -> float:

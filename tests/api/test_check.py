@@ -39,9 +39,9 @@ def spoil(monkeypatch):
     """Makes every Jacobian by elimination wrong, in the given way."""
 
     def _spoil(change):
-        right = transforms._dense
+        right = transforms._materialised
         wrong = lambda out, block: change(right(out, block))  # noqa: E731
-        monkeypatch.setattr(transforms, "_dense", wrong)
+        monkeypatch.setattr(transforms, "_materialised", wrong)
 
     return _spoil
 

@@ -41,8 +41,8 @@ def _table(report: str) -> dict[str, list[int]]:
 
 def _section(report: str, head: str) -> list[str]:
     """The lines that follow a heading."""
-    _, found, rest = report.partition(f"\n{head}\n")
-    assert found
+    _, separator, rest = report.partition(f"\n{head}\n")
+    assert separator
     return rest.split("\n\n")[0].splitlines()
 
 

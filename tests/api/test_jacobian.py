@@ -753,8 +753,8 @@ def test_export_of_a_symbolic_batch(order):
     fun = lambda x: jnp.sin(x) * x[0]  # noqa: E731
     xs = jnp.linspace(0.1, 1.0, 12).reshape(4, 3)
     exported = _exported(jax.vmap(cc_jacobian(fun, order=order)), n, 3)
-    found, reference = exported.call(xs), jax.vmap(jax.jacfwd(fun))(xs)
-    np.testing.assert_allclose(found, reference, rtol=1e-12)
+    batched, reference = exported.call(xs), jax.vmap(jax.jacfwd(fun))(xs)
+    np.testing.assert_allclose(batched, reference, rtol=1e-12)
 
 
 def test_export_of_a_symbolic_size():

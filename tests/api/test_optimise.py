@@ -88,9 +88,9 @@ def _search_quietly(*args, **kwargs):
 
 def _graphs(fun):
     """The graphs of a function and of its loops and branches, the outermost last."""
-    seen = _optimise._Seen([])
-    graph = graph_of(fun, (X,), {}, seen)
-    return [g for g in [*seen.graphs, graph] if len(g.intermediates) > 1]
+    collector = _optimise._Collector([])
+    graph = graph_of(fun, (X,), {}, collector)
+    return [g for g in [*collector.graphs, graph] if len(g.intermediates) > 1]
 
 
 #
@@ -118,9 +118,9 @@ def test_loops_and_branches_too(fun, folder):
     graphs = _graphs(fun)
     assert GRAPH.fingerprint in {graph.fingerprint for graph in graphs}
     for graph in graphs:
-        found = OrderCache(folder).get(graph)
-        assert found is not None and found.optimal
-        assert eqx_cc.Automatic()(graph).found_by == found.found_by + " (looked up)"
+        stored = OrderCache(folder).get(graph)
+        assert stored is not None and stored.optimal
+        assert eqx_cc.Automatic()(graph).found_by == stored.found_by + " (looked up)"
 
 
 @pytest.mark.parametrize("fun", FUNS)
@@ -145,20 +145,20 @@ def test_the_same_jacobian(fun):
 
     @jax.jit
     def jacobians(x):
-        given = eqx_cc.cc_jacobian(fun, order=order)(x)
-        return given, eqx_cc.cc_jacobian(fun)(x), jax.jacfwd(fun)(x)
+        by_order = eqx_cc.cc_jacobian(fun, order=order)(x)
+        return by_order, eqx_cc.cc_jacobian(fun)(x), jax.jacfwd(fun)(x)
 
-    given, looked_up, expected = jacobians(X)
-    np.testing.assert_allclose(given, expected, 1e-13, 1e-15)
+    by_order, looked_up, expected = jacobians(X)
+    np.testing.assert_allclose(by_order, expected, 1e-13, 1e-15)
     np.testing.assert_allclose(looked_up, expected, 1e-13, 1e-15)
 
 
 @pytest.mark.parametrize("model", [eqx_cc.Flops(), eqx_cc.Traffic(4), "published"])
 def test_cost_models(model, folder):
     order = _search_quietly(GRAPH, cost=model)
-    found = OrderCache(folder).get(GRAPH, model)
-    assert found is not None and found == order
-    assert found.cost_model == order.cost_model != MODEL.name
+    stored = OrderCache(folder).get(GRAPH, model)
+    assert stored is not None and stored == order
+    assert stored.cost_model == order.cost_model != MODEL.name
     assert "looked up" not in eqx_cc.explain(_core, X).found_by
     same = _search_quietly(GRAPH, ordering=Annealing(cost=model), cache=OrderCache())
     assert same.cost == order.cost and same.cost_model == order.cost_model
@@ -176,10 +176,10 @@ def test_the_model_of_a_user(search, folder):
     order = _search_quietly(_scanned, X, cost=Squares(), ordering=search)
     assert order.cost_model == "Squares()"
     for graph in _graphs(_scanned):
-        found = OrderCache(folder).get(graph, Squares())
-        assert found is not None
-        assert found.cost == order_cost(graph, found, Squares())
-        assert found.cost <= baseline(graph, Squares()).cost
+        stored = OrderCache(folder).get(graph, Squares())
+        assert stored is not None
+        assert stored.cost == order_cost(graph, stored, Squares())
+        assert stored.cost <= baseline(graph, Squares()).cost
 
 
 def test_a_cache_of_ones_own(folder):
@@ -226,14 +226,14 @@ def test_an_order_can_be_sent(again):
 #
 
 
-@pytest.mark.parametrize("known", [ORDERS[0], ORDERS[-1]], ids=["best", "worst"])
+@pytest.mark.parametrize("stored_order", [ORDERS[0], ORDERS[-1]], ids=["best", "worst"])
 @pytest.mark.parametrize("search", [None, Forward(), Reverse(), MinimalMarkowitz()])
-def test_never_worse_than_what_is_known(known, search, folder):
-    OrderCache(folder).put(GRAPH, known)
+def test_never_worse_than_what_is_known(stored_order, search, folder):
+    OrderCache(folder).put(GRAPH, stored_order)
     order = _search_quietly(GRAPH, ordering=search)
-    assert order.cost <= min(known.cost, baseline(GRAPH, MODEL).cost)
-    found = OrderCache(folder).get(GRAPH)
-    assert found is not None and found.cost == order.cost
+    assert order.cost <= min(stored_order.cost, baseline(GRAPH, MODEL).cost)
+    stored = OrderCache(folder).get(GRAPH)
+    assert stored is not None and stored.cost == order.cost
 
 
 def test_a_false_bound_is_refuted(folder):
@@ -249,8 +249,8 @@ def test_a_false_bound_is_refuted(folder):
     OrderCache(folder).put(GRAPH, claimed)
     assert eqx_cc.Automatic()(GRAPH).cost <= baseline(GRAPH, MODEL).cost
     assert _search_quietly(GRAPH).cost == LEAST < false.cost
-    found = OrderCache(folder).get(GRAPH)
-    assert found is not None and found.cost == LEAST
+    stored = OrderCache(folder).get(GRAPH)
+    assert stored is not None and stored.cost == LEAST
 
 
 class Last(eqx_cc.AbstractOrdering):
@@ -265,12 +265,12 @@ class Last(eqx_cc.AbstractOrdering):
 
 @pytest.mark.parametrize("ordering", [Forward(), Reverse(), MinimalMarkowitz(), Last()])
 def test_an_ordering_that_does_not_search(ordering, folder):
-    """What it finds is stored if nothing that takes no search is better."""
+    """The order of the search is stored if nothing that takes no search is better."""
     order = _search_quietly(_scanned, X, ordering=ordering, seconds=3.0)
     assert order.cost <= baseline(_graphs(_scanned)[-1], MODEL).cost
     for graph in _graphs(_scanned):
-        found = OrderCache(folder).get(graph)
-        assert found is not None and found.cost <= baseline(graph, MODEL).cost
+        stored = OrderCache(folder).get(graph)
+        assert stored is not None and stored.cost <= baseline(graph, MODEL).cost
 
 
 def test_no_time_at_all():
@@ -312,8 +312,8 @@ def test_interrupted(monkeypatch, folder, name, seconds):
     graphs = _graphs(_scanned)
     assert sorted(order) == list(graphs[-1].intermediates)
     for graph in graphs:
-        found = OrderCache(folder).get(graph)
-        assert found is not None and found.cost <= baseline(graph, MODEL).cost
+        stored = OrderCache(folder).get(graph)
+        assert stored is not None and stored.cost <= baseline(graph, MODEL).cost
 
 
 def _mixed(x):
@@ -332,7 +332,7 @@ def _mixed(x):
     ],
 )
 def test_interrupted_in_one_graph(monkeypatch, fun, count):
-    """What was found before stays; what comes after is not searched."""
+    """Orders from before the interrupt stay; the other graphs are not searched."""
     calls = []
     whole = _interrupting(_search.solve, calls, count)
     monkeypatch.setattr(_search, "solve", whole)

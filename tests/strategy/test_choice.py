@@ -132,12 +132,12 @@ def test_what_runs_operation_by_operation(methods):
     """The order of large operations matters there as well; small ones are started."""
     x = uniform(1, 3, 8, 8)
     expected = jax.jacrev(_convolutions)(x)
-    found = eqx_cc.filter_jacobian(_convolutions)(x)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    jacobian = eqx_cc.filter_jacobian(_convolutions)(x)
+    np.testing.assert_allclose(jacobian, expected, rtol=1e-9, atol=1e-12)
     assert sweeps(methods) == ["reverse"]
     small = jnp.asarray([0.3, 0.1, 0.2])
-    found = eqx_cc.filter_jacobian(_sorted)(small)
-    np.testing.assert_allclose(found, jax.jacfwd(_sorted)(small))
+    jacobian = eqx_cc.filter_jacobian(_sorted)(small)
+    np.testing.assert_allclose(jacobian, jax.jacfwd(_sorted)(small))
     assert sweeps(methods) == ["reverse"]
 
 
@@ -197,14 +197,14 @@ REFUSED = {
 def test_what_is_left_is_compared(name, methods):
     """Reverse mode would be fastest, were there one."""
     fun, x, expected = REFUSED[name]
-    found = jax.jit(eqx_cc.filter_jacobian(fun, granularity="array"))(x)
+    jacobian = jax.jit(eqx_cc.filter_jacobian(fun, granularity="array"))(x)
     [method] = methods
     assert method.name == expected
     if name != "there is neither":
         reference = jax.jacfwd(fun)(x)
     else:
         reference = jax.jacfwd(lambda x: _gathered(jnp.tanh(x)))(x)
-    np.testing.assert_allclose(found, reference, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(jacobian, reference, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -222,7 +222,7 @@ def test_a_report_of_a_jacobian_that_does_not_fit():
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeError])
 def test_our_errors_are_not_refusals(error, monkeypatch):
-    """What goes wrong in a sweep of ours is no reason to take another method."""
+    """An error in our code for a sweep is no reason to take another method."""
 
     def wrong(*args):
         raise error("ours")

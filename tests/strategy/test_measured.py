@@ -51,10 +51,10 @@ def clock(folder, monkeypatch):
                 run(2)
             return {name: 0.0 if name == self.fastest else 1.0 for name in runs}
 
-    own = Clock()
-    own.timed = []
-    monkeypatch.setattr(_measure, "timed", own)
-    return own
+    clock = Clock()
+    clock.timed = []
+    monkeypatch.setattr(_measure, "timed", clock)
+    return clock
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def taken(monkeypatch):
     """The methods that were taken because they were known to be the fastest."""
     methods, prepare = [], _autotune.prepare
 
-    def taken(method, problem, leaves):
+    def taken(method, problem):
         methods.append(method)
-        return prepare(method, problem, leaves)
+        return prepare(method, problem)
 
     monkeypatch.setattr(_autotune, "prepare", taken)
     return methods
@@ -129,8 +129,8 @@ def test_what_cannot_be_read_or_applied_is_ignored(text, clock, folder, monkeypa
     [file] = (folder / "measured-v1").glob("*.json")
     file.write_text(text)
     monkeypatch.setattr(_winners, "_MEMORY", type(_winners._MEMORY)())
-    found = jax.jit(eqx_cc.filter_jacobian(mixing, order="measured"))(POINT)
-    np.testing.assert_allclose(found, jax.jacfwd(mixing)(POINT), rtol=1e-12)
+    jacobian = jax.jit(eqx_cc.filter_jacobian(mixing, order="measured"))(POINT)
+    np.testing.assert_allclose(jacobian, jax.jacfwd(mixing)(POINT), rtol=1e-12)
     assert len(clock.timed) == 2 and stored(folder) == ["forward"]
 
 
@@ -154,8 +154,8 @@ def test_a_winner_that_is_no_way_here(clock, folder, monkeypatch):
             file.write_text('{"version": 1, "winner": "forward"}')
             memory = type(_winners._MEMORY)()
             monkeypatch.setattr(_winners, "_MEMORY", memory)
-        found = jax.jit(eqx_cc.filter_jacobian(fun, order="measured"))(POINT)
-        np.testing.assert_allclose(found, jax.jacrev(fun)(POINT), rtol=1e-12)
+        jacobian = jax.jit(eqx_cc.filter_jacobian(fun, order="measured"))(POINT)
+        np.testing.assert_allclose(jacobian, jax.jacrev(fun)(POINT), rtol=1e-12)
     assert len(clock.timed) == 2
     assert all("forward" not in names for names in clock.timed)
 
@@ -165,17 +165,17 @@ def test_what_is_wrong_is_dropped(clock, monkeypatch):
     method = _methods.ArrayElimination.__call__
 
     def wrong(*args):
-        found = method(*args)
+        result = method(*args)
         rows = [
             [eqx.tree_at(_first, block, replace_fn=_off) for block in row]
-            for row in found.blocks
+            for row in result.blocks
         ]
-        return found._replace(blocks=rows)
+        return result._replace(blocks=rows)
 
     clock.fastest = "arrays, multiplications"
     monkeypatch.setattr(_methods.ArrayElimination, "__call__", wrong)
-    found = jax.jit(eqx_cc.filter_jacobian(mixing, order="measured"))(POINT)
-    np.testing.assert_allclose(found, jax.jacfwd(mixing)(POINT), rtol=1e-12)
+    jacobian = jax.jit(eqx_cc.filter_jacobian(mixing, order="measured"))(POINT)
+    np.testing.assert_allclose(jacobian, jax.jacfwd(mixing)(POINT), rtol=1e-12)
     assert not any(name.startswith("arrays") for name in clock.timed[0])
 
 
@@ -229,11 +229,11 @@ def test_granularity(granularity, clock):
 
 
 def test_under_vmap_the_batch_is_measured(clock, monkeypatch):
-    sizes, own = [], _measure._Run.__init__
+    sizes, original = [], _measure._Run.__init__
 
-    def init(self, jacobian, arrays, *rest):
+    def init(self, jacobian, arrays, *args, **kwargs):
         sizes.append(arrays.size)
-        own(self, jacobian, arrays, *rest)
+        original(self, jacobian, arrays, *args, **kwargs)
 
     monkeypatch.setattr(_measure._Run, "__init__", init)
     ours, theirs = eqx_cc.filter_jacobian(mixing, order="measured"), jax.jacfwd(mixing)
@@ -249,7 +249,7 @@ def test_under_vmap_the_batch_is_measured(clock, monkeypatch):
 
 
 def test_inside_loops_and_gradients(clock):
-    """What is being traced around it is an input of what is measured."""
+    """Tracers of the surrounding trace are inputs of the timed Jacobians."""
 
     def loss(w, jacobian):
         def step(x, v):
@@ -274,8 +274,8 @@ def test_hessian(folder):
     def fun(x):
         return jnp.sum(mixing(x) ** 2)
 
-    found = jax.jit(eqx_cc.filter_hessian(fun, order="measured"))(POINT)
-    np.testing.assert_allclose(found, jax.hessian(fun)(POINT), rtol=1e-11)
+    hessian = jax.jit(eqx_cc.filter_hessian(fun, order="measured"))(POINT)
+    np.testing.assert_allclose(hessian, jax.hessian(fun)(POINT), rtol=1e-11)
 
 
 def test_value_and_auxiliary_data(clock):
@@ -291,16 +291,16 @@ def test_value_and_auxiliary_data(clock):
 
 
 def test_effects_are_not_measured(clock):
-    seen = []
+    values = []
 
     def fun(x):
-        jax.debug.callback(lambda x: seen.append(float(x)), x[0])
+        jax.debug.callback(lambda x: values.append(float(x)), x[0])
         return mixing(x)
 
-    found = eqx_cc.filter_jacobian(fun, order="measured")(POINT)
+    jacobian = eqx_cc.filter_jacobian(fun, order="measured")(POINT)
     jax.effects_barrier()
-    np.testing.assert_allclose(found, jax.jacfwd(mixing)(POINT))
-    assert clock.timed == [] and len(seen) == 1
+    np.testing.assert_allclose(jacobian, jax.jacfwd(mixing)(POINT))
+    assert clock.timed == [] and len(values) == 1
 
 
 def test_random_keys(clock):
@@ -314,7 +314,7 @@ def test_random_keys(clock):
 
 
 def test_structured_blocks():
-    with pytest.raises(ValueError, match='`order="measured"` compares ways'):
+    with pytest.raises(ValueError, match='`order="measured"` compares methods'):
         eqx_cc.cc_jacobian(mixing, order="measured", structured=True)
 
 
@@ -349,8 +349,8 @@ def test_the_median_of_samples(monkeypatch):
         return run
 
     times = {"slow": 5e-3, "fast": 1e-4, "middle": 2e-4, "hopeless": 1.0}
-    found = _timing.timed({name: run(seconds) for name, seconds in times.items()})
-    assert found == pytest.approx(times)
+    seconds = _timing.timed({name: run(seconds) for name, seconds in times.items()})
+    assert seconds == pytest.approx(times)
     assert now[0] < 4.0  # What is hopeless is not timed again and again.
 
 
@@ -363,12 +363,12 @@ def test_what_is_measured_is_what_will_run():
         return [eqn.primitive.name for eqn in jaxpr.eqns], jnp.ones(1).dtype
 
     def traced(x):
-        found.append(aside(equations))
+        traced_equations.append(aside(equations))
         return x
 
-    found: list = []
+    traced_equations: list = []
     for wide in (True, False):
         with jax.enable_x64(wide), jax.ensure_compile_time_eval():
             jax.make_jaxpr(traced)(1.0)
     names = ["sin", "mul"]
-    assert found == [(names, jnp.float64), (names, jnp.float32)]
+    assert traced_equations == [(names, jnp.float64), (names, jnp.float32)]
