@@ -28,7 +28,7 @@ from .rules import binary, inner_product
 # The most rows: more are faster by LAPACK.
 _ROWS = 12
 # What an inverse is made by.
-INVERTING = "held", "native_function", "reshape", "stack"
+INVERTING = "held", "native_call", "reshape", "stack"
 # What substitution with triangular factors consists of.
 _SUBSTITUTION = frozenset(
     "add broadcast_in_dim concatenate copy gather iota lt mul neg reshape select_n "
