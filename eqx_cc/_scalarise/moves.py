@@ -1,7 +1,8 @@
-"""The commonest operations that move entries, in NumPy, on arrays of any kind.
+"""Primitives that only move entries, in NumPy, on arrays of any kind.
 
-A primitive can be asked where entries go by giving it their numbers. But that compiles
-it once for every shape, which would take longer than all else that is done here.
+`rules` finds out where other primitives move entries by applying them to the numbers of
+these. But JAX compiles each once for every shape, which would take longer than all else
+that is done here; so the commonest ones are written in NumPy.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def moved(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray] |
     move = _MOVES.get(eqn.primitive.name)
     if move is None:
         return None
-    made = move(arrays, aval_of(eqn.outvars[0]).shape, **eqn.params)
-    return made if isinstance(made, list) else [made]
+    results = move(arrays, aval_of(eqn.outvars[0]).shape, **eqn.params)
+    return results if isinstance(results, list) else [results]
 
 
 def _broadcast_in_dim(arrays, shape, /, *, broadcast_dimensions, **_):
@@ -35,6 +36,10 @@ def _reshape(arrays, shape, /, *, dimensions, **_):
     [array] = arrays
     array = array if dimensions is None else array.transpose(dimensions)
     return array.reshape(shape)
+
+
+def _squeeze(arrays, shape, /, **_):
+    return arrays[0].reshape(shape)
 
 
 def _slice(arrays, shape, /, *, start_indices, limit_indices, strides, **_):
@@ -68,11 +73,11 @@ def _transpose(arrays, shape, /, *, permutation, **_):
 _MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "concatenate": _concatenate,
-    "expand_dims": lambda arrays, shape, /, **_: arrays[0].reshape(shape),
+    "expand_dims": _squeeze,
     "reshape": _reshape,
     "rev": _rev,
     "slice": _slice,
-    "squeeze": lambda arrays, shape, /, **_: arrays[0].reshape(shape),
+    "squeeze": _squeeze,
     "stack": _stack,
     "transpose": _transpose,
     "unstack": _unstack,

@@ -216,11 +216,11 @@ def test_captured_arrays_are_taken_apart():
 
 
 def test_products_of_truth_values_are_of_arrays():
-    which = np.array([[True, False], [True, True]])
-    fun = lambda x: jnp.where(which @ (x > 0), x**2, x)  # noqa: E731
+    choice = np.array([[True, False], [True, True]])
+    fun = lambda x: jnp.where(choice @ (x > 0), x**2, x)  # noqa: E731
     point = jnp.array([0.5, -1.0])
-    found = jax.jit(cc_jacobian(fun))(point)
-    np.testing.assert_allclose(found, jax.jacfwd(fun)(point))
+    ours = jax.jit(cc_jacobian(fun))(point)
+    np.testing.assert_allclose(ours, jax.jacfwd(fun)(point))
 
 
 def test_loops_and_branches_are_of_arrays():
@@ -262,17 +262,17 @@ def _elementwise(x, y):
         "erfc exp exp2 expm1 floor lgamma log log1p logistic neg round rsqrt sign sin "
         "sinh sqrt square tan tanh"
     ).split()
-    found = [getattr(lax, n)(1 + x if n == "acosh" else x) for n in unary]
+    results = [getattr(lax, n)(1 + x if n == "acosh" else x) for n in unary]
     newer = "log2", "one_minus_square"  # JAX 0.12
-    found += [getattr(lax, name)(x) for name in newer if hasattr(lax, name)]
+    results += [getattr(lax, name)(x) for name in newer if hasattr(lax, name)]
     bits += lax.mulhi(i, j) if hasattr(lax, "mulhi") else 0
     binary = "add atan2 div max min mul pow rem sub".split()
-    found += [getattr(lax, name)(x, y) for name in binary]
-    found += [lax.integer_pow(x, 3), lax.integer_pow(x, -2), lax.clamp(0.5 * y, x, y)]
+    results += [getattr(lax, name)(x, y) for name in binary]
+    results += [lax.integer_pow(x, 3), lax.integer_pow(x, -2), lax.clamp(0.5 * y, x, y)]
     fixed = lax.nextafter(lax.stop_gradient(x), lax.stop_gradient(y))
     factors = bits, lax.is_finite(x), x.astype(jnp.float16), fixed
-    found += [jnp.where(logic, x, y), *(f.astype(x.dtype) * y for f in factors)]
-    return jnp.stack(found)
+    results += [jnp.where(logic, x, y), *(f.astype(x.dtype) * y for f in factors)]
+    return jnp.stack(results)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -481,8 +481,8 @@ def test_blocks_of_batches(dtype):
     points = np.random.default_rng(0).normal(size=(300, 3))
     reference = jax.jit(jax.vmap(jax.jacfwd(fun)))(jnp.asarray(points, dtype))
     for size in (1, 100, 128, 129, 300):
-        found = ours(jnp.asarray(points[:size], dtype))
-        close(found, reference[:size], rtol=10 * RTOL[dtype])
+        batch = ours(jnp.asarray(points[:size], dtype))
+        close(batch, reference[:size], rtol=10 * RTOL[dtype])
 
 
 def test_large_results_are_scattered(monkeypatch):

@@ -14,7 +14,7 @@ import abc
 import functools as ft
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -113,10 +113,6 @@ class NativeCall:
             structs.append(jax.ShapeDtypeStruct((*axes, *aval.shape), aval.dtype))
         return jax.make_jaxpr(self.plain)(*structs)
 
-    def next_batch(self, size: Any, mapped: tuple[bool, ...]) -> NativeCall:
-        """The call over one batch more."""
-        return NativeCall(self.function, (*self.sizes, size), (*self.mapped, mapped))
-
 
 def _vmapped(fun: Callable, mapped: Sequence[bool]) -> Callable:
     return jax.vmap(fun, in_axes=tuple(0 if m else None for m in mapped))
@@ -174,7 +170,8 @@ def _on_mesh(avals: Sequence[Any], shape: tuple[Any, ...], dtype: Any) -> Shaped
 
 def _batch(arrays, dims, *, call: NativeCall):
     [size] = {a.shape[d] for a, d in zip(arrays, dims) if d is not None}
-    call = call.next_batch(size, tuple(d is not None for d in dims))
+    mapped = tuple(d is not None for d in dims)
+    call = replace(call, sizes=(*call.sizes, size), mapped=(*call.mapped, mapped))
     split = [array for array in arrays if is_split(array)]
     arrays = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(arrays, dims)]
     if split:
