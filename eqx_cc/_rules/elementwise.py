@@ -12,6 +12,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._jaxpr.avals import is_complex
+from .._sparsity.term import Scalar
 from .registry import (
     axes,
     Block,
@@ -20,6 +21,7 @@ from .registry import (
     indexed,
     one_term,
     register_rule,
+    Rule,
 )
 
 
@@ -46,30 +48,21 @@ def _linear(operands) -> list[int]:
     return [i for i, operand in enumerate(operands) if operand.linear]
 
 
-@register_rule(p.add_p, p.add_jaxvals_p)
-def _add(operands, results, params):
-    """out[k] = a[k] + b[k]"""
-    return [_diagonal(operands, i, results[0]) for i in _linear(operands)]
+def _combination(*scales: Scalar) -> Rule:
+    """out[k] = sum_j scales[j] * in_j[k]"""
+
+    def rule(operands, results, params):
+        linear = _linear(operands)
+        return [_diagonal(operands, j, results[0], scale=scales[j]) for j in linear]
+
+    return rule
 
 
-@register_rule(p.sub_p)
-def _sub(operands, results, params):
-    """out[k] = a[k] - b[k]"""
-    return [
-        _diagonal(operands, i, results[0], scale=(1, -1)[i]) for i in _linear(operands)
-    ]
-
-
-@register_rule(p.neg_p)
-def _neg(operands, results, params):
-    """out[k] = -a[k]"""
-    return [_diagonal(operands, 0, results[0], scale=-1)]
-
-
-@register_rule(p.copy_p, p.reduce_precision_p)
-def _copy(operands, results, params):
-    """out[k] = a[k]"""
-    return [_diagonal(operands, 0, results[0])]
+register_rule(p.add_p, p.add_jaxvals_p)(_combination(1, 1))
+register_rule(p.sub_p)(_combination(1, -1))
+register_rule(p.neg_p)(_combination(-1))
+register_rule(p.copy_p, p.reduce_precision_p)(_combination(1))
+register_rule(p.complex_p)(_combination(1, 1j))
 
 
 @register_rule(p.mul_p)
@@ -113,6 +106,24 @@ def _select_n(operands, results, params):
     return blocks
 
 
+def _with_conjugate(scale: Scalar, conj_scale: Scalar) -> Rule:
+    """out[k] = scale * a[k] + conj_scale * conj(a[k])"""
+
+    def rule(operands, results, params):
+        result = results[0]
+        builder = BlockBuilder(operands, 0, result)
+        inp = broadcast(operands[0].shape, result.shape)
+        forms = axes(result.shape), inp, indexed(result.shape)
+        builder.term(*forms, scale=scale).term(*forms, scale=conj_scale, conj=True)
+        return [builder.block()]
+
+    return rule
+
+
+_real = register_rule(p.real_p)(_with_conjugate(0.5, 0.5))
+register_rule(p.imag_p)(_with_conjugate(-0.5j, 0.5j))
+
+
 @register_rule(p.convert_element_type_p)
 def _convert(operands, results, params):
     """out[k] = a[k]; the real part where complex becomes real"""
@@ -121,37 +132,7 @@ def _convert(operands, results, params):
     return [_diagonal(operands, 0, results[0])]
 
 
-def _with_conjugate(operands, results, scale, conj_scale) -> list[Block]:
-    """out[k] = scale * a[k] + conj_scale * conj(a[k])"""
-    result = results[0]
-    builder = BlockBuilder(operands, 0, result)
-    inp = broadcast(operands[0].shape, result.shape)
-    forms = axes(result.shape), inp, indexed(result.shape)
-    builder.term(*forms, scale=scale).term(*forms, scale=conj_scale, conj=True)
-    return [builder.block()]
-
-
-@register_rule(p.real_p)
-def _real(operands, results, params):
-    """out[k] = (a[k] + conj a[k]) / 2"""
-    return _with_conjugate(operands, results, 0.5, 0.5)
-
-
-@register_rule(p.imag_p)
-def _imag(operands, results, params):
-    """out[k] = (a[k] - conj a[k]) / 2i"""
-    return _with_conjugate(operands, results, -0.5j, 0.5j)
-
-
 @register_rule(p.conj_p)
 def _conj(operands, results, params):
     """out[k] = conj a[k]"""
     return [_diagonal(operands, 0, results[0], conj=operands[0].is_complex)]
-
-
-@register_rule(p.complex_p)
-def _complex(operands, results, params):
-    """out[k] = a[k] + i b[k]"""
-    return [
-        _diagonal(operands, i, results[0], scale=(1, 1j)[i]) for i in _linear(operands)
-    ]
