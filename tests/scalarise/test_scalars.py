@@ -505,7 +505,7 @@ def test_large_results_are_scattered(monkeypatch):
 def test_lowered_at_compile_time():
     """What is written once and for all has no constants that are arrays, as tracing has
     them there."""
-    for template in (_emit._storing, _cse._reciprocal_and_power):
+    for template in (_emit._template, _cse._reciprocal_and_power):
         template.cache_clear()
     jax.clear_caches()
     fun, xs = lambda x: x ** (-2) / x[0], _batches(6, 4) + 0.5  # noqa: E731

@@ -82,7 +82,7 @@ class _Emission:
         """Computes what a stage stores: one array for each type of number."""
         groups: dict[tuple[Any, Any], list[jex.Var]] = defaultdict(list)
         for v in stored:
-            groups[aval_of(v).shape, aval_of(v).dtype].append(v)
+            groups[_type(v)].append(v)
 
         def finish(body: Writer, value: Callable) -> list[jex.Var]:
             return [
@@ -202,8 +202,8 @@ class Writer:
 
     def read(self, array: jex.Var, index: int) -> jex.Var:
         """The element at an index of the first axis."""
-        shape, dtype = aval_of(array).shape, aval_of(array).dtype
-        cut, drop = _reading(shape, dtype)
+        cut, drop = _template(_first, _type(array))
+        shape = aval_of(array).shape
         start, limit = (index, *(0 for _ in shape[1:])), (index + 1, *shape[1:])
         bounds = {"start_indices": start, "limit_indices": limit}
         [slice_] = self.add(cut.replace(params=cut.params | bounds), [array])
@@ -211,23 +211,23 @@ class Writer:
 
     def store(self, array: jex.Var, value: Any, index: int, *, axis: int) -> jex.Var:
         """The array with `value` at an index of an axis: XLA updates it in place."""
-        aval = aval_of(array)
-        widen, update = _storing(aval.shape, aval.dtype, axis, aval_of(value).shape)
+        types = _type(array), (aval_of(value).shape, aval_of(array).dtype)
+        widen, update = _template(_stored, *types, axis=axis)
         [slice_] = self.add(widen, [value])
-        starts = [index if i == axis else 0 for i in range(len(aval.shape))]
+        starts = [index if i == axis else 0 for i in range(len(aval_of(array).shape))]
         return self.add(update, [array, slice_, *map(_position, starts)])[0]
 
     def repeat(self, value: Any, width: int) -> jex.Var:
         """`width` times the same, along an axis in front."""
-        aval = aval_of(value)
-        return self.add(_repeating(aval.shape, width, aval.dtype), [value])[0]
+        [eqn] = _template(_repeated, _type(value), width=width)
+        return self.add(eqn, [value])[0]
 
     def reshape(self, array: jex.Var, shape: tuple[int, ...]) -> jex.Var:
         """The array in another shape."""
-        aval = aval_of(array)
-        if aval.shape == shape:
+        if aval_of(array).shape == shape:
             return array
-        return self.add(_reshaping(aval.shape, shape, aval.dtype), [array])[0]
+        [eqn] = _template(_reshaped, _type(array), shape=shape)
+        return self.add(eqn, [array])[0]
 
     def call(
         self, body: ClosedJaxpr, operands: Sequence[Any], *, native: bool
@@ -257,47 +257,42 @@ def _position(index: int) -> jex.Literal:
     return jex.Literal(np.int32(index), ShapedArray((), np.dtype(np.int32)))
 
 
+def _type(v: Any) -> tuple[Any, Any]:
+    return aval_of(v).shape, aval_of(v).dtype
+
+
 def _equations(fun: Callable, *structs: Any) -> list[jex.JaxprEqn]:
     return jax.make_jaxpr(fun)(*structs).jaxpr.eqns
 
 
 @ft.cache
-def _reading(shape: tuple[int, ...], dtype: np.dtype) -> list[jex.JaxprEqn]:
-    def first(array):
-        return lax.squeeze(lax.slice_in_dim(array, 0, 1), (0,))
-
-    return _equations(first, jax.ShapeDtypeStruct(shape, dtype))
-
-
-@ft.cache
-def _storing(
-    shape: tuple[int, ...], dtype: np.dtype, axis: int, value_shape: tuple[int, ...]
-) -> list[jex.JaxprEqn]:
-    def store(array, value):
-        one = tuple(1 if i == axis else size for i, size in enumerate(shape))
-        others = [i for i in range(len(shape)) if i != axis] if value_shape else []
-        one = lax.broadcast_in_dim(value, one, others)
-        return lax.dynamic_update_slice(array, one, [np.int32(0) for _ in shape])
-
-    structs = [jax.ShapeDtypeStruct(s, dtype) for s in (shape, value_shape)]
-    return _equations(store, *structs)
+def _template(fun: Callable, *types: tuple[Any, Any], **static) -> list[jex.JaxprEqn]:
+    """The equations of a function of arrays of these shapes and dtypes."""
+    structs = [jax.ShapeDtypeStruct(*each) for each in types]
+    return _equations(ft.partial(fun, **static), *structs)
 
 
-@ft.cache
-def _repeating(shape: tuple[int, ...], width: int, dtype: np.dtype) -> jex.JaxprEqn:
-    struct = jax.ShapeDtypeStruct(shape, dtype)
-    return _equations(lambda x: lax.broadcast(x, (width,)), struct)[0]
+def _first(array):
+    return lax.squeeze(lax.slice_in_dim(array, 0, 1), (0,))
 
 
-@ft.cache
-def _reshaping(shape, new: tuple[int, ...], dtype: np.dtype) -> jex.JaxprEqn:
-    struct = jax.ShapeDtypeStruct(shape, dtype)
-    return _equations(lambda x: lax.reshape(x, new), struct)[0]
+def _stored(array, value, *, axis: int):
+    shape = tuple(1 if i == axis else size for i, size in enumerate(array.shape))
+    dims = [i for i in range(array.ndim) if i != axis] if value.shape else []
+    slice_ = lax.broadcast_in_dim(value, shape, dims)
+    return lax.dynamic_update_slice(array, slice_, [np.int32(0)] * array.ndim)
+
+
+def _repeated(value, *, width: int):
+    return lax.broadcast(value, (width,))
+
+
+def _reshaped(array, *, shape: tuple[int, ...]):
+    return lax.reshape(array, shape)
 
 
 def _structs(variables: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
-    avals = map(aval_of, variables)
-    return [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    return [jax.ShapeDtypeStruct(*_type(v)) for v in variables]
 
 
 def _barrier(operands: Sequence[jex.Var]) -> jex.JaxprEqn:
