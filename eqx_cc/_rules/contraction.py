@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
+from .._jaxpr.avals import is_complex
 from .._sparsity.affine import single
-from .registry import axes, BlockBuilder, indexed, register_rule
+from .fallback import basis_of
+from .registry import axes, indexed, one_term, register_rule
 
 
 @register_rule(p.dot_general_p)
@@ -18,54 +20,59 @@ def _dot_general(operands, results, params):
     """out[b, m, n] = sum_c lhs[b, m, c] * rhs[b, n, c]"""
     if operands[0].linear == operands[1].linear:
         return None
-    (contract, batch) = params["dimension_numbers"]
-    labels = [[-1] * len(operand.shape) for operand in operands]
-    count = 0
-    for pairs in (batch, contract):
-        for axes_ in zip(*pairs):
-            for side, axis in enumerate(axes_):
-                labels[side][axis] = count
-            count += 1
-    out = list(range(len(batch[0])))
-    for side in (0, 1):
-        for axis, label in enumerate(labels[side]):
-            if label < 0:
-                labels[side][axis] = count
-                out.append(count)
-                count += 1
-    which = 0 if operands[0].linear else 1
-    other = 1 - which
+    labels, out = _labels(params["dimension_numbers"], operands)
     sizes = {
         label: size
         for side, operand in enumerate(operands)
         for label, size in zip(labels[side], operand.shape)
     }
-    shape = BlockBuilder(operands, which, results[0]).term(
-        [single(label) for label in out],
-        [single(label) for label in labels[which]],
-        sizes,
-        value=labels[other],
-        read=lambda arrays: arrays[other],
-    )
-    return [shape.block()]
+    linear = 0 if operands[0].linear else 1
+    other = 1 - linear
+    forms = [[single(label) for label in each] for each in (out, labels[linear])]
+    read = lambda arrays: arrays[other]  # noqa: E731
+    term = dict(value=labels[other], read=read)
+    return [one_term(operands, linear, results[0], *forms, sizes, **term)]
+
+
+def _labels(numbers, operands) -> tuple[list[list[int]], list[int]]:
+    """The index along each axis of the operands, and of the result.
+
+    Of a product of matrices `lhs @ rhs`, which is `out[m, n] = lhs[m, c] * rhs[c, n]`
+    with `c, m, n` as 0, 1, 2, these are `[[1, 0], [0, 2]]` and `[1, 2]`.
+    """
+    contract, batch = numbers
+    labels = [[-1] * len(operand.shape) for operand in operands]
+    count = itertools.count()
+    for pairs in (batch, contract):
+        for pair in zip(*pairs):
+            label = next(count)
+            for side, axis in enumerate(pair):
+                labels[side][axis] = label
+    out = list(range(len(batch[0])))
+    for side in labels:
+        for axis, label in enumerate(side):
+            if label < 0:
+                side[axis] = next(count)
+                out.append(side[axis])
+    return labels, out
 
 
 @register_rule(p.cumsum_p)
 def _cumsum(operands, results, params):
     """out[.., k, ..] = sum_{l <= k} in[.., l, ..]"""
-    axis, size = params["axis"], operands[0].shape[params["axis"]]
-    inp = axes(operands[0].shape)
+    axis, shape = params["axis"], operands[0].shape
+    size, k = shape[axis], len(shape)
+    inp = axes(shape)
     out = list(inp)
-    out[axis] = single(len(out))
-    sizes = indexed(operands[0].shape) | {len(out): size}
+    out[axis] = single(k)
     triangle = np.triu if params["reverse"] else np.tril
 
     def mask(arrays):
         return jnp.asarray(triangle(np.ones((size, size), bool)))
 
-    shape = BlockBuilder(operands, 0, results[0])
-    shape.term(out, inp, sizes, value=(len(out), axis), read=mask, mask=True)
-    return [shape.block()]
+    term = dict(value=(k, axis), read=mask, mask=True)
+    sizes = indexed(shape) | {k: size}
+    return [one_term(operands, 0, results[0], out, inp, sizes, **term)]
 
 
 @register_rule(p.triangular_solve_p)
@@ -74,81 +81,68 @@ def _triangular_solve(operands, results, params):
     if operands[0].linear:
         return None
     shape = operands[1].shape
+    axis, k = len(shape) - (2 if params["left_side"] else 1), len(shape)
     inp = axes(shape)
     out = list(inp)
-    solved = len(shape) - (2 if params["left_side"] else 1)
-    out[solved] = single(len(shape))
-    n = shape[solved]
-    sizes = indexed(shape) | {len(shape): n}
-    batch = tuple(range(len(shape) - 2))
+    out[axis] = single(k)
+    size = shape[axis]
 
     def inverse(arrays):
-        eye = jnp.broadcast_to(jnp.eye(n, dtype=arrays[0].dtype), arrays[0].shape)
+        eye = jnp.broadcast_to(jnp.eye(size, dtype=arrays[0].dtype), arrays[0].shape)
         solution = p.triangular_solve_p.bind(arrays[0], eye, **params)
         return solution if params["left_side"] else jnp.swapaxes(solution, -1, -2)
 
-    value = (*batch, len(shape), solved)
-    term = BlockBuilder(operands, 1, results[0]).term(
-        out, inp, sizes, value=value, read=inverse
-    )
-    return [term.block()]
+    term = dict(value=(*range(len(shape) - 2), k, axis), read=inverse)
+    sizes = indexed(shape) | {k: size}
+    return [one_term(operands, 1, results[0], out, inp, sizes, **term)]
 
 
 @register_rule(p.fft_p)
 def _fft(operands, results, params):
     """out[b, k] = sum_l F[k, l] in[b, l], with F from the transform of a basis"""
-    lengths = params["fft_lengths"]
-    if not all(lengths) or operands[0].size == 0:
+    lengths, shape = params["fft_lengths"], operands[0].shape
+    num_batch = len(shape) - len(lengths)
+    if not all(lengths) or operands[0].size == 0 or num_batch == 0:
         return None
-    num_batch = len(operands[0].shape) - len(lengths)
-    if num_batch == 0 or operands[0].is_complex != _is_complex(results[0]):
+    if operands[0].is_complex != is_complex(results[0]):
         return None
-    in_shape, out_shape = operands[0].shape[num_batch:], results[0].shape[num_batch:]
-    batch = axes(operands[0].shape[:num_batch])
-    inp = axes(in_shape, num_batch)
-    out = axes(out_shape, num_batch + len(in_shape))
-    sizes = indexed((*operands[0].shape, *out_shape))
+    in_shape, out_shape = shape[num_batch:], results[0].shape[num_batch:]
+    inp = axes(shape)
+    out = [*inp[:num_batch], *axes(out_shape, len(shape))]
+    sizes = indexed((*shape, *out_shape))
 
     def matrix(arrays):
-        size = int(np.prod(in_shape))
-        basis = jnp.eye(size, dtype=operands[0].dtype).reshape(size, *in_shape)
+        basis = basis_of(jax.ShapeDtypeStruct(in_shape, operands[0].dtype))
         columns = jax.vmap(lambda e: p.fft_p.bind(e, **params))(basis)
         return columns.reshape(*in_shape, *out_shape)
 
     value = tuple(range(num_batch, len(sizes)))
-    shape = BlockBuilder(operands, 0, results[0])
-    shape.term([*batch, *out], [*batch, *inp], sizes, value=value, read=matrix)
-    return [shape.block()]
-
-
-def _is_complex(result) -> bool:
-    return bool(jnp.issubdtype(result.dtype, jnp.complexfloating))
+    return [
+        one_term(operands, 0, results[0], out, inp, sizes, value=value, read=matrix)
+    ]
 
 
 @register_rule(p.conv_general_dilated_p)
 def _conv(operands, results, params):
     """out[b, :] = K in[b, :], with K from the convolution of a basis"""
-    numbers = params["dimension_numbers"]
+    numbers, shape = params["dimension_numbers"], operands[0].shape
     if operands[1].linear or params["batch_group_count"] != 1 or operands[0].size == 0:
         return None
-    batches = numbers.lhs_spec[0], numbers.out_spec[0]
-    sides = operands[0].shape, tuple(results[0].shape)
-    inp, out = axes(sides[0]), axes(sides[1], len(sides[0]))
-    out[batches[1]] = inp[batches[0]]
-    sizes = indexed(sides[0]) | indexed(sides[1], len(sides[0]))
-    del sizes[len(sides[0]) + batches[1]]
-    rows = [i for i in range(len(sides[0])) if i != batches[0]]
-    columns = [len(sides[0]) + i for i in range(len(sides[1])) if i != batches[1]]
+    batch, out_batch = numbers.lhs_spec[0], numbers.out_spec[0]
+    inp, out = axes(shape), axes(results[0].shape, len(shape))
+    out[out_batch] = inp[batch]
+    sizes = indexed(shape) | indexed(results[0].shape, len(shape))
+    del sizes[len(shape) + out_batch]
 
     def kernel(arrays):
-        shape = [sides[0][i] for i in rows]
-        count = math.prod(shape)
-        basis = jnp.eye(count, dtype=operands[0].dtype).reshape(count, *shape)
-        basis = jnp.moveaxis(basis, 0, batches[0])
+        inner = tuple(n for axis, n in enumerate(shape) if axis != batch)
+        basis = basis_of(jax.ShapeDtypeStruct(inner, operands[0].dtype))
+        basis = jnp.moveaxis(basis, 0, batch)
         columns = p.conv_general_dilated_p.bind(basis, arrays[1], **params)
-        columns = jnp.moveaxis(columns, batches[1], 0)
-        return columns.reshape(*shape, *columns.shape[1:])
+        columns = jnp.moveaxis(columns, out_batch, 0)
+        return columns.reshape(*inner, *columns.shape[1:])
 
-    shape = BlockBuilder(operands, 0, results[0])
-    shape.term(out, inp, sizes, value=rows + columns, read=kernel)
-    return [shape.block()]
+    value = [index for index in sizes if index != batch]
+    return [
+        one_term(operands, 0, results[0], out, inp, sizes, value=value, read=kernel)
+    ]

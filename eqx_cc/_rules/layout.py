@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,18 +13,22 @@ from jax.extend.core import primitives as p
 
 from .._jaxpr.releases import available_primitives
 from .._sparsity.affine import Affine, single
-from .registry import axes, BlockBuilder, indexed, register_rule
+from .registry import axes, Block, broadcast, indexed, one_term, register_rule
+
+
+def _reading(operands, results, inp: list[Affine]) -> list[Block]:
+    """out[k] = in[inp(k)]"""
+    shape = results[0].shape
+    return [one_term(operands, 0, results[0], axes(shape), inp, indexed(shape))]
 
 
 @register_rule(p.transpose_p)
 def _transpose(operands, results, params):
     """out[k] = in[k permuted]"""
-    out = axes(results[0].shape)
-    inp = [Affine(0)] * len(out)
+    inp = [Affine(0)] * len(operands[0].shape)
     for axis, source in enumerate(params["permutation"]):
-        inp[source] = out[axis]
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, indexed(results[0].shape)).block()]
+        inp[source] = single(axis)
+    return _reading(operands, results, inp)
 
 
 @register_rule(p.broadcast_in_dim_p)
@@ -30,14 +36,9 @@ def _broadcast_in_dim(operands, results, params):
     """out[k] = in[k at broadcast_dimensions]"""
     if not operands[0].linear:
         return None
-    out = axes(results[0].shape)
-    where = params["broadcast_dimensions"]
-    inp = [
-        single(axis) if size == results[0].shape[axis] else Affine(0)
-        for size, axis in zip(operands[0].shape, where)
-    ]
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, indexed(results[0].shape)).block()]
+    shapes = operands[0].shape, results[0].shape
+    inp = broadcast(*shapes, dims=params["broadcast_dimensions"])
+    return _reading(operands, results, inp)
 
 
 @register_rule(p.squeeze_p)
@@ -55,24 +56,21 @@ def _reshape(operands, results, params):
 
 
 def _flattened(operands, results):
-    shape = BlockBuilder(operands, 0, results[0])
     forms = _matched(results[0].shape, operands[0].shape)
-    if forms is None:
-        return None
-    out, inp, sizes = forms
-    return [shape.term(out, inp, sizes).block()]
+    return None if forms is None else [one_term(operands, 0, results[0], *forms)]
 
 
 def _matched(out_shape, in_shape):
     """Forms of row-major axes over one set of indices, the coarsest that refines both.
 
-    None if the shapes have no common refinement, as (2, 3) and (3, 2).
+    For (4, 3) and (2, 6), indices i, j, k of sizes 2, 2, 3: the element at
+    (2 i + j, k) of the first is at (i, 3 j + k) of the second. None if the shapes have
+    no common refinement, as (2, 3) and (3, 2).
     """
     if 0 in out_shape + in_shape:
         return [], [], {0: 0}
     strides = sorted({*_strides(out_shape), *_strides(in_shape)}, reverse=True)
-    total = math.prod(out_shape)
-    bounds = [total, *strides]
+    bounds = [math.prod(out_shape), *strides]
     if any(high % low for high, low in zip(bounds, bounds[1:])):
         return None
     sizes = {i: bounds[i] // low for i, low in enumerate(strides)}
@@ -97,149 +95,140 @@ def _reduce_sum(operands, results, params):
     """out[k] = sum_l in[k, l]"""
     inp = axes(operands[0].shape)
     out = [form for axis, form in enumerate(inp) if axis not in params["axes"]]
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, indexed(operands[0].shape)).block()]
+    return [one_term(operands, 0, results[0], out, inp, indexed(operands[0].shape))]
 
 
 @register_rule(p.slice_p)
 def _slice(operands, results, params):
     """out[k] = in[start + stride * k]"""
-    out = axes(results[0].shape)
-    strides = params["strides"] or (1,) * len(out)
-    inp = [
-        Affine(start, ((axis, stride),))
-        for axis, (start, stride) in enumerate(zip(params["start_indices"], strides))
-    ]
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, indexed(results[0].shape)).block()]
+    starts = params["start_indices"]
+    pairs = enumerate(zip(starts, params["strides"] or (1,) * len(starts)))
+    inp = [Affine(start, ((axis, stride),)) for axis, (start, stride) in pairs]
+    return _reading(operands, results, inp)
 
 
 @register_rule(p.rev_p)
 def _rev(operands, results, params):
     """out[k] = in[n - 1 - k] along the reversed dimensions"""
-    out = axes(results[0].shape)
-    inp = [
-        Affine(size - 1, ((axis, -1),)) if axis in params["dimensions"] else out[axis]
-        for axis, size in enumerate(operands[0].shape)
-    ]
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, indexed(results[0].shape)).block()]
+    inp = axes(operands[0].shape)
+    for axis in params["dimensions"]:
+        inp[axis] = Affine(operands[0].shape[axis] - 1, ((axis, -1),))
+    return _reading(operands, results, inp)
 
 
 @register_rule(p.pad_p)
 def _pad(operands, results, params):
     """out[low + (interior + 1) * k] = in[k]; the padding value elsewhere"""
     blocks = []
-    config = params["padding_config"]
     if operands[0].linear:
         out, inp, sizes = [], [], {}
-        for axis, ((low, _, interior), size) in enumerate(
-            zip(config, operands[0].shape)
-        ):
+        triples = zip(params["padding_config"], operands[0].shape, results[0].shape)
+        for axis, ((low, _, interior), size, out_size) in enumerate(triples):
             step = interior + 1
             first = max(0, -(low // step))
-            last = min(size - 1, (results[0].shape[axis] - 1 - low) // step)
+            last = min(size - 1, (out_size - 1 - low) // step)
             sizes[axis] = max(0, last - first + 1)
             out.append(Affine(low + step * first, ((axis, step),)))
             inp.append(Affine(first, ((axis, 1),)))
-        blocks.append(
-            BlockBuilder(operands, 0, results[0]).term(out, inp, sizes).block()
-        )
+        blocks.append(one_term(operands, 0, results[0], out, inp, sizes))
     if operands[1].linear:
-        blocks.append(_padding_value(operands, results[0], config))
+        blocks.append(_padding_value(operands, results[0], params["padding_config"]))
     return blocks
 
 
-def _padding_value(operands, result, config):
+def _padding_value(operands, result, config) -> Block:
     """out[k] = value, except where the operand is"""
-    shape = BlockBuilder(operands, 1, result)
-    indices = list(range(len(result.shape)))
 
     def mask(arrays):
         inside = lax.pad(jnp.ones(operands[0].shape, jnp.int32), np.int32(0), config)
         return lax.eq(inside, lax.full_like(inside, 0))
 
     out, sizes = axes(result.shape), indexed(result.shape)
-    return shape.term(out, [], sizes, value=indices, read=mask, mask=True).block()
+    term = dict(value=list(sizes), read=mask, mask=True)
+    return one_term(operands, 1, result, out, [], sizes, **term)
 
 
 @register_rule(p.concatenate_p)
 def _concatenate(operands, results, params):
     """out[offset_j + k] = in_j[k]"""
-    blocks, offset = [], 0
-    for which, operand in enumerate(operands):
+    axis = params["dimension"]
+    offsets = _offsets(operand.shape[axis] for operand in operands)
+    place = lambda j, forms: _shifted(forms, axis, offsets[j])  # noqa: E731
+    return _joined(operands, results[0], place)
+
+
+@register_rule(*available_primitives("stack_p"))
+def _stack(operands, results, params):
+    """out[.., j, ..] = in_j[..]"""
+    place = lambda j, forms: _inserted(forms, params["axis"], j)  # noqa: E731
+    return _joined(operands, results[0], place)
+
+
+def _joined(operands, result, place: Callable) -> list[Block]:
+    """out[place_j(k)] = in_j[k]"""
+    blocks = []
+    for j, operand in enumerate(operands):
         if operand.linear:
-            inp = axes(operand.shape)
-            out = list(inp)
-            out[params["dimension"]] = Affine(offset, ((params["dimension"], 1),))
-            shape = BlockBuilder(operands, which, results[0])
-            blocks.append(shape.term(out, inp, indexed(operand.shape)).block())
-        offset += operand.shape[params["dimension"]]
+            inp, sizes = axes(operand.shape), indexed(operand.shape)
+            blocks.append(one_term(operands, j, result, place(j, inp), inp, sizes))
     return blocks
 
 
 @register_rule(lax.split_p)
 def _split(operands, results, params):
     """out_j[k] = in[offset_j + k]"""
-    blocks, offset = [], 0
-    for number, result in enumerate(results):
-        out = axes(result.shape)
-        inp = list(out)
-        inp[params["axis"]] = Affine(offset, ((params["axis"], 1),))
-        shape = BlockBuilder(operands, 0, result)
-        blocks.append(shape.term(out, inp, indexed(result.shape)).block(number))
-        offset += int(params["sizes"][number])
-    return blocks
-
-
-@register_rule(*available_primitives("stack_p"))
-def _stack(operands, results, params):
-    """out[.., j, ..] = in_j[..]"""
-    blocks = []
-    for which, operand in enumerate(operands):
-        if operand.linear:
-            inp = axes(operand.shape)
-            out = list(inp)
-            out.insert(params["axis"], Affine(which))
-            shape = BlockBuilder(operands, which, results[0])
-            blocks.append(shape.term(out, inp, indexed(operand.shape)).block())
-    return blocks
+    offsets = _offsets(map(int, params["sizes"]))
+    place = lambda j, forms: _shifted(forms, params["axis"], offsets[j])  # noqa: E731
+    return _parted(operands, results, place)
 
 
 @register_rule(*available_primitives("unstack_p"))
 def _unstack(operands, results, params):
     """out_j[..] = in[.., j, ..]"""
+    place = lambda j, forms: _inserted(forms, params["axis"], j)  # noqa: E731
+    return _parted(operands, results, place)
+
+
+def _parted(operands, results, place: Callable) -> list[Block]:
+    """out_j[k] = in[place_j(k)]"""
     blocks = []
-    for number, result in enumerate(results):
-        out = axes(result.shape)
-        inp = list(out)
-        inp.insert(params["axis"], Affine(number))
-        shape = BlockBuilder(operands, 0, result)
-        blocks.append(shape.term(out, inp, indexed(result.shape)).block(number))
+    for j, result in enumerate(results):
+        out, sizes = axes(result.shape), indexed(result.shape)
+        forms = out, place(j, out), sizes
+        blocks.append(one_term(operands, 0, result, *forms, index=j))
     return blocks
+
+
+def _offsets(sizes: Iterable[int]) -> list[int]:
+    return [0, *itertools.accumulate(sizes)]
+
+
+def _shifted(forms: list[Affine], axis: int, offset: int) -> list[Affine]:
+    return [*forms[:axis], Affine(offset, ((axis, 1),)), *forms[axis + 1 :]]
+
+
+def _inserted(forms: list[Affine], axis: int, position: int) -> list[Affine]:
+    return [*forms[:axis], Affine(position), *forms[axis:]]
 
 
 @register_rule(*available_primitives("tile_p"))
 def _tile(operands, results, params):
     """out[n * j + k] = in[k]"""
-    rank = len(operands[0].shape)
-    inp, sizes = axes(operands[0].shape), indexed(operands[0].shape)
+    shape, reps = operands[0].shape, map(int, params["reps"])
+    sizes = indexed(shape) | {len(shape) + axis: n for axis, n in enumerate(reps)}
     out = [
-        Affine(0, ((axis, 1), (rank + axis, size)))
-        for axis, size in enumerate(operands[0].shape)
+        Affine(0, ((axis, 1), (len(shape) + axis, size)))
+        for axis, size in enumerate(shape)
     ]
-    sizes |= {rank + axis: int(n) for axis, n in enumerate(params["reps"])}
-    shape = BlockBuilder(operands, 0, results[0])
-    return [shape.term(out, inp, sizes).block()]
+    return [one_term(operands, 0, results[0], out, axes(shape), sizes)]
 
 
 @register_rule(lax.optimization_barrier_p)
 def _optimization_barrier(operands, results, params):
     """out_j = in_j"""
     blocks = []
-    for i, (operand, result) in enumerate(zip(operands, results)):
+    for j, (operand, result) in enumerate(zip(operands, results)):
         if operand.linear:
-            out = axes(result.shape)
-            shape = BlockBuilder(operands, i, result)
-            blocks.append(shape.term(out, out, indexed(result.shape)).block(i))
+            forms = axes(result.shape), axes(result.shape), indexed(result.shape)
+            blocks.append(one_term(operands, j, result, *forms, index=j))
     return blocks

@@ -1,4 +1,4 @@
-"""The registry of rules, and how a rule states a block."""
+"""The registry of rules, and the builder with which a rule states a block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import take, Values
+from .._jaxpr.avals import is_complex
 from .._sparsity.affine import Affine, single
 from .._sparsity.pattern import Pattern
 from .._sparsity.term import normalise, Scalar, Term
@@ -25,21 +25,10 @@ Arrays = Sequence[Any]
 class Operand:
     """An operand of a linear equation.
 
-    `linear`: whether the equation is linear in it (it is a tangent). Otherwise it is a
+    `linear` is true if the equation is linear in it: it is a tangent. Otherwise it is a
     coefficient; `known` is its value if that is one number known while tracing, and
     `indices` if it is an integer array known while tracing.
-
-    !!! Example
-
-        ```python
-        @eqx_cc.register_rule(double_p)
-        def rule(operands, results, params):
-            if not operands[0].linear or operands[0].is_complex:
-                return None  # A dense block.
-            i = [eqx_cc.Affine(0, ((0, 1),))]
-            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
-            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
-        ```
+    [`eqx_cc.register_rule`][] has an example of a rule.
     """
 
     shape: tuple[int, ...]
@@ -50,13 +39,13 @@ class Operand:
 
     @property
     def size(self) -> int:
-        """How many elements it has."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def is_complex(self) -> bool:
-        """Whether its elements are complex."""
-        return bool(jnp.issubdtype(self.dtype, jnp.complexfloating))
+        """True if the elements are complex."""
+        return is_complex(self)
 
 
 @dataclass(frozen=True)
@@ -64,9 +53,9 @@ class Block:
     """The partial of one result with respect to one operand.
 
     `values` reads the pattern's values off the operands' arrays (`None` for linear
-    ones). `fallback` says that no rule found a structure.
+    ones). `fallback` is true if no rule stated a structure.
 
-    It is made by [`eqx_cc.BlockBuilder`][], whose documentation has an example.
+    [`eqx_cc.BlockBuilder`][] builds it.
     """
 
     operand: int
@@ -89,11 +78,10 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
     """Registers the local partials of linear primitives.
 
     The rule is called as `rule(operands, results, params)` while tracing, where
-    `operands` says of each operand its shape, dtype and whether it is linear, and
-    `results` has the shape and dtype of each result. It returns a `Block` for each pair
-    of a linear operand and a result, or `None` where the equation is not linear in the
-    operands that are marked so, or has no structure worth stating: then an exact dense
-    block takes its place.
+    `operands` has an `Operand` for each operand, and `results` the shape and dtype of
+    each result. It returns a `Block` for each pair of a linear operand and a result, or
+    `None` where the equation is not linear in the operands that are marked so, or has
+    no structure worth stating: then an exact dense block takes its place.
 
     **Arguments:**
 
@@ -104,12 +92,17 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
 
     !!! Example
 
+        The rule of a primitive that computes `2 * x`:
+
         ```python
         @eqx_cc.register_rule(double_p)
         def rule(operands, results, params):
-            i = [eqx_cc.Affine(0, ((0, 1),))]
+            if not operands[0].linear or operands[0].is_complex:
+                return None  # A dense block.
+            axes = [eqx_cc.Affine(0, ((i, 1),)) for i in range(len(results[0].shape))]
             builder = eqx_cc.BlockBuilder(operands, 0, results[0])
-            return [builder.term(i, i, {0: operands[0].size}, scale=2).block()]
+            sizes = dict(enumerate(results[0].shape))
+            return [builder.term(axes, axes, sizes, scale=2).block()]
         ```
     """
 
@@ -123,12 +116,12 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
 
 
 def rules() -> Mapping[jex.Primitive, Rule]:
-    """All registered rules."""
+    """The registered rules."""
     return _RULES
 
 
 def registry_version() -> int:
-    """A number that changes with every registration: templates depend on the rules."""
+    """The number of registrations: what is cached by equation depends on it."""
     return _registrations
 
 
@@ -149,22 +142,11 @@ class BlockBuilder:
     - `which`: the position of the operand.
     - `result`: the result, of those passed to the rule.
 
-    !!! example
-
-        The rule of a primitive that computes `2 * x`:
-
-        ```python
-        @eqx_cc.register_rule(double_p)
-        def _double(operands, results, params):
-            axes = [eqx_cc.Affine(0, ((i, 1),)) for i in range(len(results[0].shape))]
-            builder = eqx_cc.BlockBuilder(operands, 0, results[0])
-            sizes = dict(enumerate(results[0].shape))
-            return [builder.term(axes, axes, sizes, scale=2).block()]
-        ```
+    [`eqx_cc.register_rule`][] has an example.
     """
 
     def __init__(self, operands: Sequence[Operand], which: int, result) -> None:
-        self.operand, self.which, self.result = operands[which], which, result
+        self.operand, self.position, self.result = operands[which], which, result
         self.terms: list[Term] = []
         self.reads: list[Callable[[Arrays], Any] | None] = []
 
@@ -190,10 +172,10 @@ class BlockBuilder:
         - `scale`: a known coefficient.
         - `value`, `read`: the indices that the value's axes run over, and the value, of
             the operands' arrays. Without them it is one.
-        - `mask`: whether the value is boolean, choosing between `scale` and zero.
-        - `selection`: whether it is a mask that has at most one element of the operand
+        - `mask`: if true, the value is boolean, choosing between `scale` and zero.
+        - `selection`: if true, it is a mask that has at most one element of the operand
             for each of the result.
-        - `conj`: whether the term acts on the conjugate of a complex operand.
+        - `conj`: if true, the term acts on the conjugate of a complex operand.
 
         **Returns:** itself.
         """
@@ -218,12 +200,12 @@ class BlockBuilder:
             tuple(self.result.shape),
             tuple(self.operand.shape),
             tuple(self.terms),
-            bool(jnp.issubdtype(self.result.dtype, jnp.complexfloating)),
+            is_complex(self.result),
             self.operand.is_complex,
         )
         reads = tuple(self.reads)
         return Block(
-            self.which,
+            self.position,
             pattern,
             lambda arrays: tuple(r if r is None else r(arrays) for r in reads),
             result,
@@ -231,9 +213,25 @@ class BlockBuilder:
 
 
 def _plain(form: Affine) -> Affine:
-    """In Python's integers: those of NumPy, which parameters of equations may be, are
-    equal to them but are not written in the same way."""
+    """The form in Python's integers, as fingerprints have them written. Parameters of
+    equations may be integers of NumPy."""
     return Affine(int(form.offset), tuple((i, int(s)) for i, s in form.strides))
+
+
+def one_term(
+    operands: Sequence[Operand],
+    position: int,
+    result,
+    out: Sequence[Affine],
+    inp: Sequence[Affine],
+    sizes: Mapping[int, int],
+    *,
+    index: int = 0,
+    **term: Any,
+) -> Block:
+    """The block of one term, of the result at position `index`."""
+    builder = BlockBuilder(operands, position, result)
+    return builder.term(out, inp, sizes, **term).block(index)
 
 
 def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
@@ -244,3 +242,12 @@ def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
 def indexed(shape: Sequence[int], first: int = 0) -> dict[int, int]:
     """The sizes of the indices of `axes(shape, first)`."""
     return {first + axis: size for axis, size in enumerate(shape)}
+
+
+def broadcast(
+    shape: Sequence[int], onto: Sequence[int], dims: Sequence[int] | None = None
+) -> list[Affine]:
+    """The axes of an operand over the indices of `axes(onto)`, to which it broadcasts;
+    its axis `i` is `dims[i]` of the result, or `i`."""
+    pairs = zip(shape, range(len(shape)) if dims is None else dims)
+    return [single(axis) if size == onto[axis] else Affine(0) for size, axis in pairs]

@@ -1,13 +1,12 @@
 """Rules for gather and scatter: one is the transpose of the other.
 
-Where the indices are known while tracing the block is a sum of windows; where they are
-not it is a mask along the indexed axes, and tied along the others.
+Where the indices are known while tracing, the block is a sum of windows; where they are
+not, it is a mask along the indexed axes, and diagonal along the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -17,15 +16,16 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._sparsity.affine import Affine, single
-from .registry import axes, BlockBuilder, indexed, register_rule
+from .registry import axes, Block, BlockBuilder, indexed, one_term, register_rule
 
 
-MAX_WINDOWS = 8
-MAX_STATIC = 1 << 16
+# The most terms of a block, and the most elements whose positions are looked at.
+_MAX_WINDOWS = 8
+_MAX_STATIC = 1 << 16
 
 
 class Selection(NamedTuple):
-    """What a gather reads: `out[k] = array[position(k, indices)]`, or nothing."""
+    """A gather: `out[k] = array[position(k, indices)]`, or nothing."""
 
     shape: tuple[int, ...]
     result: tuple[int, ...]
@@ -44,17 +44,19 @@ class Selection(NamedTuple):
         )
 
     def positions(self, indices: np.ndarray) -> np.ndarray:
-        """The flat position of what is read for each element of the result, -1 where
-        nothing is. In NumPy: to ask JAX would compile a program for every shape."""
+        """The flat position that each element of the result is read from, or -1.
+
+        It is computed in NumPy: JAX would compile a program for every shape.
+        """
         numbers = self.numbers
         indices = indices.astype(np.int64)
         points = math.prod(indices.shape[:-1])
         starts = indices.reshape(points, indices.shape[-1])
-        where = list(map(int, numbers.start_index_map))
-        room = [self.shape[axis] - self.slice_sizes[axis] for axis in where]
+        moving = list(map(int, numbers.start_index_map))
+        room = [self.shape[axis] - self.slice_sizes[axis] for axis in moving]
         inside = (starts == np.clip(starts, 0, room)).all(axis=1)
         first = np.zeros((points, len(self.shape)), np.int64)
-        first[:, where] = np.clip(starts, 0, room)
+        first[:, moving] = np.clip(starts, 0, room)
         batch = np.indices(indices.shape[:-1]).reshape(indices.ndim - 1, points)
         for axis in numbers.operand_batching_dims:
             first[:, axis] = batch[_batch_position(numbers, axis)]
@@ -84,43 +86,10 @@ def _gather(operands, results, params):
         params["slice_sizes"],
         lax.GatherScatterMode.from_any(params["mode"]),
     )
-    shape = BlockBuilder(operands, 0, results[0])
+    builder = BlockBuilder(operands, 0, results[0])
     for term in _terms(selection, operands[1].indices):
-        shape.term(**term)
-    return [shape.block()]
-
-
-def _scatter_blocks(operands, results, params, adds: bool):
-    numbers = params["dimension_numbers"]
-    window = iter(operands[2].shape[axis] for axis in numbers.update_window_dims)
-    single_ = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
-    sizes = [1 if a in single_ else next(window) for a in range(len(operands[0].shape))]
-    selection = Selection(
-        operands[0].shape,
-        operands[2].shape,
-        lax.GatherDimensionNumbers(
-            offset_dims=numbers.update_window_dims,
-            collapsed_slice_dims=numbers.inserted_window_dims,
-            start_index_map=numbers.scatter_dims_to_operand_dims,
-            operand_batching_dims=numbers.operand_batching_dims,
-            start_indices_batching_dims=numbers.scatter_indices_batching_dims,
-        ),
-        tuple(sizes),
-        lax.GatherScatterMode.from_any(params["mode"]),
-    )
-    blocks = []
-    if operands[0].linear:
-        kept = None if adds else _unwritten(params)
-        blocks.append(_kept(operands, results[0], kept))
-    if operands[2].linear:
-        shape = BlockBuilder(operands, 2, results[0])
-        for term in _terms(selection, operands[1].indices, operand=1):
-            term["out"], term["inp"] = term["inp"], term["out"]
-            if "selection" in term and not params["unique_indices"]:
-                term["mask"] = term.pop("selection")
-            shape.term(**term)
-        blocks.append(shape.block())
-    return blocks
+        builder.term(**term)
+    return [builder.block()]
 
 
 @register_rule(p.scatter_add_p)
@@ -139,63 +108,99 @@ def _scatter_set(operands, results, params):
     return _scatter_blocks(operands, results, params, adds=False)
 
 
-def _unwritten(params):
-    def mask(operands, arrays):
+def _scatter_blocks(operands, results, params, *, adds: bool) -> list[Block]:
+    blocks = []
+    if operands[0].linear:
+        blocks.append(_unwritten(operands, results[0], params, adds=adds))
+    if operands[2].linear:
+        builder = BlockBuilder(operands, 2, results[0])
+        for term in _terms(_transposed(operands, params), operands[1].indices):
+            term["out"], term["inp"] = term["inp"], term["out"]
+            if "selection" in term and not params["unique_indices"]:
+                term["mask"] = term.pop("selection")
+            builder.term(**term)
+        blocks.append(builder.block())
+    return blocks
+
+
+def _transposed(operands, params) -> Selection:
+    """The gather whose transpose a scatter is: from its result to the updates."""
+    numbers = params["dimension_numbers"]
+    window = iter(operands[2].shape[axis] for axis in numbers.update_window_dims)
+    dropped = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    axes_ = range(len(operands[0].shape))
+    return Selection(
+        operands[0].shape,
+        operands[2].shape,
+        lax.GatherDimensionNumbers(
+            offset_dims=numbers.update_window_dims,
+            collapsed_slice_dims=numbers.inserted_window_dims,
+            start_index_map=numbers.scatter_dims_to_operand_dims,
+            operand_batching_dims=numbers.operand_batching_dims,
+            start_indices_batching_dims=numbers.scatter_indices_batching_dims,
+        ),
+        tuple(1 if axis in dropped else next(window) for axis in axes_),
+        lax.GatherScatterMode.from_any(params["mode"]),
+    )
+
+
+def _unwritten(operands, result, params, *, adds: bool) -> Block:
+    """The identity, or the part of it that updates do not overwrite."""
+    forms = axes(result.shape), axes(result.shape), indexed(result.shape)
+    if adds:
+        return one_term(operands, 0, result, *forms)
+
+    def mask(arrays):
         base = jnp.zeros(operands[0].shape, jnp.int32)
         ones = jnp.ones(operands[2].shape, jnp.int32)
         return lax.eq(p.scatter_p.bind(base, arrays[1], ones, **params), base)
 
-    return mask
+    term = dict(value=range(len(result.shape)), read=mask, mask=True)
+    return one_term(operands, 0, result, *forms, **term)
 
 
-def _kept(operands, result, mask):
-    """The identity, or the part of it that is not overwritten."""
-    out, sizes = axes(result.shape), indexed(result.shape)
-    shape = BlockBuilder(operands, 0, result)
-    if mask is None:
-        return shape.term(out, out, sizes).block()
-    indices = list(range(len(out)))
-    read = lambda arrays: mask(operands, arrays)  # noqa: E731
-    return shape.term(out, out, sizes, value=indices, read=read, mask=True).block()
-
-
-def _terms(selection: Selection, indices, operand: int = 1) -> list[dict]:
+def _terms(selection: Selection, indices: np.ndarray | None) -> list[dict]:
+    """The terms of a selection, as keywords of `BlockBuilder.term`."""
     if 0 in selection.result + selection.shape:
         return []
-    if indices is not None and math.prod(selection.result) <= MAX_STATIC:
-        windows = list(_windows(selection, indices))
-        if len(windows) <= MAX_WINDOWS:
+    if indices is not None and math.prod(selection.result) <= _MAX_STATIC:
+        windows = _windows(selection, indices)
+        if windows is not None:
             return windows
-    return [_masked(selection, operand)]
+    return [_masked(selection)]
 
 
-def _windows(selection: Selection, indices: np.ndarray) -> Iterator[dict]:
-    """The affine pieces of a selection whose indices are known."""
+def _windows(selection: Selection, indices: np.ndarray) -> list[dict] | None:
+    """The affine pieces of a selection whose indices are known; None if there are many.
+
+    `x[[4, 5, 6, 0, 2]]` has two: `out[k] = x[4 + k]` for `k < 3`, and
+    `out[3 + k] = x[2 k]` for `k < 2`.
+    """
     source = selection.positions(indices)
     boxes = [tuple((0, n) for n in selection.result)]
-    count = 0
-    while boxes and count <= MAX_WINDOWS:
+    windows, num_long = [], 0  # Times that there were too many boxes.
+    while boxes:
+        if len(windows) + num_long > _MAX_WINDOWS:
+            return None
         box = boxes.pop()
         part = np.asarray(source[tuple(slice(low, high) for low, high in box)])
         forms = _affine(part, selection.shape)
         if forms is None:
-            boxes += _halves(box, part, selection.shape)
-            count += len(boxes) > MAX_WINDOWS
+            boxes += _halves(box, part)
+            num_long += len(boxes) > _MAX_WINDOWS
         elif part.flat[0] >= 0:
-            count += 1
-            yield _window_term(box, forms)
-    if boxes:
-        yield from ({} for _ in range(MAX_WINDOWS + 1))
-
-
-def _window_term(box, forms) -> dict:
-    out = [Affine(low, ((axis, 1),)) for axis, (low, _) in enumerate(box)]
-    sizes = {axis: high - low for axis, (low, high) in enumerate(box)}
-    return dict(out=out, inp=forms, sizes=sizes)
+            out = [Affine(low, ((axis, 1),)) for axis, (low, _) in enumerate(box)]
+            sizes = {axis: high - low for axis, (low, high) in enumerate(box)}
+            windows.append(dict(out=out, inp=forms, sizes=sizes))
+    return windows if len(windows) <= _MAX_WINDOWS else None
 
 
 def _affine(source: np.ndarray, shape) -> list[Affine] | None:
-    """Positions in an array of `shape` as affine forms of the indices of `source`."""
+    """Positions in an array of `shape` as affine forms of the indices of `source`.
+
+    In an array of shape (5,), `[1, 3]` is `[1 + 2 k]`. None if they are not affine, and
+    no forms at all if nothing is read.
+    """
     if (source < 0).all():
         return []
     if (source < 0).any():
@@ -216,33 +221,33 @@ def _affine(source: np.ndarray, shape) -> list[Affine] | None:
     return forms
 
 
-def _halves(box, source: np.ndarray, shape) -> list:
-    """Cuts a box where its positions stop advancing evenly."""
+def _halves(box, source: np.ndarray) -> list:
+    """Cuts a box where its positions stop advancing evenly, the first half last."""
     for axis, (low, high) in enumerate(box):
         if high - low < 2:
             continue
         steps = np.diff(np.moveaxis(source, axis, 0).reshape(high - low, -1), axis=0)
         breaks = np.flatnonzero((steps[1:] != steps[:-1]).any(axis=1)) + 1
-        cut = int(breaks[0]) if len(breaks) else None
-        if cut is None and np.ptp(steps):
-            cut = 1
-        if cut is not None:
-            first, second = list(box), list(box)
-            first[axis], second[axis] = (low, low + cut), (low + cut, high)
-            return [tuple(second), tuple(first)]
-    axis = max(range(len(box)), key=lambda a: box[a][1] - box[a][0])
-    low, high = box[axis]
+        if len(breaks):
+            return _cut(box, axis, low + int(breaks[0]))
+        if np.ptp(steps):
+            return _cut(box, axis, low + 1)
+    longest = max(range(len(box)), key=lambda axis: box[axis][1] - box[axis][0])
+    return _cut(box, longest, box[longest][0] + 1)
+
+
+def _cut(box, axis: int, middle: int) -> list:
     first, second = list(box), list(box)
-    first[axis], second[axis] = (low, low + 1), (low + 1, high)
+    first[axis], second[axis] = (box[axis][0], middle), (middle, box[axis][1])
     return [tuple(second), tuple(first)]
 
 
-def _masked(selection: Selection, operand: int) -> dict:
-    """A mask along the indexed axes; the others are tied."""
+def _masked(selection: Selection) -> dict:
+    """A mask along the indexed axes, diagonal along those that are read whole."""
     numbers = selection.numbers
     collapsed = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
-    kept = [a for a in range(len(selection.shape)) if a not in collapsed]
-    window_of = dict(zip(kept, sorted(map(int, numbers.offset_dims))))
+    windowed = [a for a in range(len(selection.shape)) if a not in collapsed]
+    window_of = dict(zip(windowed, sorted(map(int, numbers.offset_dims))))
     batch = [a for a in range(len(selection.result)) if a not in numbers.offset_dims]
     out, sizes = axes(selection.result), indexed(selection.result)
     inp, indexed_axes, whole = [], [], []
@@ -262,27 +267,27 @@ def _masked(selection: Selection, operand: int) -> dict:
     value += [a for a in range(len(out)) if a not in tied]
 
     def mask(arrays):
-        return _basis_read(selection, arrays[operand], indexed_axes, whole, tied)
+        return _basis_read(selection, arrays[1], indexed_axes, whole, tied)
 
     return dict(out=out, inp=inp, sizes=sizes, value=value, read=mask, selection=True)
 
 
 def _batch_position(numbers: lax.GatherDimensionNumbers, axis: int) -> int:
-    """Which batch axis of the result goes with a batching axis of the operand."""
-    which = numbers.operand_batching_dims.index(axis)
-    return int(numbers.start_indices_batching_dims[which])
+    """The batch axis of the result that goes with a batching axis of the operand."""
+    position = numbers.operand_batching_dims.index(axis)
+    return int(numbers.start_indices_batching_dims[position])
 
 
 def _basis_read(selection: Selection, indices, indexed_axes, whole, tied):
-    """What the selection reads from each element of a basis of the indexed axes."""
+    """The selection of each element of a basis of the indexed axes."""
     sizes = tuple(selection.shape[a] for a in indexed_axes)
     shape = tuple(1 if a in whole else n for a, n in enumerate(selection.shape))
     slices = tuple(1 if a in whole else n for a, n in enumerate(selection.slice_sizes))
     small = selection._replace(shape=shape, slice_sizes=slices)
     count = math.prod(sizes)
     basis = np.eye(count, dtype=bool).reshape(count, *sizes)
-    where = tuple(1 + a for a in indexed_axes)
-    basis = lax.broadcast_in_dim(jnp.asarray(basis), (count, *shape), (0, *where))
+    dims = (0, *(1 + a for a in indexed_axes))
+    basis = lax.broadcast_in_dim(jnp.asarray(basis), (count, *shape), dims)
     rows = jax.vmap(lambda e: small.read(e, indices))(basis)
     result = [n for a, n in enumerate(selection.result) if a not in tied]
     return lax.reshape(rows, (*sizes, *result))

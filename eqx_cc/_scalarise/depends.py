@@ -1,4 +1,4 @@
-"""Which outputs of a program of scalars depend on which inputs."""
+"""Dependence of the outputs of a program of scalars on its inputs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ import numpy as np
 from .expand import ScalarProgram
 
 
-def dependences(made: ScalarProgram) -> np.ndarray:
-    """A truth value for every output and input; a derivative may be zero besides."""
-    program = made.program
-    found = {i: 1 << i for i in range(program.num_inputs)}
+def dependences(scalars: ScalarProgram) -> np.ndarray:
+    """A boolean matrix, outputs by inputs; a derivative may be zero where it is true.
 
-    def of(operand) -> int:
-        return found.get(operand, 0) if isinstance(operand, int) else 0
+    Of `(x * y, x)` it is `[[True, True], [True, False]]`.
+    """
+    program = scalars.program
+    bits = {i: 1 << i for i in range(program.num_inputs)}
+
+    def dependence(operand) -> int:
+        return bits.get(operand, 0) if isinstance(operand, int) else 0
 
     for equation in program.equations:
-        every = ft.reduce(operator.or_, map(of, equation.operands), 0)
-        found.update(dict.fromkeys(equation.results, every))
+        union = ft.reduce(operator.or_, map(dependence, equation.operands), 0)
+        bits.update(dict.fromkeys(equation.results, union))
     rows = [
-        [of(o) >> i & 1 for i in range(program.num_inputs)] for o in program.outputs
+        [dependence(output) >> i & 1 for i in range(program.num_inputs)]
+        for output in program.outputs
     ]
     return np.array(rows, bool).reshape(len(rows), program.num_inputs)

@@ -1,4 +1,4 @@
-"""The entries of an expanded array: variables, or constants known while tracing."""
+"""Arrays of entries: variables of scalars, or constants known while tracing."""
 
 from __future__ import annotations
 
@@ -29,22 +29,26 @@ def constant(value: Any, aval: Any) -> Constant:
     return Constant(np.asarray(value, aval.dtype)[()], scalar_aval(aval))
 
 
+def as_entries(entries: Sequence[Entry], shape: tuple[int, ...]) -> Entries:
+    """Entries, in the order of rows, as an array of a shape."""
+    array = np.empty(len(entries), object)
+    array[:] = entries
+    return array.reshape(shape)
+
+
 def constants(array: Any, aval: Any) -> Entries:
-    """The entries of an array that is known while tracing."""
+    """The entries of a constant array."""
     array = np.asarray(array)
-    entries = np.empty(array.shape, object)
-    for index in np.ndindex(array.shape):
-        entries[index] = constant(array[index], aval)
-    return entries
+    return as_entries([constant(x, aval) for x in array.flat], array.shape)
 
 
-def is_concrete(operand: int | Constant) -> bool:
-    """Whether an operand is known while tracing."""
+def is_concrete(operand: Entry) -> bool:
+    """True if the value of an operand is known while tracing."""
     return isinstance(operand, Constant) and not isinstance(operand.value, Tracer)
 
 
-def known_array(entries: Entries, aval: Any) -> np.ndarray | None:
-    """The array that the entries are, if all of them are known."""
+def constant_array(entries: Entries, aval: Any) -> np.ndarray | None:
+    """The array of the entries, if all of them are constants."""
     if not all(isinstance(entry, Constant) for entry in entries.flat):
         return None
     values = [entry.value for entry in entries.flat]
@@ -52,7 +56,7 @@ def known_array(entries: Entries, aval: Any) -> np.ndarray | None:
 
 
 def is_number(entry: Entry, number: int) -> bool:
-    """Whether an entry is a constant of this value."""
+    """True if an entry is a constant of this value."""
     return isinstance(entry, Constant) and bool(entry.value == number)
 
 
@@ -62,7 +66,7 @@ def entry(array: Any, index: tuple[int, ...]) -> Any:
     return lax.squeeze(lax.slice(array, index, stops), tuple(range(len(index))))
 
 
-# What NumPy does as JAX does, without compiling it.
+# NumPy computes these as JAX does, without compiling them.
 _ARITHMETIC = {
     "add": np.add,
     "mul": np.multiply,
@@ -72,7 +76,7 @@ _ARITHMETIC = {
 
 
 def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
-    """The results of an equation of known operands."""
+    """The results of an equation of constants."""
     arithmetic = _ARITHMETIC.get(eqn.primitive.name)
     if arithmetic is not None and all(a.dtype.kind in "fiu" for a in arrays):
         with np.errstate(all="ignore"):

@@ -1,8 +1,15 @@
-"""The expansion of a program of arrays into one of scalars."""
+"""Expansion of a program of arrays into one of scalars.
+
+Each array is an array of entries, variables of scalars or constants. Moving entries
+about is no equation, and arithmetic with constants 0 and 1 is folded away: in
+
+    z = stack([x, 0.0]) * stack([y, y])
+
+the entries of `z` are one equation `x * y` and the constant 0.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +25,9 @@ from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import Constant, Equation, flatten, needed, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import (
+    as_entries,
     constant,
+    constant_array,
     constants,
     Entries,
     Entry,
@@ -26,10 +35,10 @@ from .entries import (
     evaluated,
     is_concrete,
     is_number,
-    known_array,
     scalar_aval,
 )
 from .fold import drops, folded
+from .native.layout import concatenated
 from .rules import RULES
 from .systems import INVERTING, is_small_system, solved, without_factors
 
@@ -38,11 +47,8 @@ from .systems import INVERTING, is_small_system, solved, without_factors
 MAX_EQUATIONS = 4000
 
 
-_READING = "slice", "squeeze"
-
-
 class NotScalar(Exception):
-    """Why a program is not expanded."""
+    """A program cannot be expanded, for the reason that the message says."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,8 @@ class ScalarProgram:
 
     `program` has the entries of all inputs for inputs and those of the first outputs
     for outputs. `is_strict`: no equation was left out that may yield infinity or NaN,
-    so that its outputs are those of the program of arrays wherever these are not
-    finite, too. `is_pure`: nothing is computed of arrays, but for inverses of small
-    matrices.
+    so that its outputs are those of the program of arrays even where these are not
+    finite. `is_pure`: nothing is computed with arrays but inverses of small matrices.
     """
 
     program: Program
@@ -76,22 +81,22 @@ def scalarise(
     expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
     arrays = [expansion.inputs(aval) for aval in input_avals]
     num_inputs = expansion.num_variables
-    results = expansion.evaluated(program, arrays, num_outputs)
+    results = expansion.evaluate(program, arrays, num_outputs)
     outputs: list[Entry] = []
     avals: list[Any] = []
     for entries, aval in zip(results, program.output_avals):
         outputs += entries.flat
         avals += [scalar_aval(aval)] * entries.size
-    kept = tuple(needed(expansion.equations, outputs))
-    scalars = Program(num_inputs, kept, tuple(outputs), tuple(avals))
-    is_pure = all(_is_scalar(equation.primitive.name) for equation in kept)
+    equations = tuple(needed(expansion.equations, outputs))
+    scalars = Program(num_inputs, equations, tuple(outputs), tuple(avals))
+    is_pure = all(_is_scalar(equation.primitive.name) for equation in equations)
     return ScalarProgram(scalars, expansion.is_strict, is_pure)
 
 
 def _is_scalar(name: str) -> bool:
-    """Whether an equation is of scalars, takes one out of an array, or belongs to the
+    """True if an equation is of scalars, takes one out of an array, or belongs to the
     inverse of a small matrix."""
-    return is_elementwise(name) or name in _READING or name in INVERTING
+    return is_elementwise(name) or name in ("slice", "squeeze", *INVERTING)
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
@@ -107,15 +112,15 @@ def _live(program: Program, num_outputs: int) -> list[Equation]:
 
 
 class Expansion:
-    """The equations of scalars that have been made so far."""
+    """The equations of scalars so far."""
 
     def __init__(self, max_equations: int | float):
         self.equations: list[Equation] = []
         self.num_variables = 0
         self.is_strict = True
         self._max = max_equations
-        # Arrays that are variables, by their entries.
-        self._whole: dict[Hashable, int | Constant] = {}
+        # Variables that are whole arrays, by their shapes and entries.
+        self._arrays: dict[Hashable, Entry] = {}
 
     def _new(self, count: int) -> range:
         first = self.num_variables
@@ -133,9 +138,9 @@ class Expansion:
     def inputs(self, aval: Any) -> Entries:
         """New variables for the entries of an input."""
         self._check(aval.size)
-        return _array(self._new(aval.size), aval.shape)
+        return as_entries(self._new(aval.size), aval.shape)
 
-    def read(self, operand: int | Constant, env: dict[int, Entries]) -> Entries:
+    def read(self, operand: Entry, env: dict[int, Entries]) -> Entries:
         """The entries of an operand."""
         if isinstance(operand, int):
             return env[operand]
@@ -147,7 +152,7 @@ class Expansion:
             return constants(operand.value, aval)
         return self._unpacked(operand, aval)
 
-    def evaluated(
+    def evaluate(
         self, program: Program, arrays: Sequence[Entries], num_outputs: int
     ) -> list[Entries]:
         """The entries of the first outputs of a program."""
@@ -160,7 +165,7 @@ class Expansion:
     def inlined(self, closed: ClosedJaxpr, arrays: Sequence[Entries]) -> list[Entries]:
         """The entries of the results of a function."""
         program = flatten(closed.jaxpr, closed.consts)
-        return self.evaluated(program, arrays, len(program.outputs))
+        return self.evaluate(program, arrays, len(program.outputs))
 
     def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
         """The entries of the results of an equation."""
@@ -172,23 +177,22 @@ class Expansion:
             if any(is_number(entry, 0) for a in arrays for entry in a.flat):
                 raise NotScalar("the sign of a zero may matter to `atan2`")
         self._check(sum(aval.size for aval in equation.result_avals))
-        known = [known_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
+        values = [constant_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
-        is_moved = facts(name).makes_indices or rule is not None
-        is_understood = is_elementwise(name) or is_moved
-        if is_understood and all(value is not None for value in known):
-            values = evaluated(eqn, known)
-            return [constants(v, a) for v, a in zip(values, equation.result_avals)]
+        is_foldable = is_elementwise(name) or facts(name).makes_indices or rule
+        if is_foldable and all(value is not None for value in values):
+            folds = evaluated(eqn, values)
+            return [constants(v, a) for v, a in zip(folds, equation.result_avals)]
         if is_elementwise(name):
             return [self._elementwise(eqn, arrays)]
-        made = None if rule is None else rule(self.scalar, eqn, arrays, known)
-        return self._kept(equation, arrays) if made is None else made
+        results = None if rule is None else rule(self.scalar, eqn, arrays, values)
+        return self._of_arrays(equation, arrays) if results is None else results
 
     def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
         """The result of one equation of scalars."""
-        known = [o.value for o in operands if isinstance(o, Constant)]
-        if len(known) == len(operands):
-            [value] = evaluated(eqn, known)
+        values = [o.value for o in operands if isinstance(o, Constant)]
+        if len(values) == len(operands):
+            [value] = evaluated(eqn, values)
             return constant(value, eqn.outvars[0].aval)
         entry = folded(eqn, operands)
         if entry is not None:
@@ -199,49 +203,44 @@ class Expansion:
         return result
 
     def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Entries]) -> Entries:
-        own, shape = scalar_eqn(eqn), aval_of(eqn.outvars[0]).shape
-        arrays = [np.broadcast_to(array, shape) for array in arrays]
-        result = np.empty(shape, object)
-        for index in np.ndindex(shape):
-            entries: list[Any] = [array[index] for array in arrays]
-            result[index] = self.scalar(own, entries)
-        return result
+        template, shape = scalar_eqn(eqn), aval_of(eqn.outvars[0]).shape
+        operands = zip(*(np.broadcast_to(array, shape).flat for array in arrays))
+        return as_entries([self.scalar(template, each) for each in operands], shape)
 
     # Equations of arrays
 
-    def _kept(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+    def _of_arrays(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
         operands = [self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)]
         results = self._new(len(equation.results))
         self._append(Equation(equation.eqn, tuple(operands), tuple(results)))
         return [self._unpacked(r, v) for r, v in zip(results, equation.result_avals)]
 
-    def _packed(self, entries: Entries, aval: Any) -> int | Constant:
+    def _packed(self, entries: Entries, aval: Any) -> Entry:
         """An array variable that has the entries."""
         key = aval.shape, tuple(entries.flat)
-        if key not in self._whole:
-            self._whole[key] = self._assembled(entries, aval)
-        return self._whole[key]
+        if key not in self._arrays:
+            self._arrays[key] = self._stacked(entries, aval)
+        return self._arrays[key]
 
-    def _assembled(self, entries: Entries, aval: Any) -> int | Constant:
-        known = known_array(entries, aval)
-        if known is not None:
-            return Constant(known, aval)
+    def _stacked(self, entries: Entries, aval: Any) -> Entry:
+        value = constant_array(entries, aval)
+        if value is not None:
+            return Constant(value, aval)
         if aval.shape == ():
             return entries.item()
 
         def stack(*scalars):
-            ones = [lax.broadcast_in_dim(x, (1,), ()) for x in scalars]
-            return lax.reshape(lax.concatenate(ones, 0), aval.shape)
+            return lax.reshape(concatenated(scalars), aval.shape)
 
         return self.traced(stack, list(entries.flat), [scalar_aval(aval)])[0]
 
-    def _unpacked(self, operand: int | Constant, aval: Any) -> Entries:
+    def _unpacked(self, operand: Entry, aval: Any) -> Entries:
         """The entries of an array variable."""
         if aval.shape == ():
             # Captured and traced, it is a variable from here on, no constant.
             if isinstance(operand, Constant):
                 [operand] = self.traced(jnp.copy, [operand], [aval])
-            return _array([operand], ())
+            return as_entries([operand], ())
         if not isinstance(getattr(aval, "dtype", None), np.dtype):
             raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
 
@@ -249,28 +248,29 @@ class Expansion:
             return [entry(array, index) for index in np.ndindex(aval.shape)]
 
         entries = self.traced(unstack, [operand], [aval])
-        self._whole[aval.shape, tuple(entries)] = operand
-        return _array(entries, aval.shape)
+        self._arrays[aval.shape, tuple(entries)] = operand
+        return as_entries(entries, aval.shape)
 
     def traced(
         self, fun: Callable, operands: list[Entry], avals: list[Any]
     ) -> list[Entry]:
-        """The results of a function of scalars or arrays, as it is, in this program."""
+        """The results of a function of scalars or arrays, whose equations are added as
+        they are; `avals` are those of the operands, or one that all of them have."""
         avals = avals * len(operands) if len(avals) == 1 else avals
         structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
         closed = jax.make_jaxpr(fun)(*structs)
-        made = flatten(closed.jaxpr, closed.consts)
+        program = flatten(closed.jaxpr, closed.consts)
         numbers: dict[int, Any] = dict(enumerate(operands))
 
         def renamed(o):
             return o if isinstance(o, Constant) else numbers[o]
 
-        for equation in made.equations:
+        for equation in program.equations:
             new = self._new(len(equation.results))
             numbers.update(zip(equation.results, new))
-            own = tuple(map(renamed, equation.operands))
-            self._append(Equation(equation.eqn, own, tuple(new)))
-        return [renamed(o) for o in made.outputs]
+            arguments = tuple(map(renamed, equation.operands))
+            self._append(Equation(equation.eqn, arguments, tuple(new)))
+        return [renamed(o) for o in program.outputs]
 
 
 def scalar_eqn(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
@@ -279,9 +279,3 @@ def scalar_eqn(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
         invars=[jex.Var(scalar_aval(v.aval)) for v in eqn.invars],
         outvars=[jex.Var(scalar_aval(v.aval)) for v in eqn.outvars],
     )
-
-
-def _array(entries: Sequence[Entry], shape: tuple[int, ...]) -> Entries:
-    array = np.empty(math.prod(shape), object)
-    array[:] = entries
-    return array.reshape(shape)

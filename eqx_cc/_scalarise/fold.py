@@ -1,4 +1,4 @@
-"""What one scalar equation comes to when some of its operands are known."""
+"""Constant folding of scalar equations of which some operands are constants."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .entries import Entry, is_number
 
 
 def folded(eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry | None:
-    """The operand that a scalar equation returns, where known operands leave no
-    arithmetic to do; None where there is some.
+    """The operand that a scalar equation returns, where constants leave no arithmetic
+    to do; None where there is some.
 
-    Zero times anything is zero here, infinity and NaN included.
+    `1 * x` is `x`, and `0 * x` is 0 even where `x` is infinity or NaN (see `drops`).
     """
     rule = _RULES.get(eqn.primitive.name)
     return None if rule is None else rule(*operands)
 
 
 def drops(eqn: jex.JaxprEqn, operands: Sequence[Entry], entry: Entry) -> bool:
-    """Whether folding an equation to `entry` leaves out a variable, which may not be
+    """True if folding an equation to `entry` leaves out a variable, which may not be
     finite."""
     if eqn.primitive.name not in ("mul", "div") or not isinstance(entry, Constant):
         return False
@@ -50,8 +50,8 @@ def _div(x: Entry, y: Entry) -> Entry | None:
     return x if is_number(y, 1) else None
 
 
-def _select(which: Entry, *cases: Entry) -> Entry | None:
-    return cases[int(which.value)] if isinstance(which, Constant) else None
+def _select_n(case: Entry, *operands: Entry) -> Entry | None:
+    return operands[int(case.value)] if isinstance(case, Constant) else None
 
 
 _RULES: dict[str, Callable[..., Entry | None]] = {
@@ -60,5 +60,5 @@ _RULES: dict[str, Callable[..., Entry | None]] = {
     "add_any": _add,
     "sub": _sub,
     "div": _div,
-    "select_n": _select,
+    "select_n": _select_n,
 }

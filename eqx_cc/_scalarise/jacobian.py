@@ -25,20 +25,21 @@ from .native.call import Layout, native
 
 
 def scalar_values(
-    made: ScalarProgram, leaves: Sequence[Array], outputs: Sequence[Any]
+    scalars: ScalarProgram, leaves: Sequence[Array], outputs: Sequence[Any]
 ) -> list[Array]:
     """The outputs alone of a program of scalars."""
 
-    def scalars(*arrays):
-        found = _Entries()
-        found.outputs(_known(made, evaluate(made.program, entries(arrays))), outputs)
-        return found.scalars, found.layouts
+    def values(*arrays):
+        results = _Results()
+        values = evaluate(scalars.program, entries(arrays))
+        results.add_outputs(_with_constants(scalars, values), outputs)
+        return results.scalars, results.layouts
 
-    return native(scalars, leaves)
+    return native(values, leaves)
 
 
 def scalar_jacobian(
-    made: ScalarProgram,
+    scalars: ScalarProgram,
     leaves: Sequence[Array],
     outputs: Sequence[Any],
     order: AbstractOrdering,
@@ -50,47 +51,46 @@ def scalar_jacobian(
     `outputs` are the abstract values of the arrays that the scalars make up.
     """
 
-    def scalars(*arrays):
+    def values_and_blocks(*arrays):
         inputs = entries(arrays)
-        count, active = len(made.program.outputs), range(len(inputs))
-        values, blocks, _ = differentiate(made.program, inputs, active, order, count)
-        found = _Entries()
+        count, active = len(scalars.program.outputs), range(len(inputs))
+        values, blocks, _ = differentiate(scalars.program, inputs, active, order, count)
+        results = _Results()
         if with_value:
-            found.outputs(_known(made, values), outputs)
-        found.blocks(blocks, outputs, [jnp.shape(x) for x in leaves])
-        return found.scalars, found.layouts
+            results.add_outputs(_with_constants(scalars, values), outputs)
+        results.add_blocks(blocks, outputs, [jnp.shape(x) for x in leaves])
+        return results.scalars, results.layouts
 
-    arrays = iter(native(scalars, leaves))
+    arrays = iter(native(values_and_blocks, leaves))
     values = [next(arrays) for _ in outputs] if with_value else []
     return values, [[next(arrays) for _ in leaves] for _ in outputs]
 
 
-def _known(made: ScalarProgram, values: Sequence[Any]) -> list[Any]:
+def _with_constants(scalars: ScalarProgram, values: Sequence[Any]) -> list[Any]:
     """The outputs, of which those that do not depend on the inputs stay numbers."""
-    own = made.program.outputs
-    return [o.value if isinstance(o, Constant) else v for o, v in zip(own, values)]
+    pairs = zip(scalars.program.outputs, values)
+    return [o.value if isinstance(o, Constant) else value for o, value in pairs]
 
 
 def entries(arrays: Sequence[Any]) -> list[Any]:
-    """Every entry of every array: the inputs of a program of scalars."""
+    """The entries of all arrays: the inputs of a program of scalars."""
     return [entry(a, i) for a in arrays for i in np.ndindex(a.shape)]
 
 
-class _Entries:
-    """Arrays by their entries: those that are computed, and where they are put."""
+class _Results:
+    """Arrays by their entries: the scalars that are computed, and the layouts."""
 
     def __init__(self) -> None:
         self.scalars: list[Any] = []
         self.layouts: list[Layout] = []
 
-    def outputs(self, values: Sequence[Any], avals: Sequence[Any]) -> None:
+    def add_outputs(self, values: Sequence[Any], avals: Sequence[Any]) -> None:
         """Adds the outputs, whose entries are `values`."""
         ends = np.cumsum([0, *(aval.size for aval in avals)])
         for aval, start, stop in zip(avals, ends, ends[1:]):
-            own = dict(enumerate(values[start:stop]))
-            self._add(aval.shape, np.dtype(aval.dtype), own)
+            self._add(aval.shape, aval.dtype, dict(enumerate(values[start:stop])))
 
-    def blocks(
+    def add_blocks(
         self, blocks: Mapping[tuple[int, int], Block], avals: Sequence[Any], shapes
     ) -> None:
         """Adds the blocks of the Jacobian, row by row; `blocks` are their entries."""
@@ -99,29 +99,23 @@ class _Entries:
         columns = _positions([math.prod(shape) for shape in shapes])
         for (row, column), block in blocks.items():
             (i, k), (j, m) = rows[row], columns[column]
-            width, dtype = math.prod(shapes[j]), np.dtype(avals[i].dtype)
-            entries[i, j][k * width + m] = _number(block, dtype)
+            position = k * math.prod(shapes[j]) + m
+            entries[i, j][position] = _number(block, avals[i].dtype)
         for i, aval in enumerate(avals):
             for j, shape in enumerate(shapes):
-                shape = (*aval.shape, *shape)
-                self._add(shape, np.dtype(aval.dtype), entries[i, j])
+                self._add((*aval.shape, *shape), aval.dtype, entries[i, j])
 
-    def _add(self, shape, dtype: np.dtype, entries: Mapping[int, Any]) -> None:
+    def _add(self, shape, dtype, entries: Mapping[int, Any]) -> None:
         base = np.zeros(math.prod(shape), dtype)
-        computed = {}
+        sources = {}
         for position, value in entries.items():
             if isinstance(value, jax.Array):
-                computed[position] = len(self.scalars)
+                sources[position] = len(self.scalars)
                 self.scalars.append(lax.convert_element_type(value, dtype))
             else:
                 base[position] = value
-        layout = Layout(
-            tuple(shape),
-            dtype,
-            base.tobytes(),
-            tuple(computed),
-            tuple(computed.values()),
-        )
+        positions = tuple(sources), tuple(sources.values())
+        layout = Layout(tuple(shape), base.dtype, base.tobytes(), *positions)
         self.layouts.append(layout)
 
 
@@ -130,15 +124,15 @@ def _positions(sizes: Sequence[int]) -> list[tuple[int, int]]:
     return [(i, k) for i, size in enumerate(sizes) for k in range(size)]
 
 
-def _number(block: Block, dtype: np.dtype) -> Any:
-    """The one number that a block of scalars is; an array unless it is known."""
-    known, computed = 0, []
+def _number(block: Block, dtype: Any) -> Any:
+    """The single entry of a block of scalars, an array unless it is constant."""
+    constant, computed = 0, []
     for term, value in zip(block.pattern.terms, block.values):
         if value is None:
-            known = known + term.scale
+            constant = constant + term.scale
         else:
             computed.append(scaled(as_numbers(value, block.dtype), term.scale))
     if not computed:
-        return known
+        return constant
     total = ft.reduce(lax.add, [lax.convert_element_type(x, dtype) for x in computed])
-    return total if known == 0 else lax.add(total, lax.full_like(total, known))
+    return total if constant == 0 else lax.add(total, lax.full_like(total, constant))

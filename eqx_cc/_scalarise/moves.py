@@ -1,7 +1,8 @@
-"""The commonest operations that move entries, in NumPy, on arrays of any kind.
+"""Primitives that only move entries, in NumPy, on arrays of any kind.
 
-A primitive can be asked where entries go by giving it their numbers. But that compiles
-it once for every shape, which would take longer than all else that is done here.
+`rules` finds out where other primitives move entries by applying them to the numbers of
+these. But JAX compiles each once for every shape, which would take longer than all else
+that is done here; so the commonest ones are written in NumPy.
 """
 
 from __future__ import annotations
@@ -20,60 +21,51 @@ def moved(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray] |
     move = _MOVES.get(eqn.primitive.name)
     if move is None:
         return None
-    made = move(arrays, aval_of(eqn.outvars[0]).shape, **eqn.params)
-    return made if isinstance(made, list) else [made]
+    results = move(arrays, aval_of(eqn.outvars[0]).shape, eqn.params)
+    return results if isinstance(results, list) else [results]
 
 
-def _broadcast_in_dim(arrays, shape, /, *, broadcast_dimensions, **_):
+def _broadcast_in_dim(arrays, shape, params):
     sizes = [1] * len(shape)
-    for size, axis in zip(arrays[0].shape, broadcast_dimensions):
+    for size, axis in zip(arrays[0].shape, params["broadcast_dimensions"]):
         sizes[axis] = size
     return np.broadcast_to(arrays[0].reshape(sizes), shape)
 
 
-def _reshape(arrays, shape, /, *, dimensions, **_):
-    [array] = arrays
-    array = array if dimensions is None else array.transpose(dimensions)
+def _reshape(arrays, shape, params):
+    dimensions = params["dimensions"]
+    array = arrays[0] if dimensions is None else arrays[0].transpose(dimensions)
     return array.reshape(shape)
 
 
-def _slice(arrays, shape, /, *, start_indices, limit_indices, strides, **_):
-    steps = strides or (1,) * len(shape)
-    # The ellipsis has NumPy return an array in any case.
-    return arrays[0][(*map(slice, start_indices, limit_indices, steps), ...)]
-
-
-def _concatenate(arrays, shape, /, *, dimension, **_):
-    return np.concatenate(arrays, dimension)
-
-
-def _stack(arrays, shape, /, *, axis, **_):
-    return np.stack(arrays, axis)
-
-
-def _unstack(arrays, shape, /, *, axis, **_):
-    array = np.moveaxis(arrays[0], axis, 0)
-    return [array[i, ...] for i in range(len(array))]
-
-
-def _rev(arrays, shape, /, *, dimensions, **_):
+def _rev(arrays, shape, params):
     # NumPy returns no array if there is nothing to flip.
+    dimensions = params["dimensions"]
     return np.flip(arrays[0], dimensions) if dimensions else arrays[0]
 
 
-def _transpose(arrays, shape, /, *, permutation, **_):
-    return arrays[0].transpose(permutation)
+def _slice(arrays, shape, params):
+    steps = params["strides"] or (1,) * len(shape)
+    slices = map(slice, params["start_indices"], params["limit_indices"], steps)
+    return arrays[0][(*slices, ...)]  # With the ellipsis NumPy returns an array.
+
+
+def _unstack(arrays, shape, params):
+    array = np.moveaxis(arrays[0], params["axis"], 0)
+    return [array[i, ...] for i in range(len(array))]
 
 
 _MOVES: dict[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast_in_dim,
-    "concatenate": _concatenate,
-    "expand_dims": lambda arrays, shape, /, **_: arrays[0].reshape(shape),
+    "concatenate": lambda arrays, _, params: np.concatenate(
+        arrays, params["dimension"]
+    ),
+    "expand_dims": lambda arrays, shape, _: arrays[0].reshape(shape),
     "reshape": _reshape,
     "rev": _rev,
     "slice": _slice,
-    "squeeze": lambda arrays, shape, /, **_: arrays[0].reshape(shape),
-    "stack": _stack,
-    "transpose": _transpose,
+    "squeeze": lambda arrays, shape, _: arrays[0].reshape(shape),
+    "stack": lambda arrays, _, params: np.stack(arrays, params["axis"]),
+    "transpose": lambda arrays, _, params: arrays[0].transpose(params["permutation"]),
     "unstack": _unstack,
 }

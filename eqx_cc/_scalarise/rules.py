@@ -1,4 +1,4 @@
-"""How the equations of arrays become equations of scalars, by class."""
+"""Rules that expand equations of arrays into equations of scalars, by class."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .entries import constant, Entries, Entry, evaluated, scalar_aval
+from .entries import as_entries, constant, Entries, Entry, evaluated, scalar_aval
 from .moves import moved
 
 
 # Makes one equation of scalars, and returns its result.
 Emit: TypeAlias = Callable[[jex.JaxprEqn, Sequence[Entry]], Entry]
-# A rule returns the entries of the results, or None where it does not apply. `known`
-# has the operands of which all entries are constants, as arrays.
+# A rule is called as `rule(emit, eqn, arrays, values)`: `values[i]` is operand `i` if
+# all of its entries are constants, else None. It returns the entries of the results, or
+# None where it does not apply.
 Rule: TypeAlias = Callable[
     [Emit, jex.JaxprEqn, list[Entries], list[np.ndarray | None]], list[Entries] | None
 ]
@@ -35,14 +36,18 @@ def _moved(
     emit: Emit,
     eqn: jex.JaxprEqn,
     arrays: list[Entries],
-    known: list[np.ndarray | None],
+    values: list[np.ndarray | None],
 ) -> list[Entries] | None:
-    """Finds out where each entry goes by letting the primitive move their numbers."""
+    """Applies the primitive to the numbers of entries, to find where each entry goes.
+
+    `x[i]` of `x = [a, b, c]` and known `i = [2, 0]` is `[0, 1, 2][i] = [2, 0]`, which
+    stands for `[c, a]`.
+    """
     results = moved(eqn, arrays)
     if results is not None:
         return results
     num_values = _NUM_VALUES.get(eqn.primitive.name, len(arrays))
-    if any(k is None for k in known[num_values:]):
+    if any(value is None for value in values[num_values:]):
         return None
     table: list[Entry] = []
     numbers: list[Any] = []
@@ -52,19 +57,13 @@ def _moved(
         numbers.append(
             np.arange(first, len(table), dtype=np.int32).reshape(array.shape)
         )
-    results = evaluated(_on_integers(eqn), numbers + known[num_values:])
+    results = evaluated(_on_integers(eqn), numbers + values[num_values:])
     # `gather` fills what is out of bounds with a number of its own.
-    fill = constant(_fill_value(eqn), eqn.outvars[0].aval)
-    table.append(fill)
-    return [_looked_up(table, result) for result in results]
-
-
-def _looked_up(table: list[Entry], numbers: np.ndarray) -> Entries:
-    entries = np.empty(numbers.shape, object)
-    for index in np.ndindex(numbers.shape):
-        number = int(numbers[index])
-        entries[index] = table[number if 0 <= number < len(table) else -1]
-    return entries
+    size, fill = len(table), constant(_fill_value(eqn), eqn.outvars[0].aval)
+    return [
+        as_entries([table[k] if 0 <= k < size else fill for k in n.flat], n.shape)
+        for n in results
+    ]
 
 
 def _on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
@@ -74,22 +73,20 @@ def _on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
 
 
 def _fill_value(eqn: jex.JaxprEqn) -> Any:
+    """The number with which `gather` fills entries that are out of bounds."""
     value = eqn.params.get("fill_value")
     dtype = aval_of(eqn.outvars[0]).dtype
     if value is not None:
         return value
-    if np.issubdtype(dtype, np.inexact) or dtype.kind not in "iub":
+    if dtype.kind not in "iub":
         return math.nan
-    return dtype.kind == "b" or _extreme(dtype)
-
-
-def _extreme(dtype: np.dtype) -> int:
-    """What `gather` fills integers with: the least, or the greatest of unsigned."""
+    if dtype.kind == "b":
+        return True
     info = np.iinfo(dtype)
     return info.max if dtype.kind == "u" else info.min
 
 
-# How many of the operands are values that move; the others are indices.
+# The number of operands whose entries move; the others are indices.
 _NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 
 
@@ -98,7 +95,8 @@ _NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 #
 
 
-def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
+def _dot_general(emit, eqn, arrays, values) -> list[Entries] | None:
+    """out[k, i, j] = sum_c a[k, i, c] * b[k, j, c]"""
     a, b = arrays
     out = eqn.outvars[0].aval
     if out.dtype == bool or any(v.aval.dtype != out.dtype for v in eqn.invars):
@@ -108,10 +106,11 @@ def _dot_general(emit, eqn, arrays, known) -> list[Entries] | None:
     b_free = _others(b.ndim, b_contract, b_batch)
     a = _regrouped(a, a_batch, a_free, a_contract)
     b = _regrouped(b, b_batch, b_free, b_contract)
-    result = np.empty((*a.shape[:2], b.shape[1]), object)
-    for k, i, j in np.ndindex(result.shape):
-        result[k, i, j] = inner_product(emit, eqn, a[k, i], b[k, j])
-    return [result.reshape(out.shape)]
+    entries = [
+        inner_product(emit, eqn, a[k, i], b[k, j])
+        for k, i, j in np.ndindex(*a.shape[:2], b.shape[1])
+    ]
+    return [as_entries(entries, out.shape)]
 
 
 def _regrouped(array: Entries, *groups: Sequence[Any]) -> Entries:
@@ -124,10 +123,10 @@ def _others(ndim: int, *taken: Sequence[Any]) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if not any(i in axes for axes in taken))
 
 
-def inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries):
-    mul, own = binary(lax.mul, eqn), scalar_aval(eqn.outvars[0].aval)
-    products = [emit(mul, pair) for pair in zip(a, b)]
-    return _total(emit, binary(lax.add, eqn), products, constant(0, own))
+def inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries) -> Entry:
+    """The sum of products of entries, of the type of the result of `eqn`."""
+    mul, zero = binary(lax.mul, eqn), constant(0, scalar_aval(eqn.outvars[0].aval))
+    return _total(emit, binary(lax.add, eqn), [emit(mul, p) for p in zip(a, b)], zero)
 
 
 def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
@@ -137,10 +136,10 @@ def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
 
 
 def binary(operation: Callable, eqn: jex.JaxprEqn) -> jex.JaxprEqn:
-    """An equation of two scalars, that stands where `eqn` stands."""
+    """The equation of an operation on two scalars, in the place of `eqn`."""
     aval = aval_of(eqn.outvars[0])
-    own = _traced(operation, aval.dtype, getattr(aval, "weak_type", False))
-    return own.replace(source_info=eqn.source_info, ctx=eqn.ctx)
+    template = _traced(operation, aval.dtype, getattr(aval, "weak_type", False))
+    return template.replace(source_info=eqn.source_info, ctx=eqn.ctx)
 
 
 @ft.lru_cache
@@ -151,31 +150,30 @@ def _traced(operation, dtype: np.dtype, weak_type: bool) -> jex.JaxprEqn:
 
 
 def _reduction(operation: Callable, empty: int) -> Rule:
-    def rule(emit, eqn, arrays, known):
+    """out[i] = operation(in[i, 0], in[i, 1], ...)"""
+
+    def rule(emit, eqn, arrays, values):
         [array], aval = arrays, eqn.outvars[0].aval
         if eqn.invars[0].aval.dtype != aval.dtype:
             return None
         axes = tuple(eqn.params["axes"])
-        kept = _others(array.ndim, axes)
-        rows = _regrouped(array, kept, axes)
-        own, nothing = binary(operation, eqn), constant(empty, aval)
-        result = np.empty(aval.size, object)
-        for i, row in enumerate(rows):
-            result[i] = _total(emit, own, list(row), nothing)
-        return [result.reshape(aval.shape)]
+        rows = _regrouped(array, _others(array.ndim, axes), axes)
+        template, neutral = binary(operation, eqn), constant(empty, aval)
+        totals = [_total(emit, template, list(row), neutral) for row in rows]
+        return [as_entries(totals, aval.shape)]
 
     return rule
 
 
-def _cumsum(emit, eqn, arrays, known) -> list[Entries]:
-    array = arrays[0].copy()
-    own = binary(lax.add, eqn)
+def _cumsum(emit, eqn, arrays, values) -> list[Entries]:
+    """out[k] = out[k - 1] + in[k]"""
+    array, add = arrays[0].copy(), binary(lax.add, eqn)
     along = np.moveaxis(array, eqn.params["axis"], 0)
     along = along[::-1] if eqn.params["reverse"] else along
     for k, *index in np.ndindex(along.shape):
         if k > 0:
             pair = along[(k - 1, *index)], along[(k, *index)]
-            along[(k, *index)] = emit(own, pair)
+            along[(k, *index)] = emit(add, pair)
     return [array]
 
 

@@ -1,8 +1,10 @@
 r"""Small linear systems in scalars.
 
-Where $A x = b$, $x$ is also $x + A^{-1} (b - A x)$. If $A^{-1}$ and the $x$ on the
-right are held, elimination finds $A^{-1} (db - dA\, x)$, which is the derivative, by
-way of $n$ scalars; and the value is refined by one step.
+Where $A x = b$, $x$ is also $x + A^{-1} (b - A x)$. With $A^{-1}$ and the $x$ on the
+right held constant, the derivative of that is $A^{-1} (db - dA\, x)$, which is the
+derivative of the solution, by way of $n$ scalars; and the value is refined by one step.
+
+For example, of $a x = b$ with one row, $d(x + (b - a x) / a) = (db - da\, x) / a$.
 """
 
 from __future__ import annotations
@@ -20,16 +22,14 @@ from .._jaxpr.avals import aval_of
 from .._jaxpr.program import bodies, Equation
 from .._jaxpr.releases import ClosedJaxpr
 from .._jaxpr.stop_elimination import held
-from .entries import constants, Entries, Entry, entry, scalar_aval
-from .native.inverse import inverse
+from .entries import as_entries, constants, Entries, Entry, entry, scalar_aval
+from .native.inverse import inverse, MAX_NATIVE_ROWS
 from .rules import binary, inner_product
 
 
-# The most rows: more are faster by LAPACK.
-_ROWS = 12
-# What an inverse is made by.
-INVERTING = "held", "native_function", "reshape", "stack"
-# What substitution with triangular factors consists of.
+# The primitives that compute an inverse.
+INVERTING = "held", "native_call", "reshape", "stack"
+# The primitives of substitution with triangular factors.
 _SUBSTITUTION = frozenset(
     "add broadcast_in_dim concatenate copy gather iota lt mul neg reshape select_n "
     "slice sort squeeze sub transpose triangular_solve".split()
@@ -37,8 +37,8 @@ _SUBSTITUTION = frozenset(
 
 
 @runtime_checkable
-class Expansion(Protocol):
-    """What adds equations to a program of scalars."""
+class AbstractExpansion(Protocol):
+    """Adds equations to a program of scalars."""
 
     is_strict: bool
 
@@ -54,17 +54,17 @@ class Expansion(Protocol):
 
 
 def is_small_system(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation solves a small linear system by substitution with $LU$."""
+    """True if an equation solves a small linear system by substitution with $LU$."""
     if eqn.primitive.name != "custom_linear_solve" or len(eqn.outvars) != 1:
         return False
     aval = aval_of(eqn.outvars[0])
-    if not 0 < aval.size <= _ROWS or aval.dtype.kind != "f":
+    if not 0 < aval.size <= MAX_NATIVE_ROWS or aval.dtype.kind != "f":
         return False
     return _is_substitution(eqn.params["jaxprs"].solve.jaxpr)
 
 
 def without_factors(equation: Equation) -> Equation:
-    """A linear system by its matrix and its right-hand side alone."""
+    """The equation of a small linear system without the factors of the matrix."""
     if not is_small_system(equation.eqn):
         return equation
     matrix = equation.operands[: equation.params["const_lengths"].matvec]
@@ -72,22 +72,21 @@ def without_factors(equation: Equation) -> Equation:
 
 
 def solved(
-    expansion: Expansion, eqn: jex.JaxprEqn, arrays: list[Entries]
+    expansion: AbstractExpansion, eqn: jex.JaxprEqn, arrays: list[Entries]
 ) -> list[Entries]:
     """The entries of the solution of a small linear system."""
-    *constants, known = arrays
-    [result] = eqn.outvars
+    *captured, rhs = arrays
 
     def product(x: Entries) -> Entries:
-        return expansion.inlined(eqn.params["jaxprs"].matvec, [*constants, x])[0]
+        return expansion.inlined(eqn.params["jaxprs"].matvec, [*captured, x])[0]
 
-    system = _System(expansion, eqn, _matrix(expansion, product, result.aval))
-    return [system.solution(known.ravel()).reshape(known.shape)]
+    matrix = _matrix(expansion, product, aval_of(eqn.outvars[0]))
+    return [_solution(expansion, eqn, matrix, rhs.ravel()).reshape(rhs.shape)]
 
 
 def _is_substitution(jaxpr: jex.Jaxpr) -> bool:
-    """Not with the factors of Cholesky: they are of one triangle of the matrix, and
-    what is in the other one, which products have in them, is arbitrary."""
+    """True for factors of $LU$, of which one has a unit diagonal. Those of Cholesky are
+    of one triangle of the matrix; the other one, which products read, is arbitrary."""
     eqns = list(_equations(jaxpr))
     has_unit = any(eqn.params.get("unit_diagonal", False) for eqn in eqns)
     return has_unit and _SUBSTITUTION.issuperset(eqn.primitive.name for eqn in eqns)
@@ -104,7 +103,7 @@ def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
 
 
 def _matrix(
-    expansion: Expansion, product: Callable[[Entries], Entries], aval
+    expansion: AbstractExpansion, product: Callable[[Entries], Entries], aval
 ) -> Entries:
     """The matrix of a linear function, column by column."""
     strict, columns = expansion.is_strict, []
@@ -114,51 +113,36 @@ def _matrix(
     return np.stack(columns, 1)
 
 
-class _System:
-    """A matrix and its inverse, of scalars."""
+def _solution(
+    expansion: AbstractExpansion, eqn: jex.JaxprEqn, matrix: Entries, rhs: Entries
+) -> Entries:
+    """The solution, refined twice: derivatives go through the last step alone."""
+    avals = [scalar_aval(aval_of(eqn.outvars[0]))]
+    sub, add = binary(lax.sub, eqn), binary(lax.add, eqn)
 
-    def __init__(self, expansion: Expansion, eqn: jex.JaxprEqn, matrix: Entries):
-        self._emit, self._eqn, self._matrix = expansion.scalar, eqn, matrix
-        self._expansion = expansion
-        self._sub, self._add = binary(lax.sub, eqn), binary(lax.add, eqn)
-        self._inverse = self._held(_inverse_entries, matrix)
+    def traced(fun: Callable, entries: Entries) -> Entries:
+        results = expansion.traced(fun, list(entries.flat), avals)
+        return as_entries(results, entries.shape)
 
-    def _held(self, fun: Callable, entries: Entries) -> Entries:
-        avals = [scalar_aval(self._eqn.outvars[0].aval)]
-        found = np.empty(entries.size, object)
-        found[:] = self._expansion.traced(fun, list(entries.flat), avals)
-        return found.reshape(entries.shape)
+    def product(matrix: Entries, x: Entries) -> Entries:
+        rows = [inner_product(expansion.scalar, eqn, row, x) for row in matrix]
+        return as_entries(rows, x.shape)
 
-    def solution(self, known: Entries) -> Entries:
-        """Refined twice: nothing is accumulated through the first of them."""
-        found = self._times(self._inverse, known)
-        found = self._held(_held_entries, self._refined(found, known))
-        return self._refined(found, known)
+    def each(template: jex.JaxprEqn, x: Entries, y: Entries) -> Entries:
+        entries = [expansion.scalar(template, pair) for pair in zip(x, y)]
+        return as_entries(entries, x.shape)
 
-    def _refined(self, found: Entries, known: Entries) -> Entries:
-        residual = self._each(self._sub, known, self._times(self._matrix, found))
-        return self._each(self._add, found, self._times(self._inverse, residual))
+    def refined(solution: Entries) -> Entries:
+        residual = each(sub, rhs, product(matrix, solution))
+        return each(add, solution, product(inverse, residual))
 
-    def _times(self, matrix: Entries, vector: Entries) -> Entries:
-        product = [inner_product(self._emit, self._eqn, row, vector) for row in matrix]
-        return _vector(product)
-
-    def _each(self, eqn: jex.JaxprEqn, x: Entries, y: Entries) -> Entries:
-        return _vector([self._emit(eqn, pair) for pair in zip(x, y)])
-
-
-def _vector(entries) -> Entries:
-    found = np.empty(len(entries), object)
-    found[:] = entries
-    return found
-
-
-def _held_entries(*scalars: jax.Array) -> list[jax.Array]:
-    return [held(x) for x in scalars]
+    inverse = traced(_inverse_entries, matrix)
+    solution = refined(product(inverse, rhs))
+    return refined(traced(lambda *scalars: [held(x) for x in scalars], solution))
 
 
 def _inverse_entries(*scalars: jax.Array) -> list[jax.Array]:
     """The entries of the inverse of the matrix that has these, held."""
     size = round(len(scalars) ** 0.5)
-    found = inverse(held(jnp.stack(scalars)).reshape(size, size))
-    return [entry(found, index) for index in np.ndindex(found.shape)]
+    result = inverse(held(jnp.stack(scalars)).reshape(size, size))
+    return [entry(result, index) for index in np.ndindex(result.shape)]

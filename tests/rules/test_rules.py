@@ -1,4 +1,4 @@
-"""Every rule for a linear primitive: that it is met, and what structure it states."""
+"""Each rule for a linear primitive is met, and states the structure that there is."""
 
 from collections.abc import Callable
 from functools import partial
@@ -301,13 +301,13 @@ for _name, _functions in LINEAR.items():
 @pytest.fixture
 def hits(monkeypatch):
     """The names of the primitives whose rules have stated blocks."""
-    found = set()
+    names = set()
 
     def recording(primitive, rule):
         def recorded(operands, results, params):
             blocks = rule(operands, results, params)
             if blocks is not None:
-                found.add(primitive.name)
+                names.add(primitive.name)
             return blocks
 
         return recorded
@@ -315,7 +315,7 @@ def hits(monkeypatch):
     for primitive, rule in list(rules().items()):
         monkeypatch.setitem(_registry._RULES, primitive, recording(primitive, rule))
     _template._cached.cache_clear()
-    yield found
+    yield names
     _template._cached.cache_clear()
 
 

@@ -37,11 +37,11 @@ def num_native(run, *args):
     return str(jax.make_jaxpr(run)(*args)).count("native_call[")
 
 
-def close(found, expected):
+def close(ours, expected):
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), ours, expected
     )
-    assert dtypes(found) == dtypes(expected)
+    assert dtypes(ours) == dtypes(expected)
 
 
 def dtypes(tree):
@@ -104,15 +104,15 @@ def test_others_are_as_they_were(fun):
 
 
 def test_effects_happen():
-    seen = []
+    calls = []
 
     def fun(x):
-        jax.debug.callback(lambda x: seen.append(float(x)), x[0])
+        jax.debug.callback(lambda x: calls.append(float(x)), x[0])
         return 2.0 * x
 
     jax.jit(lambda x: natively(fun, x))(POINT)
     jax.effects_barrier()
-    assert seen == [0.3]
+    assert calls == [0.3]
 
 
 def test_what_is_captured_and_not_needed():
@@ -120,11 +120,11 @@ def test_what_is_captured_and_not_needed():
         fun = lambda y: (jnp.sin(c), y - jnp.tanh(y) * a)[1]  # noqa: E731
         return jnp.sum(way(fun, POINT))
 
-    found, expected = (
+    ours, expected = (
         jax.jit(jax.grad(lambda a, c: run(way, a, c)))(1.0, 2.0)  # noqa: B023
         for way in (natively, plain)
     )
-    close(found, expected)
+    close(ours, expected)
 
 
 def test_no_tracer_is_kept():
@@ -140,6 +140,6 @@ def test_what_is_captured_and_split_over_devices():
     fun = lambda x, c: jnp.sin(x[0]) * c  # noqa: E731
     value = jax.jit(lambda x, c: natively(lambda x: fun(x, c), x))
     close(value(POINT, array), fun(POINT, array))
-    found = jax.jit(lambda x, c: cc_jacobian(lambda x: fun(x, c))(x))(POINT, array)
+    ours = jax.jit(lambda x, c: cc_jacobian(lambda x: fun(x, c))(x))(POINT, array)
     expected = jax.jacfwd(lambda x: fun(x, jnp.arange(4.0)))(POINT)
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(ours, expected)

@@ -9,15 +9,15 @@ import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
 from eqx_cc._jaxpr.primitives import FACTS, is_elementwise
 from eqx_cc._scalarise.native import (
-    apart as _apart,
     batch as _batch,
     call as _call,
-    cse as _simplify,
+    cse as _cse,
+    emit as _emit,
     layout as _layout,
-    probe as _probe,
-    writer as _writer,
+    lowering as _lowering,
 )
-from eqx_cc._scalarise.native.call import native_p
+from eqx_cc._scalarise.native.call import ScalarFunction
+from eqx_cc._scalarise.native.lowering import native_p
 from helpers import assert_jacobian_close, RTOL
 from jax import lax
 
@@ -51,7 +51,8 @@ def num_native(fun, *args) -> int:
     def walk(jaxpr):
         total = 0
         for eqn in jaxpr.eqns:
-            total += eqn.primitive is native_p
+            if eqn.primitive is native_p:
+                total += isinstance(eqn.params["call"].function, ScalarFunction)
             for value in eqn.params.values():
                 if hasattr(value, "jaxpr"):
                     total += walk(value.jaxpr)
@@ -76,7 +77,7 @@ def mode(request, monkeypatch):
 
 def test_probe():
     """This version of XLA compiles native calls: else nothing here says anything."""
-    assert _probe.works()
+    assert _lowering.works()
 
 
 def test_native_call(mode):
@@ -87,7 +88,7 @@ def test_native_call(mode):
 
 
 def test_falls_back_where_the_probe_fails(monkeypatch):
-    monkeypatch.setattr(_probe, "works", lambda: False)
+    monkeypatch.setattr(_lowering, "works", lambda: False)
     jax.clear_caches()
     compiled = jax.jit(jacobian).lower(Q).compile()
     assert "small_call" not in (compiled.as_text() or "small_call")
@@ -96,7 +97,7 @@ def test_falls_back_where_the_probe_fails(monkeypatch):
 
 def test_large_results_are_plain(monkeypatch):
     """XLA would split them over threads."""
-    monkeypatch.setattr(_call, "LARGEST", 100)
+    monkeypatch.setattr(_call, "MAX_BYTES", 100)
     x = jnp.linspace(0.0, 1.0, 5)
     compiled = jax.jit(cc_jacobian(jnp.sin, granularity="scalar")).lower(x).compile()
     assert "small_call" not in (compiled.as_text() or "small_call")
@@ -126,7 +127,7 @@ def test_large_batches_that_share_little_are_plain(monkeypatch):
     """Where there are threads for what is computed twice."""
     fun = lambda x: jnp.sin(x) * jnp.cos(x[::-1])  # noqa: E731
     for threads, size, native in ((8, 4096, False), (8, 2, True), (1, 4096, True)):
-        monkeypatch.setattr(_apart, "_num_threads", lambda n=threads: n)
+        monkeypatch.setattr(_batch, "_num_threads", lambda n=threads: n)
         jax.clear_caches()
         assert _is_native(fun, _batches(1, size)) == native
 
@@ -215,11 +216,11 @@ def test_captured_arrays_are_taken_apart():
 
 
 def test_products_of_truth_values_are_of_arrays():
-    which = np.array([[True, False], [True, True]])
-    fun = lambda x: jnp.where(which @ (x > 0), x**2, x)  # noqa: E731
+    choice = np.array([[True, False], [True, True]])
+    fun = lambda x: jnp.where(choice @ (x > 0), x**2, x)  # noqa: E731
     point = jnp.array([0.5, -1.0])
-    found = jax.jit(cc_jacobian(fun))(point)
-    np.testing.assert_allclose(found, jax.jacfwd(fun)(point))
+    ours = jax.jit(cc_jacobian(fun))(point)
+    np.testing.assert_allclose(ours, jax.jacfwd(fun)(point))
 
 
 def test_loops_and_branches_are_of_arrays():
@@ -261,17 +262,17 @@ def _elementwise(x, y):
         "erfc exp exp2 expm1 floor lgamma log log1p logistic neg round rsqrt sign sin "
         "sinh sqrt square tan tanh"
     ).split()
-    found = [getattr(lax, n)(1 + x if n == "acosh" else x) for n in unary]
+    results = [getattr(lax, n)(1 + x if n == "acosh" else x) for n in unary]
     newer = "log2", "one_minus_square"  # JAX 0.12
-    found += [getattr(lax, name)(x) for name in newer if hasattr(lax, name)]
+    results += [getattr(lax, name)(x) for name in newer if hasattr(lax, name)]
     bits += lax.mulhi(i, j) if hasattr(lax, "mulhi") else 0
     binary = "add atan2 div max min mul pow rem sub".split()
-    found += [getattr(lax, name)(x, y) for name in binary]
-    found += [lax.integer_pow(x, 3), lax.integer_pow(x, -2), lax.clamp(0.5 * y, x, y)]
+    results += [getattr(lax, name)(x, y) for name in binary]
+    results += [lax.integer_pow(x, 3), lax.integer_pow(x, -2), lax.clamp(0.5 * y, x, y)]
     fixed = lax.nextafter(lax.stop_gradient(x), lax.stop_gradient(y))
     factors = bits, lax.is_finite(x), x.astype(jnp.float16), fixed
-    found += [jnp.where(logic, x, y), *(f.astype(x.dtype) * y for f in factors)]
-    return jnp.stack(found)
+    results += [jnp.where(logic, x, y), *(f.astype(x.dtype) * y for f in factors)]
+    return jnp.stack(results)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -480,13 +481,13 @@ def test_blocks_of_batches(dtype):
     points = np.random.default_rng(0).normal(size=(300, 3))
     reference = jax.jit(jax.vmap(jax.jacfwd(fun)))(jnp.asarray(points, dtype))
     for size in (1, 100, 128, 129, 300):
-        found = ours(jnp.asarray(points[:size], dtype))
-        close(found, reference[:size], rtol=10 * RTOL[dtype])
+        batch = ours(jnp.asarray(points[:size], dtype))
+        close(batch, reference[:size], rtol=10 * RTOL[dtype])
 
 
 def test_large_results_are_scattered(monkeypatch):
     """Where there is no native call. Entries are shared, known or zero."""
-    monkeypatch.setattr(_layout, "_LARGE", 2)
+    monkeypatch.setattr(_layout, "_MAX_CONCATENATED", 2)
     monkeypatch.setenv("EQX_CC_NATIVE", "off")
     jax.clear_caches()
 
@@ -504,7 +505,7 @@ def test_large_results_are_scattered(monkeypatch):
 def test_lowered_at_compile_time():
     """What is written once and for all has no constants that are arrays, as tracing has
     them there."""
-    for template in (_writer._storing, _simplify._inverse_and_power):
+    for template in (_emit._template, _cse._reciprocal_and_power):
         template.cache_clear()
     jax.clear_caches()
     fun, xs = lambda x: x ** (-2) / x[0], _batches(6, 4) + 0.5  # noqa: E731
@@ -517,7 +518,7 @@ def test_lowered_at_compile_time():
 
 def test_blocks_of_large_results(monkeypatch):
     """They have fewer points."""
-    monkeypatch.setattr(_batch, "LARGEST", 1000)
+    monkeypatch.setattr(_batch, "MAX_BYTES", 1000)
     p, xs = jnp.asarray([0.1, 0.7]), _batches(5, 11)
     ours = jax.vmap(cc_jacobian(lambda x: blocks_of(x, p), granularity="scalar"))
     lowered = jax.jit(ours).lower(xs)

@@ -36,12 +36,12 @@ def in_scalars(fun, *args):
     return "native_call[" in str(jax.make_jaxpr(jax.jit(cc_jacobian(fun)))(*args))
 
 
-def close(found, expected, rtol=1e-9):
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
+def close(ours, expected, rtol=1e-9):
+    ours, expected = np.asarray(ours), np.asarray(expected)
+    assert ours.dtype == expected.dtype
+    assert ours.shape == expected.shape
     scale = np.max(np.abs(expected), initial=0.0)
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(ours, expected, rtol=rtol, atol=rtol * scale)
 
 
 def together(x, *functions):
@@ -53,9 +53,9 @@ def together(x, *functions):
 def test_against_jax(n):
     fun, x = system(n)
     each = filter_value_and_jacobian(fun), fun, jax.jacfwd(fun)
-    (value, found), expected, derivative = together(x, *each)
+    (value, jacobian), expected, derivative = together(x, *each)
     close(value, expected)
-    close(found, derivative)
+    close(jacobian, derivative)
 
 
 def test_it_is_in_scalars():
@@ -93,9 +93,9 @@ CONSTANT = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0], [0.0, 0.5, 1.0]])
 def test_functions(fun):
     x = jnp.array([0.3, -1.2, 0.7])
     ways = [cc_jacobian(fun, granularity=each) for each in ("auto", "scalar")]
-    *found, expected = together(x, *ways, jax.jacfwd(fun))
-    for own in found:
-        close(own, expected)
+    *jacobians, expected = together(x, *ways, jax.jacfwd(fun))
+    for jacobian in jacobians:
+        close(jacobian, expected)
 
 
 @pytest.mark.parametrize("granularity", ["auto", "scalar"])
@@ -105,16 +105,16 @@ def test_only_one_triangle_is_read(granularity, batch):
     matrix = jnp.array([[4.0, 0.0], [1.0, 3.0]])
 
     def fun(x):
-        def solution(known):
-            return jsp.linalg.solve(matrix, known, lower=True, assume_a="pos")
+        def solution(rhs):
+            return jsp.linalg.solve(matrix, rhs, lower=True, assume_a="pos")
 
         return solution(x) if batch is None else jax.vmap(solution)(jnp.stack([x, x]))
 
     x = jnp.array([0.3, -1.2])
-    found = jax.jit(filter_jacobian(fun, granularity=granularity))(x)
-    close(found, jax.jacfwd(fun)(x))
+    jacobian = jax.jit(filter_jacobian(fun, granularity=granularity))(x)
+    close(jacobian, jax.jacfwd(fun)(x))
     inverse = jnp.linalg.inv(matrix + jnp.array([[0.0, 1.0], [0.0, 0.0]]))
-    close(found.reshape(-1, 2, 2)[0], inverse)
+    close(jacobian.reshape(-1, 2, 2)[0], inverse)
 
 
 def test_pivots_are_sought():
@@ -143,17 +143,17 @@ def test_singular_is_not_finite():
         return jnp.linalg.solve(jnp.outer(x, jnp.ones(2)), x)
 
     x = jnp.array([1.0, 2.0])
-    value, found = jax.jit(filter_value_and_jacobian(fun))(x)
+    value, jacobian = jax.jit(filter_value_and_jacobian(fun))(x)
     assert not np.any(np.isfinite(fun(x)))
     assert not np.any(np.isfinite(value))
-    assert not np.any(np.isfinite(found))
+    assert not np.any(np.isfinite(jacobian))
 
 
 def test_further_derivatives():
     """Nothing is held when a Jacobian is itself differentiated."""
     fun, x = system(2)
     total = lambda x: jnp.sum(fun(x) ** 2)  # noqa: E731
-    second, hessian, own, *found = together(
+    second, hessian, ours, *jacobians = together(
         x,
         jax.jacfwd(jax.jacfwd(fun)),
         jax.hessian(total),
@@ -163,9 +163,9 @@ def test_further_derivatives():
         jax.jacrev(cc_jacobian(fun)),
         cc_jacobian(jax.jacfwd(fun)),
     )
-    for each in found:
+    for each in jacobians:
         close(each, second)
-    close(own, hessian)
+    close(ours, hessian)
 
 
 @pytest.mark.parametrize("size", [3, 200])
@@ -177,8 +177,8 @@ def test_batches(size):
 
 def test_without_native_calls():
     fun, x = system(6)
-    found = filter_jacobian(fun, granularity="scalar")(x)
-    close(found, *together(x, jax.jacfwd(fun)))
+    jacobian = filter_jacobian(fun, granularity="scalar")(x)
+    close(jacobian, *together(x, jax.jacfwd(fun)))
 
 
 def test_other_solvers_are_kept():
@@ -192,7 +192,7 @@ def test_other_solvers_are_kept():
         return lax.custom_linear_solve(product, x, steps, steps, symmetric=False)
 
     x = jnp.array([0.3, -1.2, 0.7])
-    value, found = jax.jit(filter_value_and_jacobian(fun))(x)
+    value, jacobian = jax.jit(filter_value_and_jacobian(fun))(x)
     np.testing.assert_array_equal(value, jax.jit(fun)(x))
-    close(found, jax.jacfwd(fun)(x))
+    close(jacobian, jax.jacfwd(fun)(x))
     assert not in_scalars(fun, x)

@@ -11,9 +11,11 @@ from tests.printed import ROOT
 
 
 NATIVE = """
-test_scalars.py::test_native_call[native] test_scalars.py::test_elementwise
-test_scalars.py::test_blocks_of_batches[float64]
-test_solve.py::test_bands_with_pivots[7-2-1] test_solve.py::test_inverses[40-5]
+scalarise/test_scalars.py::test_native_call[native]
+scalarise/test_scalars.py::test_elementwise
+scalarise/test_scalars.py::test_blocks_of_batches[float64]
+solve/test_solve.py::test_bands_with_pivots[7-2-1]
+solve/test_solve.py::test_inverses[40-5]
 """
 
 
@@ -29,5 +31,5 @@ def test_native_code():
     tests = [os.path.join("tests", name) for name in NATIVE.split()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
     command += ["-p", "no:cacheprovider", *settings, *tests]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -4,6 +4,10 @@ On CPU, XLA runs a compiled program operation by operation; where these are of s
 numbers, starting them takes nearly all of the time. An attribute of a call, which XLA
 uses for its own small loops, has the whole call compiled as one function.
 
-- In: a jaxpr of scalars, and how results are put together. Out: arrays.
+A program (`call`) loses its common subexpressions (`cse`), is cut into `stages`, and is
+written as calls (`emit`); a `batch` is a loop over blocks. Loops over numbers
+(`function`, `loops`, `inverse`) take the same primitive (`lowering`).
+
+- In: a jaxpr of scalars, and the `layout` of results. Out: arrays.
 - Imports `_jaxpr`.
 """

@@ -1,8 +1,9 @@
-"""Programs of scalars without what they compute twice.
+"""Common subexpressions of programs of scalars.
 
-The partials of one equation are found without a look at the others: the sine of an
+The partials of an equation are stated without a look at other equations: the sine of an
 angle and the derivative of its cosine are the same number, and a quotient and both of
-its derivatives share a reciprocal. XLA sees that only within one fusion.
+its derivatives share a reciprocal. XLA sees that only within one fusion, so equal
+equations are merged before a program is cut into stages.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from ..._jaxpr.avals import aval_of
 
 
 def simplified(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.Jaxpr, list[Any]]:
-    """A jaxpr that computes nothing twice and nothing in vain, and that takes its
-    constants as arguments; and those of the arguments `arrays` that are left."""
-    made = _Simplified()
+    """A jaxpr that computes nothing twice and nothing in vain, and takes its constants
+    as arguments; and the values of these arguments, of `arrays`."""
+    merged = _Merged()
     for eqn in jaxpr.eqns:
-        made.add(eqn)
-    outputs = [made.read(v) for v in jaxpr.outvars]
-    equations, needed = _live(made.equations, outputs)
+        merged.add(eqn)
+    outputs = [merged.read(v) for v in jaxpr.outvars]
+    equations, needed = _live(merged.equations, outputs)
     pairs = zip([*jaxpr.constvars, *jaxpr.invars], arrays)
     used = [(v, array) for v, array in pairs if v in needed]
     jaxpr = jaxpr.replace(
@@ -42,55 +43,56 @@ def simplified(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.Jaxpr, list
 def _live(equations: Sequence[jex.JaxprEqn], outputs: Sequence[Any]):
     """The equations that outputs depend on, and their variables."""
     needed = {v for v in outputs if isinstance(v, jex.Var)}
-    kept = []
+    live = []
     for eqn in reversed(equations):
         if not needed.isdisjoint(eqn.outvars):
-            kept.append(eqn)
+            live.append(eqn)
             needed.update(v for v in eqn.invars if isinstance(v, jex.Var))
-    return kept[::-1], needed
+    return live[::-1], needed
 
 
-class _Simplified:
-    """The equations so far."""
+class _Merged:
+    """The different equations so far."""
 
     def __init__(self) -> None:
         self.equations: list[jex.JaxprEqn] = []
-        self._same: dict[jex.Var, Any] = {}  # What stands in for a variable.
-        self._found: dict[Hashable, list[jex.Var]] = {}
+        self._substitutes: dict[jex.Var, Any] = {}
+        self._results_by_key: dict[Hashable, list[jex.Var]] = {}
 
     def read(self, v: Any) -> Any:
         """The variable, or the literal, that stands in for a variable."""
-        return self._same.get(v, v) if isinstance(v, jex.Var) else v
+        return self._substitutes.get(v, v) if isinstance(v, jex.Var) else v
 
     def add(self, eqn: jex.JaxprEqn) -> None:
-        """Adds an equation, unless its results are known by other names."""
+        """Adds an equation, unless its results have other names already."""
         operands = [self.read(v) for v in eqn.invars]
-        if _does_nothing(eqn):
+        if _is_identity(eqn):
             results = operands
         elif (power := _negative_power(eqn)) is None:
             results = self._results(eqn, operands)
         else:
-            made = _inverse_and_power(power, aval_of(eqn.invars[0]).dtype)
-            inverse, positive = (own.replace(ctx=eqn.ctx) for own in made)
-            results = self._results(inverse, [inverse.invars[0], *operands])
+            # x**-n = (1 / x)**n: the reciprocal is shared with quotients.
+            pair = _reciprocal_and_power(power, aval_of(eqn.invars[0]).dtype)
+            reciprocal, positive = (e.replace(ctx=eqn.ctx) for e in pair)
+            results = self._results(reciprocal, [reciprocal.invars[0], *operands])
             results = results if power == 1 else self._results(positive, results)
-        self._same.update(zip(eqn.outvars, results))
+        self._substitutes.update(zip(eqn.outvars, results))
 
     def _results(self, eqn: jex.JaxprEqn, operands: list[Any]) -> list[jex.Var]:
         key = _key(eqn, operands)
-        if key not in self._found:
+        if key not in self._results_by_key:
             results = [jex.Var(v.aval) for v in eqn.outvars]
-            self._found[key] = results
+            self._results_by_key[key] = results
             self.equations.append(eqn.replace(invars=operands, outvars=results))
-        return self._found[key]
+        return self._results_by_key[key]
 
 
 def _key(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> Hashable:
     """Equal for equations that have the same results."""
-    own: Any = tuple(map(_operand_key, operands))
+    keys: Any = tuple(map(_operand_key, operands))
     if eqn.primitive.name in ("add", "add_any", "mul"):
-        own = frozenset(own)
-    key = (eqn.primitive, tuple(sorted(eqn.params.items())), own)
+        keys = frozenset(keys)
+    key = (eqn.primitive, tuple(sorted(eqn.params.items())), keys)
     try:
         hash(key)
     except TypeError:
@@ -106,8 +108,8 @@ def _operand_key(v: Any) -> Hashable:
     return value.shape, value.dtype, value.tobytes()
 
 
-def _does_nothing(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation only gives its operand another name."""
+def _is_identity(eqn: jex.JaxprEqn) -> bool:
+    """True if an equation only gives its operand another name."""
     if eqn.primitive.name not in ("reshape", "convert_element_type", "copy"):
         return False
     operand, *others = map(aval_of, eqn.invars)
@@ -124,7 +126,7 @@ def _negative_power(eqn: jex.JaxprEqn) -> int | None:
 
 
 @ft.cache
-def _inverse_and_power(power: int, dtype: np.dtype) -> list[jex.JaxprEqn]:
+def _reciprocal_and_power(power: int, dtype: np.dtype) -> list[jex.JaxprEqn]:
     """The equations `1 / x` and `x**power`."""
 
     def both(x):

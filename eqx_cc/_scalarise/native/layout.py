@@ -1,4 +1,4 @@
-"""Arrays that are put together from scalars."""
+"""Arrays that are assembled from scalars."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import numpy as np
 from jax import lax
 
 
-# Entries of an array that are put together one by one.
-_LARGE = 1000
+# The most entries of an array that is one concatenation.
+_MAX_CONCATENATED = 1000
 
 
 @dataclass(frozen=True)
 class Layout:
-    """An array that is put together from scalars: `sources[k]` is the number of the one
-    at the flat position `positions[k]`; `base`, flat, is what is elsewhere."""
+    """An array that is assembled from scalars.
+
+    Scalar `sources[k]` goes to the flat position `positions[k]`; `base`, flat, is what
+    stands elsewhere. With the scalars `[s, t]`, positions `(0, 2)`, sources `(1, 1)`
+    and the base `[0, 5, 0]` make up the array `[t, 5, t]`.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -34,22 +38,23 @@ class Layout:
 
 
 def assembled(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
-    """The array of a layout: in one concatenation, or in one scatter if it has so many
+    """The array of a layout: by one concatenation, or by one scatter if it has so many
     entries that a concatenation takes minutes to compile."""
     base = layout.constants
     if base.size == 0 or not layout.positions:
         return lax.reshape(jnp.asarray(base), layout.shape)
-    if base.size > _LARGE:
-        values = _concatenated([scalars[source] for source in layout.sources])
-        at = jnp.asarray(base).at[np.asarray(layout.positions)]
-        array = at.add(values, unique_indices=True)  # To the zeros that are there.
+    if base.size > _MAX_CONCATENATED:
+        values = concatenated([scalars[source] for source in layout.sources])
+        targets = jnp.asarray(base).at[np.asarray(layout.positions)]
+        array = targets.add(values, unique_indices=True)  # The base is zero there.
     else:
         entries: list[Any] = list(base)
         for position, source in zip(layout.positions, layout.sources):
             entries[position] = scalars[source]
-        array = _concatenated(entries)
+        array = concatenated(entries)
     return lax.reshape(array, layout.shape)
 
 
-def _concatenated(entries: Sequence[Any]) -> jax.Array:
-    return lax.concatenate([lax.broadcast_in_dim(x, (1,), ()) for x in entries], 0)
+def concatenated(scalars: Sequence[Any]) -> jax.Array:
+    """The vector of these scalars."""
+    return lax.concatenate([lax.broadcast_in_dim(x, (1,), ()) for x in scalars], 0)

@@ -1,4 +1,8 @@
-"""Single entries of arrays, as loops that are compiled natively read and write them."""
+"""Loops that are compiled natively, which read and write single entries of arrays.
+
+An array that such a loop changes entry by entry must not be read by an inner loop as
+well: XLA copies it every time.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,17 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def get(array: jax.Array, *where: Any) -> jax.Array:
-    """One entry."""
-    at = tuple(jnp.asarray(i, jnp.int32) for i in where)
-    return lax.reshape(lax.dynamic_slice(array, at, (1,) * array.ndim), ())
+def get(array: jax.Array, *index: Any) -> jax.Array:
+    """The entry at an index."""
+    starts = tuple(jnp.asarray(i, jnp.int32) for i in index)
+    return lax.reshape(lax.dynamic_slice(array, starts, (1,) * array.ndim), ())
 
 
-def put(array: jax.Array, value: jax.Array, *where: Any) -> jax.Array:
-    """The array with another entry."""
-    at = tuple(jnp.asarray(i, jnp.int32) for i in where)
-    one = lax.broadcast_in_dim(value, (1,) * array.ndim, ())
-    return lax.dynamic_update_slice(array, one, at)
+def put(array: jax.Array, value: jax.Array, *index: Any) -> jax.Array:
+    """The array with another value at an index."""
+    starts = tuple(jnp.asarray(i, jnp.int32) for i in index)
+    slice_ = lax.broadcast_in_dim(value, (1,) * array.ndim, ())
+    return lax.dynamic_update_slice(array, slice_, starts)
 
 
 def loop(low: Any, high: Any, step: Callable, carry: Any) -> Any:
@@ -30,6 +34,6 @@ def loop(low: Any, high: Any, step: Callable, carry: Any) -> Any:
 
 
 def accumulated(high: int, step: Callable, carry: Any) -> Any:
-    """`lax.scan` over numbers of 32 bits: a loop of which the length is known."""
+    """`lax.scan` over numbers of 32 bits: its length is known while tracing."""
     body = lambda carry, i: (step(i, carry), None)  # noqa: E731
     return lax.scan(body, carry, jnp.arange(high, dtype=jnp.int32))[0]

@@ -1,14 +1,22 @@
-"""What a native function computes at once, and what it stores on the way.
+"""The stages of a native function, and the values that each of them stores.
 
 XLA fuses every operation into all that use it, and so computes it again for each of
-them; through a chain of shared scalars that grows without bounds. Only what goes from
-one call into the next is computed once. So a program is cut into stages: each stores,
-in one array, the values that would be dear to compute again; everything else is left to
-be fused. (One array, as each one takes a few nanoseconds to pass.)
+them; through a chain of shared scalars that grows without bounds (270 sines in place of
+12 were seen), and LLVM does not merge them again across stores. Only what goes from one
+call into the next is computed once. So a program is cut into stages, each a call inside
+the native one: a stage stores the values that would be dear to compute again, and
+everything else is left to be fused. For example, with `s = sin(x)` used twice,
+
+    stage 0: store s = sin(x)            outputs: s * y, s + y * y
+
+Each array in a native function is an argument that takes a few nanoseconds to pass, so
+a stage stores its values in one array. (One array for all stages was tried: XLA copies
+it at every stage.)
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,51 +51,70 @@ class Stages:
 
 def stages(jaxpr: jex.Jaxpr) -> Stages:
     """Cuts a jaxpr into stages."""
-    uses = _uses(jaxpr)
-    weight: dict[jex.Var, int] = {}
-    level: dict[jex.Var, int] = {}  # The first stage in which it can be used.
-    stored: dict[int, list[jex.Var]] = {}
-    arrays: dict[int, list[jex.JaxprEqn]] = {}
+    cut = _Cut(jaxpr)
     for eqn in jaxpr.eqns:
-        operands = [v for v in eqn.invars if isinstance(v, jex.Var)]
-        own = max((level.get(v, 0) for v in operands), default=0)
-        if not is_scalar(eqn):
-            own = _store(operands, eqn, own, weight, level, stored)
-            arrays.setdefault(own, []).append(eqn)
-            weight.update(dict.fromkeys(eqn.outvars, 0))
-            level.update(dict.fromkeys(eqn.outvars, own + 1))
-            continue
-        [result] = eqn.outvars
-        weight[result] = weight_of(eqn) + sum(weight.get(v, 0) for v in operands)
-        level[result] = own
-        if uses.get(result, 0) > 1 and weight[result] > _DEAR:
-            stored.setdefault(own, []).append(result)
-            weight[result], level[result] = 0, own + 1
-    count = max([*stored, *arrays], default=-1) + 1
-    return Stages(
-        jaxpr,
-        tuple(tuple(stored.get(k, ())) for k in range(count)),
-        tuple(tuple(arrays.get(k, ())) for k in range(count)),
-    )
+        if is_scalar(eqn):
+            cut.add_scalar(eqn)
+        else:
+            cut.add_arrays(eqn)
+    numbers = range(max([*cut.stored, *cut.arrays], default=-1) + 1)
+    stored = tuple(tuple(cut.stored.get(k, ())) for k in numbers)
+    return Stages(jaxpr, stored, tuple(tuple(cut.arrays.get(k, ())) for k in numbers))
+
+
+class _Cut:
+    """The stages of the equations so far.
+
+    `_weight` is what it takes to compute a variable from what is stored, and `_stage`
+    the first stage in which it can be used. Inputs have zeros.
+    """
+
+    def __init__(self, jaxpr: jex.Jaxpr) -> None:
+        self.stored: dict[int, list[jex.Var]] = defaultdict(list)
+        self.arrays: dict[int, list[jex.JaxprEqn]] = defaultdict(list)
+        read = *(v for eqn in jaxpr.eqns for v in eqn.invars), *jaxpr.outvars
+        self._uses = Counter(v for v in read if isinstance(v, jex.Var))
+        self._weight: dict[jex.Var, int] = defaultdict(int)
+        self._stage: dict[jex.Var, int] = defaultdict(int)
+
+    def add_scalar(self, eqn: jex.JaxprEqn) -> None:
+        [result], operands = eqn.outvars, _variables(eqn)
+        self._stage[result] = self._first_stage(operands)
+        weight = weight_of(eqn) + sum(self._weight[v] for v in operands)
+        self._weight[result] = weight
+        if self._uses[result] > 1 and weight > _DEAR:
+            self._store(result)
+
+    def add_arrays(self, eqn: jex.JaxprEqn) -> None:
+        """Adds an equation of arrays: the scalars that it reads are stored."""
+        operands = _variables(eqn)
+        stage = self._first_stage(operands)
+        for v in dict.fromkeys(operands):
+            if aval_of(v).shape == () and self._weight[v] > 0:
+                self._store(v)
+        self.arrays[stage].append(eqn)
+        self._stage.update(dict.fromkeys(eqn.outvars, stage + 1))
+
+    def _first_stage(self, operands: list[jex.Var]) -> int:
+        return max((self._stage[v] for v in operands), default=0)
+
+    def _store(self, v: jex.Var) -> None:
+        self.stored[self._stage[v]].append(v)
+        self._weight[v] = 0
+        self._stage[v] += 1
+
+
+def _variables(eqn: jex.JaxprEqn) -> list[jex.Var]:
+    return [v for v in eqn.invars if isinstance(v, jex.Var)]
 
 
 def weight_of(eqn: jex.JaxprEqn) -> int:
-    """What an equation of scalars takes, in multiplications: roughly."""
+    """The work of an equation of scalars, in multiplications: roughly."""
     return facts(eqn.primitive.name).weight
 
 
-def _store(operands, eqn, own, weight, level, stored) -> int:
-    """Stores the scalars that an equation of arrays reads; the stage that it is in."""
-    for v in dict.fromkeys(operands):
-        if aval_of(v).shape == () and weight.get(v, 0) > 0:
-            stored.setdefault(level[v], []).append(v)
-            weight[v] = 0
-            level[v] += 1
-    return own
-
-
 def is_scalar(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation is of scalars, or reads one out of an array."""
+    """True if an equation is of scalars, or reads one out of an array."""
     if len(eqn.outvars) != 1 or aval_of(eqn.outvars[0]).size != 1:
         return False
     if is_reading(eqn):
@@ -98,13 +125,5 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
 
 
 def is_reading(eqn: jex.JaxprEqn) -> bool:
-    """Whether an equation only cuts a part out of an array."""
+    """True if an equation only cuts a part out of an array."""
     return eqn.primitive.name in ("slice", "squeeze", "reshape")
-
-
-def _uses(jaxpr: jex.Jaxpr) -> dict[jex.Var, int]:
-    uses: dict[jex.Var, int] = {}
-    for v in [*(v for eqn in jaxpr.eqns for v in eqn.invars), *jaxpr.outvars]:
-        if isinstance(v, jex.Var):
-            uses[v] = uses.get(v, 0) + 1
-    return uses
