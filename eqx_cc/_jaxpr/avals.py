@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -39,7 +39,7 @@ def aval_of(variable: Any) -> Any:
     return variable.aval
 
 
-def as_arrays(values: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
+def as_arrays(values: Iterable[Any], avals: Sequence[Any]) -> list[Any]:
     """The values of outputs as arrays: literals are Python's numbers."""
     return [_as_array(value, aval) for value, aval in zip(values, avals)]
 

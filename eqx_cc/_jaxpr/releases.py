@@ -16,6 +16,16 @@ from jax import lax
 # JAX 0.11 made it another name of `Jaxpr`, of which `consts` are a part.
 ClosedJaxpr = jex.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
 
+# What JAX raises where a function has no derivative, or no transpose.
+UNSUPPORTED_BY_JAX = (
+    AssertionError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 class ScanArity(NamedTuple):
     """The operands of a `scan` are constants, carries and stacked inputs, in this
