@@ -52,10 +52,8 @@ def covering(patterns: Sequence[Pattern], *, masks: bool = False) -> Pattern:
     A diagonal and one of known ones are covered by a diagonal. `masks` keeps track of
     which entries are non-zero.
     """
-    first = patterns[0]
-    blocks = [pattern.terms for pattern in patterns]
-    terms, _ = cover(blocks, first.shape, len(first.out_shape), masks)
-    return replace(first, terms=terms)
+    terms, _ = _cover(patterns, masks)
+    return replace(patterns[0], terms=terms)
 
 
 def covered(
@@ -67,10 +65,13 @@ def covered(
     masks: bool = False,
 ) -> Values:
     """The values of one of the patterns, stored in `covering(patterns)`."""
-    first = patterns[0]
-    blocks = [pattern.terms for pattern in patterns]
-    _, sums = cover(blocks, first.shape, len(first.out_shape), masks)
-    if first.complex_out or first.complex_in:
+    _, sums = _cover(patterns, masks)
+    if patterns[0].complex_out or patterns[0].complex_in:
         dtype = np.promote_types(dtype, np.complex64)
     stored = run_sum(sums[position], values, dtype)
     return tuple(of_type(value, dtype) for value in stored)
+
+
+def _cover(patterns: Sequence[Pattern], masks: bool):
+    first, blocks = patterns[0], [pattern.terms for pattern in patterns]
+    return cover(blocks, first.shape, len(first.out_shape), masks)

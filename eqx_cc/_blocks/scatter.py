@@ -11,6 +11,7 @@ from jax import lax
 from .._sparsity.affine import Affine
 from .._sparsity.recipe import Embedding
 from .arrays import common, is_row_major, transposed
+from .coordinates import ravelled
 
 
 def is_window(embedding: Embedding) -> bool:
@@ -141,12 +142,9 @@ def _are_distinct(positions: np.ndarray, size: int) -> bool:
 def _flat_entries(shape, embedding: Embedding, value):
     """Flat positions in the target's value, and the value at each of them."""
     used = sorted({i for form in embedding.forms for i in form.indices})
-    sizes = tuple(embedding.sizes[i] for i in used)
-    grid = dict(zip(used, np.indices(sizes, sparse=True)))
-    flat = np.zeros(sizes, np.int64)
-    for form, size in zip(embedding.forms, shape):
-        flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
+    sizes = {i: embedding.sizes[i] for i in used}
+    flat = ravelled(embedding.forms, shape, sizes)
     labels = (embedding.value or ()) if value.ndim else ()
-    value = lax.broadcast_in_dim(value, sizes, tuple(used.index(i) for i in labels))
-    flat = flat.reshape(-1)
+    axes = tuple(used.index(i) for i in labels)
+    value = lax.broadcast_in_dim(value, tuple(sizes.values()), axes)
     return flat, lax.reshape(value, (flat.size,))

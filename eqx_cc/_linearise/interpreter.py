@@ -317,8 +317,8 @@ class _Interpreter:
         """Edges from the inputs: what was accumulated, through the equation."""
         variables = [equation.operands[i] for i in active]
         ends = [(self.vertices[v], np.shape(self.env[v])) for v in variables]
-        before = self._linearised(self.builder.copy(), ends, [])
-        blocks = accumulated(before, self._inner_ordering)
+        linearised = self._linearised(self.builder.copy(), ends, [])
+        blocks = accumulated(linearised, self._inner_ordering)
         results, pushed = push(equation, active, operands, self.inputs, blocks)
         for (result, j), block in pushed.items():
             v = self._vertex(equation, result, fallback=True)

@@ -8,7 +8,7 @@ partials `J` of the body. With `c'` for the carries of one iteration before:
     forward   D[c, s] = J[c, s] + sum over c' of J[c, c'] @ D[c', s]
     reverse   A[r, s] = J[r, s] + sum over c of A[r, c] @ J[c, s]
 
-Either way a pattern is found first that the carried blocks never leave, so that nothing
+Either way a pattern is fixed first that the carried blocks never leave, so that nothing
 grows with the length.
 """
 
@@ -179,23 +179,17 @@ def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     return [*carry, *ys], blocks
 
 
-@dataclass(frozen=True, eq=False)
 class _ForwardSteps:
     """One iteration of forward accumulation."""
 
-    scan: _Scan
-    body: Body
-
-    @cached_property
-    def carries(self) -> list[int]:
-        return self.scan.reached_carries(self.body)
+    def __init__(self, scan: _Scan, body: Body):
+        self.scan, self.carries = scan, scan.reached_carries(body)
 
     def _chain(self, r: int, s: int, D: Blocks, J: Blocks, base: NumericBlock):
         """`base + sum of J[r, c] @ D[c, s]`."""
         for c in self.carries:
-            local = J.get((r, self.scan.carries[c]))
-            if local is not None:
-                base = base.add_product(local, D[c, s])
+            if (r, self.scan.carries[c]) in J:
+                base = base.add_product(J[r, self.scan.carries[c]], D[c, s])
         return base
 
     def advance(self, D: Blocks, J: Blocks, t) -> dict[Ends, NumericBlock]:
@@ -254,16 +248,11 @@ def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     return [*carry, *ys], blocks
 
 
-@dataclass(frozen=True, eq=False)
 class _ReverseSteps:
     """One iteration of reverse accumulation."""
 
-    scan: _Scan
-    body: Body
-
-    @cached_property
-    def carries(self) -> list[int]:
-        return self.scan.reached_carries(self.body)
+    def __init__(self, scan: _Scan, body: Body):
+        self.scan, self.carries = scan, scan.reached_carries(body)
 
     def init(self) -> dict[Ends, NumericBlock]:
         """`A` after the last iteration; constants collect theirs on the way."""
