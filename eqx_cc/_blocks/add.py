@@ -1,7 +1,8 @@
-"""The array operations that symbolic recipes stand for."""
+"""Sums and products of blocks: the array operations that recipes stand for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.pattern import Composition, Update
-from .._sparsity.recipe import Group, Sum, Tiling
+from .._sparsity.recipe import Embedding, Group, Sum, Tiling
 from .._sparsity.term import Kind, Scalar, Term
 from .arrays import as_numbers, common, Masked, scaled, Values
 from .multiply import multiplied
@@ -39,43 +40,42 @@ def run_composition(
 
 def run_sum(recipe: Sum, values: Values, dtype: np.dtype) -> Values:
     """The values of a sum of terms."""
-    own = tuple(values)
-    return tuple(_group(g, own, dtype, recipe.assembles) for g in recipe.groups)
+    adder = _add_assembling if recipe.assembles else _add
+    return tuple(_group(g, values, dtype, adder) for g in recipe.groups)
 
 
-# Sums
-
-
-def _group(group: Group, values: Values, dtype: np.dtype, assembles: bool) -> Any:
+def _group(group: Group, values: Values, dtype: np.dtype, adder: Callable) -> Any:
+    """The value of the target of a group."""
+    kind = group.target.kind
     if group.target.value is None:
         return None
-    kind = group.target.kind
     if len(group.members) == 1:
         ((first, scale, embedding),) = group.members
-        if embedding is None and scale == 1 and kind == "value":
-            return as_numbers(values[first], dtype)
-        if embedding is None and scale == 1 and _is_of(kind, values[first]):
-            return values[first]
+        if embedding is None and scale == 1:
+            if kind == "value":
+                return as_numbers(values[first], dtype)
+            if _is_of(kind, values[first]):
+                return values[first]
     if kind == "value":
-        return _added(group, values, dtype, assembles)
-    mask = _marks(group, values)
-    return Masked(mask, _added(group, values, dtype)) if kind == "masked" else mask
+        return adder(group, values, dtype)
+    mask = _mask(group, values)
+    return Masked(mask, _add(group, values, dtype)) if kind == "masked" else mask
 
 
 def _is_of(kind: Kind, value: Any) -> bool:
-    if kind == "masked" or isinstance(value, Masked):
-        return kind == "masked" and isinstance(value, Masked)
-    return value.dtype == bool
+    if isinstance(value, Masked):
+        return kind == "masked"
+    return kind != "masked" and value.dtype == bool
 
 
-def _marks(group: Group, values: Values) -> jax.Array:
-    """Which entries of a sum have a term."""
+def _mask(group: Group, values: Values) -> jax.Array:
+    """True where an entry of a sum has a term: where their masks do not add up to 0."""
     marks = tuple(
         None if value is None else as_numbers(_mask_of(value), np.dtype(np.int32))
         for value in values
     )
     members = tuple((i, 1, embedding) for i, _, embedding in group.members)
-    count = _added(replace(group, members=members), marks, np.dtype(np.int32))
+    count = _add(replace(group, members=members), marks, np.dtype(np.int32))
     return lax.gt(count, lax.full_like(count, 0))
 
 
@@ -85,43 +85,58 @@ def _mask_of(value: Any) -> Any:
     return value if value.dtype == bool else lax.full(value.shape, True)
 
 
-def _added(group: Group, values: Values, dtype: np.dtype, assembles=False) -> Any:
+def _add(group: Group, values: Values, dtype: np.dtype) -> Any:
     """The numbers of a sum."""
-    if group.tiling is not None and not assembles:
-        return _tiled(group, group.tiling, values, dtype)
-    total, apart, shape = None, [], group.target.value_shape
+    if group.tiling is not None:
+        return _add_tiles(group, group.tiling, values, dtype)
+    return _add_members(group, values, dtype, is_window)
+
+
+def _add_assembling(group: Group, values: Values, dtype: np.dtype) -> Any:
+    """The numbers of a sum, of which sparse members are written entry by entry."""
+    is_padded = lambda e: is_window(e) and not is_sparse(e)  # noqa: E731
+    return _add_members(group, values, dtype, is_padded)
+
+
+def _add_members(group: Group, values: Values, dtype: np.dtype, is_padded) -> Any:
+    """Adds members that are padded to their target; scatters the others into these."""
+    total, entries, shape = None, [], group.target.value_shape
     for index, scale, embedding in group.members:
-        value = _valued(values[index], dtype)
-        if embedding is not None:
-            sparse = assembles and is_sparse(embedding)
-            if sparse or not is_window(embedding):
-                apart.append((embedding, scaled(value, scale)))
-                continue
-            if scale != -1:  # subtracting is free; anything else is cheaper unspread
-                value, scale = scaled(value, scale), 1
-            value = window(embedding, value)
-        total = _accumulated(total, value, scale)
-    if apart:
-        return scattered(shape, total, apart)
+        value = _numbers(values[index], dtype)
+        if embedding is None:
+            total = _plus(total, value, scale)
+        elif is_padded(embedding):
+            total = _plus_embedded(total, window, embedding, value, scale)
+        else:
+            entries.append((embedding, scaled(value, scale)))
+    if entries:
+        return scattered(shape, total, entries)
     return lax.full(shape, 0, dtype) if total is None else total
 
 
-def _tiled(group: Group, tiling: Tiling, values: Values, dtype: np.dtype) -> Any:
-    """The numbers of a sum that is made up of smaller ones."""
+def _add_tiles(group: Group, tiling: Tiling, values: Values, dtype: np.dtype) -> Any:
+    """The numbers of a sum that consists of smaller ones, side by side."""
     tiles = []
     for numbers in tiling.tiles:
         total = None
         for index, scale, embedding in (group.members[n] for n in numbers):
             assert embedding is not None
-            value = _valued(values[index], dtype)
-            if scale != -1:
-                value, scale = scaled(value, scale), 1
-            total = _accumulated(total, tile(embedding, value), scale)
+            value = _numbers(values[index], dtype)
+            total = _plus_embedded(total, tile, embedding, value, scale)
         tiles.append(total)
     return side_by_side(tiles, tiling.axis)
 
 
-def _accumulated(total, value, scale: Scalar):
+def _plus_embedded(total, embed: Callable, embedding: Embedding, value, scale: Scalar):
+    """`total + scale * embed(embedding, value)`. Only -1 is left to after embedding:
+    subtracting is free, and any other number has fewer entries to scale before."""
+    if scale != -1:
+        value, scale = scaled(value, scale), 1
+    return _plus(total, embed(embedding, value), scale)
+
+
+def _plus(total, value, scale: Scalar):
+    """`total + scale * value`, without a total `scale * value`."""
     if total is None:
         return scaled(value, scale)
     if scale == -1:
@@ -129,7 +144,7 @@ def _accumulated(total, value, scale: Scalar):
     return lax.add(*common(total, scaled(value, scale)))
 
 
-def _valued(value, dtype: np.dtype):
+def _numbers(value, dtype: np.dtype):
     """A value as numbers: ones where it is known, 0 and 1 where it is a mask."""
     if value is None:
         return np.ones((), dtype)

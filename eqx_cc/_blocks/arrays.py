@@ -80,7 +80,7 @@ class DoesNotFit(ValueError):
 
 
 def check_fits(size: int, dtype: np.dtype, name: str, advice: str) -> None:
-    """Refuses an array that is larger than all memory, before it is made."""
+    """Refuses to create an array that is larger than all memory."""
     size *= dtype.itemsize
     if size > memory():
         raise DoesNotFit(
@@ -127,6 +127,7 @@ def scaled(value: Any, scale: Scalar) -> Any:
 
 
 def complex_type(dtype) -> np.dtype:
+    """The complex type of the precision of a real one."""
     return np.dtype(np.complex128 if dtype == np.float64 else np.complex64)
 
 
@@ -145,7 +146,11 @@ def common(a, b):
 
 
 def take(value: Any, recipe: Take) -> Any:
-    """`result[labels] = value[forms(labels)]`."""
+    """`result[labels] = value[forms(labels)]`.
+
+    Of a matrix with the forms `(i, i)`, its diagonal; of a vector with the form
+    `2 * i + 1`, every other entry, from the second on.
+    """
     if isinstance(value, Masked):
         return Masked(take(value.mask, recipe), take(value.number, recipe))
     if recipe.is_identity and value.shape == recipe.sizes:
@@ -160,19 +165,27 @@ def take(value: Any, recipe: Take) -> Any:
 
 
 def _is_compact(form: Affine, sizes: dict[int, int]) -> bool:
-    """Whether a form is one strided index, or a row-major flattening of several."""
-    if len(form.strides) <= 1:
-        return True
+    """True if a form is one strided index, or a row-major flattening of several."""
+    return len(form.strides) <= 1 or is_row_major(form.strides, sizes.__getitem__)
+
+
+def is_row_major(
+    strides: Sequence[tuple[int, int]], size: Callable[[int], int]
+) -> bool:
+    """True if `(index, stride)` flatten an array in row-major order.
+
+    `3 * i + j` does if `j` is below 3: the strides of `(i, j)` are `(3, 1)`.
+    """
     expected = 1
-    for index, stride in reversed(form.strides):
+    for index, stride in reversed(strides):
         if stride != expected:
             return False
-        expected *= sizes[index]
+        expected *= size(index)
     return True
 
 
 def _sliced(value, forms: Sequence[Affine], sizes: dict[int, int]):
-    """Axes are windows of the value; one for each index, in the forms' order."""
+    """A window of the value, with an axis for each index in the order of the forms."""
     starts, limits, steps, flipped = [], [], [], []
     for axis, form in enumerate(forms):
         low, high = form.range(sizes.__getitem__)
@@ -193,13 +206,13 @@ def _sliced(value, forms: Sequence[Affine], sizes: dict[int, int]):
 
 def _gather(value, recipe: Take, sizes: dict[int, int]):
     grid = dict(zip(recipe.labels, np.indices(recipe.sizes, sparse=True)))
-    where = tuple(
+    positions = tuple(
         np.broadcast_to(
             np.asarray(f.offset + sum(s * grid[i] for i, s in f.strides)), recipe.sizes
         ).astype(np.int32)
         for f in recipe.forms
     )
-    return jnp.asarray(value).at[where].get(mode="promise_in_bounds")
+    return jnp.asarray(value).at[positions].get(mode="promise_in_bounds")
 
 
 def transposed(value, labels: Sequence[int]):

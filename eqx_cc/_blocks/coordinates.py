@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -19,14 +20,20 @@ def coordinates(
 ) -> tuple[Positions, Positions]:
     """The row and the column of each entry of a term, in the ravelled output and
     input; those of a diagonal of length two are `[0, 1]` and `[0, 1]`."""
-    rows = _ravelled(term.out, out_shape, term.sizes)
-    return rows, _ravelled(term.inp, in_shape, term.sizes)
+    sizes = dict(enumerate(term.sizes))
+    rows = ravelled(term.out, out_shape, sizes)
+    return rows, ravelled(term.inp, in_shape, sizes)
 
 
-def _ravelled(
-    forms: tuple[Affine, ...], shape: tuple[int, ...], sizes: tuple[int, ...]
+def ravelled(
+    forms: Sequence[Affine], shape: tuple[int, ...], sizes: Mapping[int, int]
 ) -> Positions:
-    grid, flat = np.indices(sizes, sparse=True), np.zeros(sizes, np.int64)
+    """The positions of affine forms in a ravelled array, for all their indices.
+
+    Those of the diagonal of a 3 by 3 matrix, the forms `(i, i)`, are `[0, 4, 8]`.
+    """
+    grid = dict(zip(sizes, np.indices(tuple(sizes.values()), sparse=True)))
+    flat = np.zeros(tuple(sizes.values()), np.int64)
     for form, size in zip(forms, shape):
         flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
     return flat.reshape(-1)

@@ -16,6 +16,7 @@ from .arrays import as_numbers, common, Masked, on_numbers, scaled, take, transp
 
 
 def multiplied(recipe: Product, a, b, dtype: np.dtype) -> Any:
+    """The value of the term of a product, from the values of its factors."""
     if recipe.term.value is None:
         return None
     a, a_labels = _operand(recipe, recipe.a, recipe.b, a, dtype)
@@ -44,16 +45,16 @@ def _real_part(value, factor: Scalar):
     return lax.real(value) if jnp.iscomplexobj(value) else value
 
 
-def _operand(recipe: Product, own: Take | None, other: Take | None, value, dtype):
+def _operand(recipe: Product, read: Take | None, other: Take | None, value, dtype):
     """An operand read as the product needs it, summed over what it alone has."""
-    if own is None:
+    if read is None:
         return None, ()
-    value, labels = take(value, own), own.labels
+    value, labels = take(value, read), read.labels
     others = other.labels if other is not None else ()
     lone = [i for i in labels if i in recipe.contracted and i not in others]
     if lone:
         axes = tuple(labels.index(i) for i in lone)
-        if recipe.how == "pick" and own is recipe.a:
+        if recipe.how == "pick" and read is recipe.a:
             value = lax.reduce_or(value, axes)
         else:
             value = _summed(as_numbers(value, dtype), axes)
@@ -74,7 +75,7 @@ def _elementwise(recipe: Product, a, b, a_labels, b_labels, dtype):
     if recipe.term.kind in ("mask", "selection"):
         return lax.bitwise_and(a, b)
     if recipe.term.kind == "masked":
-        return _chosen(a, _factor(b, dtype))
+        return _masked(a, _factor(b, dtype))
     return lax.mul(*common(_factor(a, dtype), _factor(b, dtype)))
 
 
@@ -86,7 +87,7 @@ def _factor(value, dtype: np.dtype):
     return value
 
 
-def _chosen(a, number) -> Masked:
+def _masked(a, number) -> Masked:
     """The product of a mask, or masked numbers, with numbers."""
     if isinstance(a, Masked):
         return Masked(a.mask, lax.mul(*common(a.number, number)))
@@ -94,29 +95,36 @@ def _chosen(a, number) -> Masked:
 
 
 def _broadcast(
-    value: Any, own: tuple[int, ...], labels: tuple[int, ...], sizes: tuple[int, ...]
+    value: Any, axes: tuple[int, ...], labels: tuple[int, ...], sizes: tuple[int, ...]
 ) -> Any:
-    if own == labels:
+    """A value whose axes have the labels `axes`, with axes for all `labels`."""
+    if axes == labels:
         return value
     if isinstance(value, Masked):
-        return Masked(*(_broadcast(part, own, labels, sizes) for part in value))
-    return lax.broadcast_in_dim(value, sizes, tuple(labels.index(i) for i in own))
+        return Masked(*(_broadcast(part, axes, labels, sizes) for part in value))
+    return lax.broadcast_in_dim(value, sizes, tuple(labels.index(i) for i in axes))
 
 
 def _dot(a, b, a_labels, b_labels, recipe: Product):
-    """A batched matrix product; labels of the result ascending."""
-    contract = [i for i in a_labels if i in recipe.contracted]
-    batch = [i for i in a_labels if i in b_labels and i not in contract]
-    sides: Any = [
-        [own.index(i) for i in which]
-        for which in (contract, batch)
-        for own in (a_labels, b_labels)
-    ]
-    dims = (sides[0], sides[1]), (sides[2], sides[3])
+    """A batched matrix product; labels of the result ascending.
+
+    With labels `(0, 1)` and `(0, 1, 2)`, of which 1 is contracted, 0 is a batch axis
+    and the result has the labels `(0, 2)`.
+    """
+    contract, batch = _shared(a_labels, b_labels, recipe)
+    dims: Any = tuple(
+        ([a_labels.index(i) for i in labels], [b_labels.index(i) for i in labels])
+        for labels in (contract, batch)
+    )
     value = lax.dot_general(a, b, dims, precision=lax.Precision.HIGHEST)
     free = [i for i in (*a_labels, *b_labels) if i not in contract and i not in batch]
-    labels = batch + free
-    return transposed(value, labels)
+    return transposed(value, batch + free)
+
+
+def _shared(a_labels, b_labels, recipe: Product) -> tuple[list[int], list[int]]:
+    """The labels that are contracted, and those of batch axes."""
+    contract = [i for i in a_labels if i in recipe.contracted]
+    return contract, [i for i in a_labels if i in b_labels and i not in contract]
 
 
 def _chosen_sum(a, b, a_labels, b_labels, recipe: Product, dtype: np.dtype):
@@ -126,11 +134,7 @@ def _chosen_sum(a, b, a_labels, b_labels, recipe: Product, dtype: np.dtype):
     sizes = _label_sizes(recipe)
     shape = tuple(sizes[i] for i in labels)
     b = _broadcast(_factor(b, dtype), b_labels, labels, shape)
-    chosen = _broadcast(a, a_labels, labels, shape)
-    if isinstance(chosen, Masked):
-        chosen = Masked(chosen.mask, lax.mul(*common(chosen.number, b)))
-    else:
-        chosen = Masked(chosen, b)
+    chosen = _masked(_broadcast(a, a_labels, labels, shape), b)
     axes = tuple(n for n, i in enumerate(labels) if i in recipe.contracted)
     return _summed(as_numbers(chosen, dtype), axes)
 
@@ -141,14 +145,13 @@ def _picked(a, b, a_labels, b_labels, recipe: Product):
         parts = (_picked(a, x, a_labels, b_labels, recipe) for x in b)
         return Masked(*parts)
     sizes = _label_sizes(recipe)
-    contract = [i for i in a_labels if i in recipe.contracted]
-    batch = [i for i in a_labels if i in b_labels and i not in contract]
+    contract, batch = _shared(a_labels, b_labels, recipe)
     rows = [i for i in a_labels if i not in b_labels]
     columns = [i for i in b_labels if i not in a_labels]
 
-    def matrices(value, own, *sides):
+    def matrices(value, labels, *sides):
         """Axes in the order of `sides`, one for each of these (batch apart)."""
-        order = [own.index(i) for side in sides for i in side]
+        order = [labels.index(i) for side in sides for i in side]
         value = value if order == sorted(order) else lax.transpose(value, order)
         shape = (math.prod(sizes[i] for i in side) for side in sides[1:])
         return lax.reshape(value, (*(sizes[i] for i in batch), *shape))
@@ -163,13 +166,13 @@ def _picked(a, b, a_labels, b_labels, recipe: Product):
     for _ in batch:
         read = jax.vmap(read)
     value = read(b, position)
-    found = lax.reduce_or(a, (last,))
-    found = lax.broadcast_in_dim(found, value.shape, tuple(range(last)))
-    value = lax.select(found, value, lax.full_like(value, 0))
+    is_picked = lax.reduce_or(a, (last,))
+    is_picked = lax.broadcast_in_dim(is_picked, value.shape, tuple(range(last)))
+    value = lax.select(is_picked, value, lax.full_like(value, 0))
     labels = [*batch, *rows, *columns]
     return transposed(lax.reshape(value, tuple(sizes[i] for i in labels)), labels)
 
 
 def _label_sizes(recipe: Product) -> dict[int, int]:
-    takes = [own for own in (recipe.a, recipe.b) if own is not None]
-    return {i: n for own in takes for i, n in zip(own.labels, own.sizes)}
+    takes = [take for take in (recipe.a, recipe.b) if take is not None]
+    return {i: n for take in takes for i, n in zip(take.labels, take.sizes)}

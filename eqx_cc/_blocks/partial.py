@@ -22,7 +22,8 @@ from .arrays import check_fits, complex_type, Masked, take, Values
 from .coordinates import coordinates, unravelled
 
 
-_LONGEST_NAME = 40  # Of a structure that is shown.
+# A structure with a longer name is shown as sparse.
+_LONGEST_NAME = 40
 
 
 class Partial(eqx.Module):
@@ -110,7 +111,7 @@ class Partial(eqx.Module):
 
     @property
     def num_values(self) -> int:
-        """How many numbers are stored."""
+        """The number of stored values."""
         factors = sum(a.num_values + b.num_values for a, b in self.factors)
         return self.pattern.num_values + factors
 
@@ -273,9 +274,9 @@ class Partial(eqx.Module):
         `out_shape + in_shape`, its entries sorted and each of them once."""
         values, rows, columns = self.to_coo()
         flat = rows * math.prod(self.in_shape) + columns
-        unique, first, which = np.unique(flat, return_index=True, return_inverse=True)
+        unique, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
         if len(unique) < len(flat):
-            values = jnp.zeros(len(unique), self.dtype).at[which].add(values)
+            values = jnp.zeros(len(unique), self.dtype).at[inverse].add(values)
         elif not np.array_equal(unique, flat):
             values = values[first]
         return BCOO(
@@ -310,7 +311,7 @@ class Partial(eqx.Module):
 
     @property
     def _is_complex(self) -> bool:
-        """Whether entries or coefficients are complex: those may act on conjugates."""
+        """True if entries or coefficients are complex: they may act on conjugates."""
         scales = [term.scale for term in self.pattern.terms]
         is_complex = jnp.issubdtype(self.dtype, jnp.complexfloating)
         return is_complex or any(isinstance(scale, complex) for scale in scales)
@@ -358,11 +359,11 @@ class Partial(eqx.Module):
         factors += [((rest @ left).expand(), right) for left, right in other.factors]
         return Partial(recipe.pattern, values, dtype, tuple(factors))
 
-    def _check_fits(self, size: int, what: str) -> None:
+    def _check_fits(self, size: int, subject: str) -> None:
         check_fits(
             size,
             self.dtype,
-            f"The {what} the Jacobian of an output of shape {self.out_shape} with "
+            f"The {subject} the Jacobian of an output of shape {self.out_shape} with "
             f"respect to an input of shape {self.in_shape}, {self.structure},",
             "What it stores is in its `values` and `factors`.",
         )

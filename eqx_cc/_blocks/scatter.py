@@ -1,4 +1,4 @@
-"""Where values go in a larger array: windows are padded, the rest is scattered."""
+"""Embedding values in a larger array: windows are padded, the rest is scattered."""
 
 from __future__ import annotations
 
@@ -10,44 +10,38 @@ from jax import lax
 
 from .._sparsity.affine import Affine
 from .._sparsity.recipe import Embedding
-from .arrays import common
+from .arrays import common, is_row_major, transposed
+from .coordinates import ravelled
 
 
 def is_window(embedding: Embedding) -> bool:
-    """Whether no index of the source runs along two axes of the target, and those that
-    share one run along it as a flattened array does."""
+    """True if no index of the source runs along two axes of the target, and those that
+    share one run along it as a flattened array does.
+
+    A vector is a window of a row of a matrix, but not of its diagonal.
+    """
     indices = [i for form in embedding.forms for i in form.indices]
     if len(set(indices)) < len(indices):
         return False
     return all(
-        len(form.strides) <= 1 or _flattens(form, embedding.sizes)
+        len(form.strides) <= 1
+        or is_row_major(_descending(form), embedding.sizes.__getitem__)
         for form in embedding.forms
     )
 
 
-def _row_major(form: Affine) -> list[tuple[int, int]]:
+def _descending(form: Affine) -> list[tuple[int, int]]:
+    """The pairs of index and stride, the largest stride first."""
     return sorted(form.strides, key=lambda pair: -pair[1])
-
-
-def _flattens(form: Affine, sizes: tuple[int, ...]) -> bool:
-    expected = 1
-    for index, stride in reversed(_row_major(form)):
-        if stride != expected:
-            return False
-        expected *= sizes[index]
-    return True
 
 
 def _axes(embedding: Embedding, value) -> jax.Array:
     """A value with one axis for each of the target, of the source's sizes or 1."""
-    order = [i for form in embedding.forms for i, _ in _row_major(form)]
+    order = [i for form in embedding.forms for i, _ in _descending(form)]
     sizes = [embedding.sizes[i] for i in order]
-    own = embedding.value or () if value.ndim else ()
-    where = [order.index(i) for i in own]
-    by_axis = sorted(range(len(where)), key=where.__getitem__)
-    if by_axis != list(range(len(where))):
-        value, where = lax.transpose(value, by_axis), sorted(where)
-    value = lax.broadcast_in_dim(value, sizes, where)
+    labels = embedding.value or () if value.ndim else ()
+    axes = [order.index(i) for i in labels]
+    value = lax.broadcast_in_dim(transposed(value, axes), sizes, sorted(axes))
     shape = [
         math.prod(embedding.sizes[i] for i in form.indices) for form in embedding.forms
     ]
@@ -68,7 +62,7 @@ def window(embedding: Embedding, value) -> jax.Array:
 
 
 def tile(embedding: Embedding, value) -> jax.Array:
-    """A value as its target has it, without what is around it."""
+    """A value with the axes of its target, without the zeros around it."""
     value = _axes(embedding, value)
     flipped = [
         axis
@@ -90,7 +84,7 @@ SPARSE = 16
 
 
 def is_sparse(embedding: Embedding) -> bool:
-    """Whether a term has so few of its target's entries that to write them one by one
+    """True if a term has so few of its target's entries that to write them one by one
     is cheaper than to pass over the whole."""
     used = {i for form in embedding.forms for i in form.indices}
     entries = math.prod(embedding.sizes[i] for i in used)
@@ -104,35 +98,40 @@ def scattered(shape: tuple[int, ...], total, entries) -> jax.Array:
     """
     flat = [_flat_entries(shape, embedding, value) for embedding, value in entries]
     values = side_by_side([value for _, value in flat], 0)
-    where = np.concatenate([positions for positions, _ in flat])
-    unique = _are_distinct(where, math.prod(shape))
+    flat_positions = np.concatenate([positions for positions, _ in flat])
+    is_unique = _are_distinct(flat_positions, math.prod(shape))
     if total is None:
         total = lax.full((math.prod(shape),), 0, values.dtype)
-        return lax.reshape(_add_at(total, (where,), values, unique), shape)
+        total = _add_at(total, (flat_positions,), values, is_unique=is_unique)
+        return lax.reshape(total, shape)
     # Not flattened: XLA would compute what is broadcast once for every entry.
     total, values = common(total, values)
-    where = np.unravel_index(where, shape) if shape else ()
-    return _add_at(total, where, values, unique)
+    positions = np.unravel_index(flat_positions, shape) if shape else ()
+    return _add_at(total, positions, values, is_unique=is_unique)
 
 
-def _add_at(total, where, values, unique: bool) -> jax.Array:
+def _add_at(total, positions, values, *, is_unique: bool) -> jax.Array:
     """Adds values at positions, an array of them for each axis."""
     axes = tuple(range(total.ndim))
-    small = max(total.shape, default=0) < 2**31
-    where = [position.astype(np.int32 if small else np.int64) for position in where]
-    where = np.stack(where, -1) if where else np.zeros((len(values), 0), np.int32)
+    dtype = np.int32 if max(total.shape, default=0) < 2**31 else np.int64
+    indices = np.zeros((len(values), 0), np.int32)
+    if positions:
+        indices = np.stack([position.astype(dtype) for position in positions], -1)
     return lax.scatter_add(
         total,
-        where,
+        indices,
         values,
         lax.ScatterDimensionNumbers((), axes, axes),
-        unique_indices=unique,
+        unique_indices=is_unique,
         mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
     )
 
 
 def _are_distinct(positions: np.ndarray, size: int) -> bool:
-    """By marking them: sorting takes far longer where there are millions."""
+    """True if no position occurs twice.
+
+    They are marked in an array: sorting takes far longer where there are millions.
+    """
     if len(positions) > size:
         return False
     marked = np.zeros(size, bool)
@@ -143,12 +142,9 @@ def _are_distinct(positions: np.ndarray, size: int) -> bool:
 def _flat_entries(shape, embedding: Embedding, value):
     """Flat positions in the target's value, and the value at each of them."""
     used = sorted({i for form in embedding.forms for i in form.indices})
-    sizes = tuple(embedding.sizes[i] for i in used)
-    grid = dict(zip(used, np.indices(sizes, sparse=True)))
-    flat = np.zeros(sizes, np.int64)
-    for form, size in zip(embedding.forms, shape):
-        flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
-    own = (embedding.value or ()) if value.ndim else ()
-    value = lax.broadcast_in_dim(value, sizes, tuple(used.index(i) for i in own))
-    flat = flat.reshape(-1)
+    sizes = {i: embedding.sizes[i] for i in used}
+    flat = ravelled(embedding.forms, shape, sizes)
+    labels = (embedding.value or ()) if value.ndim else ()
+    axes = tuple(used.index(i) for i in labels)
+    value = lax.broadcast_in_dim(value, tuple(sizes.values()), axes)
     return flat, lax.reshape(value, (flat.size,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -16,13 +16,13 @@ def avals_of(variables) -> list[Any]:
 
 
 def is_inexact(aval) -> bool:
-    """Whether an abstract value is a floating or complex array."""
+    """True if an abstract value is a floating or complex array."""
     dtype = getattr(aval, "dtype", None)
     return isinstance(dtype, np.dtype) and bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
 def is_complex(aval) -> bool:
-    """Whether an abstract value is a complex array."""
+    """True if an abstract value is a complex array."""
     return bool(jnp.issubdtype(aval.dtype, jnp.complexfloating))
 
 
@@ -39,8 +39,8 @@ def aval_of(variable: Any) -> Any:
     return variable.aval
 
 
-def as_arrays(values: Sequence[Any], avals: Sequence[Any]) -> list[Any]:
-    """The values of outputs as arrays: literals are Python's numbers."""
+def as_arrays(values: Iterable[Any], avals: Sequence[Any]) -> list[Any]:
+    """The values of outputs as arrays; literals are numbers of Python."""
     return [_as_array(value, aval) for value, aval in zip(values, avals)]
 
 

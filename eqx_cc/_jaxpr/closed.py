@@ -1,4 +1,4 @@
-"""Functions of lists of arrays as jaxprs; what they capture as inputs."""
+"""Functions of lists of arrays as jaxprs; captured values as inputs."""
 
 from __future__ import annotations
 
@@ -24,26 +24,22 @@ class Traced(Generic[Result]):
     """A function of a list of arrays as a jaxpr, which is evaluated when called."""
 
     def __init__(self, fun: Callable[[list[Array]], Result], leaves: Sequence[Any]):
-        trees = []
-
-        def arrays(*leaves):
-            found, tree = jtu.tree_flatten(fun(list(leaves)))
-            trees.append(tree)
-            return found
-
-        self.closed: ClosedJaxpr = jax.make_jaxpr(arrays)(*leaves)
-        [self._tree] = trees
+        self.closed: ClosedJaxpr
+        self.closed, struct = jax.make_jaxpr(
+            lambda *leaves: fun(list(leaves)), return_shape=True
+        )(*leaves)
+        self._tree = jtu.tree_structure(struct)
 
     @property
     def struct(self) -> Result:
-        """What is returned, with abstract values in place of arrays."""
+        """The result, with abstract values in place of arrays."""
         return jtu.tree_unflatten(self._tree, self.closed.out_avals)
 
     def __call__(self, leaves: Sequence[Array]) -> Result:
         return self.result(jex.jaxpr_as_fun(self.closed)(*leaves))
 
     def result(self, arrays: Sequence[Any]) -> Result:
-        """What is returned, from the arrays in it."""
+        """The result, from the arrays in it."""
         arrays = as_arrays(arrays, self.closed.out_avals)
         return jtu.tree_unflatten(self._tree, arrays)
 
@@ -51,48 +47,43 @@ class Traced(Generic[Result]):
 def opened(
     closed: ClosedJaxpr, leaves: Callable[[Any], bool]
 ) -> tuple[list[Any], ClosedJaxpr]:
-    """What a function captures and `leaves` it, and the function with these for its
-    first arguments."""
+    """The captured constants for which `leaves` is true, and the function with these
+    as its first arguments."""
     jaxpr = closed.jaxpr
     pairs = list(zip(jaxpr.constvars, closed.consts))
-    outside = [(v, c) for v, c in pairs if leaves(c)]
-    inside = [(v, c) for v, c in pairs if not leaves(c)]
-    invars = [*(v for v, _ in outside), *jaxpr.invars]
-    jaxpr = jaxpr.replace(constvars=[v for v, _ in inside], invars=invars)
-    return [c for _, c in outside], ClosedJaxpr(jaxpr, [c for _, c in inside])
+    moved = [(v, c) for v, c in pairs if leaves(c)]
+    constants = [(v, c) for v, c in pairs if not leaves(c)]
+    invars = [*(v for v, _ in moved), *jaxpr.invars]
+    jaxpr = jaxpr.replace(constvars=[v for v, _ in constants], invars=invars)
+    return [c for _, c in moved], ClosedJaxpr(jaxpr, [c for _, c in constants])
 
 
 def is_traced(value: Any) -> bool:
-    """Whether a value is not known while tracing."""
+    """True if a value is a tracer: it is not known while tracing."""
     return isinstance(value, Tracer)
 
 
 def captured(program: Program) -> list[Any]:
     """The tracers that a program captures from what is being traced around it."""
-    found = {id(o.value): o.value for o in _constants(program)}
-    return list(filter(is_traced, found.values()))
+    equations = program.equations
+    operands = [o for equation in equations for o in equation.operands]
+    operands += program.outputs
+    values = {id(o.value): o.value for o in operands if isinstance(o, Constant)}
+    return list(filter(is_traced, values.values()))
 
 
 def replaced(program: Program, old: Sequence[Any], new: Sequence[Any]) -> Program:
     """The program with other values for some of its constants."""
     values = {id(a): b for a, b in zip(old, new)}
 
-    def operands(own):
-        return tuple(
-            Constant(values[id(o.value)], o.aval)
-            if isinstance(o, Constant) and id(o.value) in values
-            else o
-            for o in own
-        )
+    def operand(old):
+        if isinstance(old, Constant) and id(old.value) in values:
+            return Constant(values[id(old.value)], old.aval)
+        return old
 
     equations = tuple(
-        equation._replace(operands=operands(equation.operands))
+        equation._replace(operands=tuple(map(operand, equation.operands)))
         for equation in program.equations
     )
-    outputs = operands(program.outputs)
+    outputs = tuple(map(operand, program.outputs))
     return replace(program, equations=equations, outputs=outputs)
-
-
-def _constants(program: Program) -> list[Constant]:
-    every = [o for equation in program.equations for o in equation.operands]
-    return [o for o in (*every, *program.outputs) if isinstance(o, Constant)]

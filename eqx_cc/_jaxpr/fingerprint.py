@@ -1,4 +1,4 @@
-"""What identifies a program in any process: as a key of what was measured of it."""
+"""Keys that identify a program in any process, for what is measured of it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .program import bodies, Constant, Program
 
 
 _PLAIN = bool, int, float, complex, str, bytes, type(None), np.dtype, enum.Enum
-_LARGE = 4096  # Bytes of a constant, of which then only the type counts.
+_MAX_BYTES = 4096  # Of a larger constant only the type counts.
 
 
 def program_fingerprint(program: Program) -> str:
     """A hexadecimal digest of the operations of a program, the shapes and types of all
     variables, and the values of small constants.
 
-    It may leave something out, as functions in the parameters of an equation: programs
-    of one fingerprint may differ, though hardly in how long they take.
+    Functions in the parameters of an equation are left out, for example: programs of
+    one fingerprint may differ, though hardly in how long they take.
     """
     digest = hashlib.sha256()
     for part in _parts(program):
@@ -69,7 +69,7 @@ def _operand(operand: int | Constant) -> Any:
 
 def _is_small(aval: Any) -> bool:
     dtype = getattr(aval, "dtype", None)
-    return isinstance(dtype, np.dtype) and aval.size * dtype.itemsize <= _LARGE
+    return isinstance(dtype, np.dtype) and aval.size * dtype.itemsize <= _MAX_BYTES
 
 
 def _aval(aval: Any) -> Any:
@@ -78,6 +78,7 @@ def _aval(aval: Any) -> Any:
 
 
 def device_fingerprint() -> str:
-    """What else decides how long a program takes."""
+    """The backend, the device and the release of JAX, which decide how long a program
+    takes."""
     kind = jax.local_devices()[0].device_kind
     return f"{jax.default_backend()} {kind} jax {jax.__version__}"

@@ -1,4 +1,4 @@
-"""What interpreters of jaxprs look up for primitives that are ours.
+"""Rules for our primitives in other interpreters of jaxprs: jet and checkify.
 
 To emit calls by `jax.jit` in their place would need no rules, but then JAX's own
 transformations would look into them as well: there would be no batches of native calls,

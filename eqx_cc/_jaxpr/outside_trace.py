@@ -1,4 +1,4 @@
-"""Computing while something else is being traced."""
+"""Computing with values while something else is being traced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def aside(fun: Callable[[], Result]) -> Result:
-    """The result of a function that nothing that is being traced, and no mesh, reaches.
+    """Calls a function in a thread of its own, out of reach of any trace or mesh.
 
     `jax.ensure_compile_time_eval` does not keep things apart: what is traced inside of
     it loses everything that depends on constants alone.
@@ -32,8 +32,10 @@ def aside(fun: Callable[[], Result]) -> Result:
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Within it, what is known while tracing is computed. `jax.transfer_guard` watches
-    over what a program moves when it runs, not over the constants that it is made of.
+    """Computes within it what is known while tracing.
+
+    `jax.transfer_guard` watches over what a program moves when it runs, not over the
+    constants that it is made of.
     """
     with jax.ensure_compile_time_eval(), _transfers():
         yield

@@ -1,4 +1,4 @@
-"""What is known of each primitive of JAX, in one table.
+"""Properties of the primitives of JAX, in one table.
 
 A new primitive is a row here, and a rule in `_rules` if it is linear and its structure
 is worth stating. Without either it is still exact: its block is dense.
@@ -16,7 +16,7 @@ class Facts(NamedTuple):
       the operands), "loop" (control flow), "call" (only groups equations),
       "custom_jvp" or "custom_vjp" (has a derivative of its own), or "array".
     - `makes_indices`: evaluated while tracing where its operands are known integers.
-    - `time`: the class by which `_work` estimates how long an equation takes.
+    - `time`: the class by which `time_model` estimates how long an equation takes.
     - `weight`: multiplications that one entry takes, as an equation of scalars.
     """
 
@@ -85,17 +85,16 @@ def _rows() -> dict[str, Facts]:
 
 
 FACTS = _rows()
-_UNKNOWN = Facts()
+_DEFAULT = Facts()
 
 
 def facts(name: str) -> Facts:
-    """What is known of the primitive of a name; of one that has no row, only that it is
-    a function of arrays."""
-    return FACTS.get(name, _UNKNOWN)
+    """The row of a primitive; one that has none is just a function of arrays."""
+    return FACTS.get(name, _DEFAULT)
 
 
 def is_elementwise(name: str) -> bool:
-    """Whether each entry of the result is the same function of the operands' entries.
+    """True if each entry of the result is the same function of the operands' entries.
 
     `add([a, b], [c, d]) = [a + c, b + d]`, but not `sort`.
     """

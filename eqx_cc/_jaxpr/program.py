@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
+from .avals import avals_of, is_inexact
 from .outside_trace import at_once
 from .primitives import facts
 from .releases import ClosedJaxpr
@@ -23,7 +24,8 @@ from .stop_elimination import held_p
 GROUPING = frozenset({"call"})
 # Besides, functions with a derivative of their own, read in place for values alone.
 EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
-_SMALL = 1 << 16
+# Integer arrays of at most this many elements are computed while tracing.
+_MAX_INDICES = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,11 @@ class Equation(NamedTuple):
 
     @property
     def operand_avals(self) -> list[Any]:
-        return [v.aval for v in self.eqn.invars]
+        return avals_of(self.eqn.invars)
 
     @property
     def result_avals(self) -> list[Any]:
-        return [v.aval for v in self.eqn.outvars]
+        return avals_of(self.eqn.outvars)
 
 
 @dataclass(frozen=True)
@@ -73,30 +75,32 @@ def flatten(
     constants: Sequence[Any] | None = None,
     inlined: frozenset[str] = GROUPING,
 ) -> Program:
-    """The flat program of a jaxpr whose constant variables have given values, or else
-    are inputs as well, after the others. Primitives of the kinds `inlined` are read in
-    place."""
-    counter = itertools.count()
-    inputs: list[int | Constant] = [next(counter) for _ in jaxpr.invars]
+    """The flat program of a jaxpr.
+
+    `constants` are the values of its constant variables; without them these are inputs
+    as well, after the others. Primitives of the kinds `inlined` are read in place.
+    """
+    inputs: list[int | Constant] = list(range(len(jaxpr.invars)))
+    num_inputs = len(inputs)
     if constants is None:
-        captured: list[int | Constant] = [next(counter) for _ in jaxpr.constvars]
+        num_inputs += len(jaxpr.constvars)
+        captured: list[int | Constant] = list(range(len(inputs), num_inputs))
     else:
         captured = _constants(jaxpr, constants)
-    num_inputs = len(inputs) + (len(captured) if constants is None else 0)
-    equations: list[Equation] = []
-    outputs = _inline(jaxpr, captured, inputs, counter, equations, inlined)
-    avals = tuple(v.aval for v in jaxpr.outvars)
-    kept = tuple(needed(equations, outputs))
-    return Program(num_inputs, kept, tuple(outputs), avals)
+    inliner = _Inliner(itertools.count(num_inputs), inlined, [])
+    outputs = inliner.results(jaxpr, captured, inputs)
+    equations = tuple(needed(inliner.equations, outputs))
+    avals = tuple(avals_of(jaxpr.outvars))
+    return Program(num_inputs, equations, tuple(outputs), avals)
 
 
 def remainder(program: Program, start: int) -> tuple[Program, list[int]]:
     """The program from an equation on, and the variables that are its inputs."""
     rest = program.equations[start:]
-    made = {result for equation in rest for result in equation.results}
+    results = {result for equation in rest for result in equation.results}
     read = [*(o for equation in rest for o in equation.operands), *program.outputs]
-    live = sorted({o for o in read if isinstance(o, int)} - made)
-    number = {v: i for i, v in enumerate([*live, *sorted(made)])}
+    live = sorted({o for o in read if isinstance(o, int)} - results)
+    number = {v: i for i, v in enumerate([*live, *sorted(results)])}
 
     def renumbered(operands):
         return tuple(o if isinstance(o, Constant) else number[o] for o in operands)
@@ -113,31 +117,37 @@ def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
     return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
 
 
-def _inline(
-    jaxpr, constants, operands, counter, equations, inlined
-) -> list[int | Constant]:
-    env: dict[jex.Var, int | Constant] = {}
-    env.update(zip(jaxpr.constvars, constants))
-    env.update(zip(jaxpr.invars, operands))
+class _Inliner(NamedTuple):
+    """Collects the equations of a jaxpr and of those that it calls."""
 
-    def read(atom):
-        if isinstance(atom, jex.Literal):
-            return Constant(atom.val, atom.aval)
-        return env[atom]
+    counter: Iterator[int]
+    inlined: frozenset[str]
+    equations: list[Equation]
 
-    for eqn in jaxpr.eqns:
-        inner = _called(eqn, inlined)
-        arguments = [read(atom) for atom in eqn.invars]
-        if inner is None:
-            results = [next(counter) for _ in eqn.outvars]
-            equations.append(Equation(eqn, tuple(arguments), tuple(results)))
-        else:
-            inner, values = inner
-            captured = _constants(inner, values)
-            own = captured, arguments, counter, equations, inlined
-            results = _inline(inner, *own)
-        env.update(zip(eqn.outvars, results))
-    return [read(atom) for atom in jaxpr.outvars]
+    def results(
+        self, jaxpr: jex.Jaxpr, constants: Sequence[Any], operands: Sequence[Any]
+    ) -> list[int | Constant]:
+        """Appends the equations of a jaxpr; returns what stands for its outputs."""
+        env: dict[jex.Var, int | Constant] = {}
+        env.update(zip(jaxpr.constvars, constants))
+        env.update(zip(jaxpr.invars, operands))
+
+        def read(atom):
+            if isinstance(atom, jex.Literal):
+                return Constant(atom.val, atom.aval)
+            return env[atom]
+
+        for eqn in jaxpr.eqns:
+            body = _called(eqn, self.inlined)
+            arguments = [read(atom) for atom in eqn.invars]
+            if body is None:
+                results = [next(self.counter) for _ in eqn.outvars]
+                self.equations.append(Equation(eqn, tuple(arguments), tuple(results)))
+            else:
+                inner, values = body
+                results = self.results(inner, _constants(inner, values), arguments)
+            env.update(zip(eqn.outvars, results))
+        return [read(atom) for atom in jaxpr.outvars]
 
 
 def _called(
@@ -157,28 +167,27 @@ def _called(
 
 def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
     """Equations that an output depends on, or that have an effect."""
-    needed = {out for out in outputs if isinstance(out, int)}
+    live = {out for out in outputs if isinstance(out, int)}
     kept = []
     for equation in reversed(equations):
-        if equation.eqn.effects or not needed.isdisjoint(equation.results):
+        if equation.eqn.effects or not live.isdisjoint(equation.results):
             kept.append(equation)
-            needed.update(o for o in equation.operands if isinstance(o, int))
+            live.update(o for o in equation.operands if isinstance(o, int))
     return kept[::-1]
 
 
 def has_collectives(program: Program) -> bool:
-    """Whether devices have to speak to each other, as in `jax.lax.psum`. Where types
-    tell what varies over them, the tangent of a collective is no matter of one equation
-    alone."""
+    """True if devices communicate, as in `jax.lax.psum`. Where types say what varies
+    over devices, the tangent of a collective is no matter of one equation alone."""
     effects = (e for equation in program.equations for e in equation.eqn.effects)
     return any(type(effect).__name__ == "NamedAxisEffect" for effect in effects)
 
 
 def has_split(program: Program, inputs: Sequence[Any]) -> bool:
-    """Whether an array in it is split over the axes of a mesh of type `Explicit`."""
+    """True if an array in it is split over the axes of a mesh of type `Explicit`."""
     if any(map(is_split, inputs)):
         return True
-    avals = [v.aval for e in program.equations for v in (*e.eqn.invars, *e.eqn.outvars)]
+    avals = [a for e in program.equations for a in e.operand_avals + e.result_avals]
     return any(map(is_split_type, [*avals, *program.output_avals]))
 
 
@@ -190,6 +199,30 @@ def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     with eqn.ctx.manager, placed_at(eqn):
         results = eqn.primitive.bind(*alike(operands), **params)
     return list(results) if eqn.primitive.multiple_results else [results]
+
+
+def inexact_results(eqn: jex.JaxprEqn) -> list[int]:
+    """The positions of the results that can have a derivative."""
+    return [i for i, aval in enumerate(avals_of(eqn.outvars)) if is_inexact(aval)]
+
+
+def as_function(
+    eqn: jex.JaxprEqn, positions: Sequence[int], operands: Sequence[Any]
+) -> Callable[..., tuple[list[Any], list[Any]]]:
+    """An equation as a function of the operands at some positions.
+
+    It returns the inexact results, and all results. `operands` has the other operands.
+    """
+    inexact = inexact_results(eqn)
+
+    def fun(*arrays):
+        arguments = list(operands)
+        for position, array in zip(positions, arrays):
+            arguments[position] = array
+        results = bind(eqn, arguments)
+        return [results[i] for i in inexact], results
+
+    return fun
 
 
 def reader(env: Mapping[int, Any]) -> Callable[[int | Constant], Any]:
@@ -230,28 +263,30 @@ def plain(value: Any) -> Any:
 
 
 def concrete(
-    equation: Equation, known: dict[int, np.ndarray]
+    equation: Equation, indices: Mapping[int, np.ndarray]
 ) -> list[np.ndarray] | None:
-    """The values of small integer results that are known while tracing.
+    """The values of small integer results that can be computed while tracing.
 
-    Static indices reach a gather through such equations.
+    `indices` are those of variables. Static indices reach a gather through such
+    equations.
     """
-    avals = equation.result_avals
     if not facts(equation.primitive.name).makes_indices:
         return None
-    if not all(map(_is_index, avals)):
+    if not all(map(_is_index, equation.result_avals)):
         return None
-    operands = [known_value(operand, known) for operand in equation.operands]
+    operands = [known_value(operand, indices) for operand in equation.operands]
     if any(operand is None for operand in operands):
         return None
     with at_once():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 
-def known_value(operand: int | Constant, known: dict[int, np.ndarray]) -> Any | None:
+def known_value(
+    operand: int | Constant, indices: Mapping[int, np.ndarray]
+) -> np.ndarray | None:
     """The value of an operand, if it is a small integer array known while tracing."""
     if isinstance(operand, int):
-        return known.get(operand)
+        return indices.get(operand)
     if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
         return None
     return np.asarray(operand.value)
@@ -261,4 +296,4 @@ def _is_index(aval) -> bool:
     dtype = getattr(aval, "dtype", None)
     if not isinstance(dtype, np.dtype) or dtype.kind not in "iub":
         return False
-    return aval.size <= _SMALL
+    return aval.size <= _MAX_INDICES

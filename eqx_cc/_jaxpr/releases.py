@@ -1,4 +1,4 @@
-"""What differs between the releases of JAX that are supported.
+"""Differences between the releases of JAX that are supported.
 
 Nothing else looks at the version of JAX, or at parameters of equations that a release
 has renamed. Each function here says which release brought the difference.
@@ -15,6 +15,16 @@ from jax import lax
 
 # JAX 0.11 made it another name of `Jaxpr`, of which `consts` are a part.
 ClosedJaxpr = jex.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
+
+# What JAX raises where a function has no derivative, or no transpose.
+UNSUPPORTED_BY_JAX = (
+    AssertionError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class ScanArity(NamedTuple):
@@ -68,9 +78,9 @@ def checkify_rules() -> dict[jex.Primitive, Any]:
 
 
 def checkify_operands(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    """What such a rule is called with: what `checkify` hands on, and the arrays.
+    """The operands of such a rule: the state of `checkify`, and the arrays.
 
-    The former is an error and the set of those to look for; JAX after 0.10 puts a
+    The state is an error and the set of those to look for; JAX after 0.10 puts a
     context in front.
     """
     [last] = [i for i, x in enumerate(operands) if isinstance(x, frozenset)]

@@ -1,6 +1,6 @@
-"""Which axes of a mesh values vary over, inside `jax.shard_map`, or are split over.
+"""Axes of a mesh that values vary over, inside `jax.shard_map`, or are split over.
 
-Its types tell, and a primitive wants operands that vary over the same axes. JAX's own
+Their types tell, and a primitive wants operands that vary over the same axes. JAX's own
 functions see to that; equations that are evaluated one by one do not.
 """
 
@@ -16,17 +16,17 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 
 def varies(array: Any) -> bool:
-    """Whether an array is known to vary over an axis of `jax.shard_map`."""
+    """True if an array is known to vary over an axis of `jax.shard_map`."""
     return len(_axes(array)) > 0
 
 
 def is_split(array: Any) -> bool:
-    """Whether an array is split over the axes of a mesh of type `Explicit`."""
+    """True if an array is split over the axes of a mesh of type `Explicit`."""
     return is_split_type(jax.typeof(array))
 
 
 def is_split_type(aval: Any) -> bool:
-    """The same of the abstract value of an array."""
+    """True if the abstract value of an array is split over such axes."""
     spec = getattr(getattr(aval, "sharding", None), "spec", ())
     return any(axis is not None for axis in spec)
 
@@ -50,8 +50,8 @@ def alike(operands: Sequence[Any]) -> list[Any]:
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return list(operands)
     axes = [_axes(x) for x in operands]
-    every = frozenset().union(*axes)
-    return [_cast(x, every - own) for x, own in zip(operands, axes)]
+    union = frozenset().union(*axes)
+    return [_cast(x, union - old) for x, old in zip(operands, axes)]
 
 
 def vary_as(arrays: Sequence[Any], others: Sequence[Any]) -> list[Any]:

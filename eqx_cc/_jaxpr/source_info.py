@@ -1,4 +1,4 @@
-"""Where in the user's code an equation is from.
+"""Places in the user's code that equations are from.
 
 JAX keeps this in `jax._src` alone. Without it places are empty; nothing else is lost.
 """
@@ -17,7 +17,7 @@ try:
 except ImportError:
     current_name_stack = user_context = user_frames = None
 
-_PACKAGE = f"{Path(__file__).parent}/"
+_PACKAGE = f"{Path(__file__).parents[1]}/"
 
 
 def place(eqn: jex.JaxprEqn) -> str:
@@ -33,7 +33,7 @@ def place(eqn: jex.JaxprEqn) -> str:
 
 
 def placed_at(eqn: jex.JaxprEqn) -> AbstractContextManager:
-    """Within it, whatever is traced is said to be where an equation is."""
+    """Gives what is traced within it the place of an equation."""
     if user_context is None or current_name_stack is None:
         return contextlib.nullcontext()
     stack = current_name_stack()

@@ -1,8 +1,8 @@
-"""Values that are held: nothing is accumulated through them.
+"""Values at which elimination stops: nothing is accumulated through them.
 
-What cancels in the derivative of the whole need not be differentiated on the way.
-`held` marks it in a program, and is gone where that is evaluated: further derivatives,
-of what was accumulated, go through all of it.
+A value whose derivative cancels in that of the whole need not be differentiated on the
+way. `held` marks it in a program, and is gone where that is evaluated: further
+derivatives, of the accumulated Jacobian, go through all of it.
 """
 
 import jax
@@ -14,5 +14,5 @@ held_p.def_abstract_eval(lambda aval: aval)
 
 
 def held(x: jax.Array) -> jax.Array:
-    """The same, in a program that is being traced."""
+    """Returns `x`, at which elimination stops; for programs that are being traced."""
     return held_p.bind(x)

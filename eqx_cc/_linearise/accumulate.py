@@ -27,11 +27,7 @@ def accumulate(
             old, left, right = current.get((u, w), ()), current[v, w], current[u, v]
             current[u, w] = run_update(recipe, old, left, right, dtypes[w])
         if not step.keeps:
-            for edge in [edge for edge in _touched(step) if edge in current]:
-                del current[edge]
+            for u, w, _ in step.updates:
+                current.pop((u, v), None)
+                current.pop((v, w), None)
     return {ends: current[ends] for ends in plan.blocks}
-
-
-def _touched(step) -> set[tuple[int, int]]:
-    pairs = [((u, step.vertex), (step.vertex, w)) for u, w, _ in step.updates]
-    return {edge for pair in pairs for edge in pair}

@@ -6,29 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
-from .._blocks.arrays import Values
+from .._blocks.block import covered, covering
 from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
-from .body import Body, covered, covering, Differentiate
+from .body import Body, Differentiate
+from .equation import LocalPartials
 from .scan import scan_blocks
-
-
-class Made(NamedTuple):
-    """The results of an equation and its partials, as a `Template` gives them."""
-
-    pairs: list[tuple[int, int, Pattern]]
-    results: list[Any]
-    values: list[Values]
-    fallback: bool = False
-
-    def run(self, operands: Sequence[Any]) -> tuple[list[Any], list[Values]]:
-        return self.results, self.values
 
 
 def control_flow(
@@ -36,50 +24,45 @@ def control_flow(
     active: tuple[int, ...],
     operands: Sequence[Any],
     differentiate: Differentiate,
-) -> Made | None:
+) -> LocalPartials | None:
     """The partials of a scan or a cond; None for any other equation."""
-    if equation.primitive.name == "scan":
-        make = partial(Body, differentiate=differentiate)
-        return Made(*scan_blocks(equation, active, operands, make))
-    if equation.primitive.name == "cond":
-        return _cond(equation, active, operands, differentiate)
-    return None
+    blocks = {"scan": scan_blocks, "cond": _cond}.get(equation.primitive.name)
+    if blocks is None:
+        return None
+    pairs, results, values = blocks(equation, active, operands, differentiate)
+    return LocalPartials(pairs, lambda operands: (results, values))
 
 
-def _cond(equation: Equation, active, operands, differentiate) -> Made:
+def _cond(equation: Equation, active, operands, differentiate):
     """One branch runs; every branch stores its blocks in patterns that cover all."""
     index, *arguments = operands
     inputs = [i - 1 for i in active]
     bodies = [Body(b, inputs, differentiate) for b in equation.params["branches"]]
-    ends = sorted({ends for body in bodies for ends in body.patterns})
-    shapes = [aval.shape for aval in equation.result_avals]
-    dtypes = [aval.dtype for aval in equation.result_avals]
-    patterns = {}
-    for out, inp in ends:
-        zero = _zero(equation, out, inp, shapes[out])
-        patterns[out, inp] = [body.patterns.get((out, inp), zero) for body in bodies]
+    ends = sorted({ends for body in bodies for ends in body.blocks})
+    patterns = {e: [_pattern(equation, body, e) for body in bodies] for e in ends}
 
     def branch(number: int):
         def run(*arguments):
             results, blocks = bodies[number](*arguments)
-            return results, [
-                covered(patterns[e], number, stored(blocks, e), dtypes[e[0]], True)
-                for e in ends
-            ]
+            return results, [store(blocks, number, e) for e in ends]
 
         return run
 
-    def stored(blocks, e) -> Values:
-        return blocks[e].values if e in blocks else ()
+    def store(blocks, number: int, e):
+        values = blocks[e].values if e in blocks else ()
+        dtype = equation.result_avals[e[0]].dtype
+        return covered(patterns[e], number, values, dtype, masks=True)
 
     branches = [branch(number) for number in range(len(bodies))]
     with equation.eqn.ctx.manager:
         results, values = jax.lax.switch(index, branches, *arguments)
-    pairs = [(inp + 1, out, covering(patterns[out, inp], True)) for out, inp in ends]
-    return Made(pairs, results, values)
+    pairs = [(e[1] + 1, e[0], covering(patterns[e], masks=True)) for e in ends]
+    return pairs, results, values
 
 
-def _zero(equation: Equation, out: int, inp: int, shape) -> Pattern:
-    source = equation.operand_avals[inp + 1]
-    flags = is_complex(equation.result_avals[out]), is_complex(source)
-    return Pattern(shape, source.shape, (), *flags)
+def _pattern(equation: Equation, body: Body, ends: tuple[int, int]) -> Pattern:
+    """The pattern of a block of a branch, which may be zero."""
+    if ends in body.blocks:
+        return body.blocks[ends].pattern
+    out, inp = equation.result_avals[ends[0]], equation.operand_avals[ends[1] + 1]
+    return Pattern(out.shape, inp.shape, (), is_complex(out), is_complex(inp))

@@ -9,19 +9,28 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import Values
+from .._blocks.unit_vectors import by_rows
 from .._jaxpr.avals import struct
-from .._jaxpr.program import bind, Constant, Equation, evaluate, flatten, Program
+from .._jaxpr.program import (
+    as_function,
+    bind,
+    Constant,
+    Equation,
+    evaluate,
+    flatten,
+    inexact_results,
+    Program,
+)
 from .._rules import registry_version
-from .._rules.fallback import basis_of, dense_pairs, inexact_results, stored
-from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram, Pair
+from .._rules.fallback import dense_pairs, Pair
+from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram
 
 
 @dataclass(frozen=True)
-class Template:
+class LocalPartials:
     """The symbolic partials of an equation, and how to compute it with their values.
 
     `pairs` are `(operand, result, pattern)`; `run(operands)` returns the results and
@@ -29,15 +38,15 @@ class Template:
     dense.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: Sequence[Pair]
     run: Callable[[Sequence[Any]], tuple[list[Any], list[Values]]]
-    fallback: bool
+    fallback: bool = False
 
 
-def template(
+def local_partials(
     equation: Equation, active: tuple[int, ...], indices: dict[int, np.ndarray]
-) -> Template:
-    """The template of an equation that is differentiated in operands `active`.
+) -> LocalPartials:
+    """The partials of an equation with respect to the operands `active`.
 
     `indices` holds the operands that are integer arrays known while tracing.
     """
@@ -51,7 +60,7 @@ def template(
     try:
         hash(key)
     except TypeError:
-        return _make(arguments)
+        return _derive(arguments)
     return _cached(arguments)
 
 
@@ -75,33 +84,27 @@ def _key(equation: Equation, active, indices, scalars):
         for a in equation.operand_avals
     )
     params = tuple(sorted(eqn.params.items(), key=lambda item: item[0]))
-    known = tuple(
+    constants = tuple(
         (i, np.asarray(v).tobytes()) for i, v in {**indices, **scalars}.items()
     )
-    return eqn.primitive, params, avals, active, known, eqn.ctx, registry_version()
+    return eqn.primitive, params, avals, active, constants, eqn.ctx, registry_version()
 
 
-@lru_cache(maxsize=4096)
-def _cached(arguments: _Arguments) -> Template:
-    return _make(arguments)
-
-
-def _make(arguments: _Arguments) -> Template:
+def _derive(arguments: _Arguments) -> LocalPartials:
     eqn, active, indices, scalars = arguments.arguments
-    local = linear_blocks(eqn, active, indices, scalars)
-    if local is not None:
-        pairs, read = local
-
-        def run(operands):
-            return bind(eqn, operands), read(operands)
-
-        return Template(tuple(pairs), run, False)
+    blocks = linear_blocks(eqn, active, indices, scalars)
+    if blocks is not None:
+        pairs, read = blocks
+        return LocalPartials(pairs, lambda arrays: (bind(eqn, arrays), read(arrays)))
     if eqn.primitive.name == "custom_vjp_call":
         return _by_vjp(eqn, active)
     return _linearised(eqn, active, scalars)
 
 
-def _linearised(eqn: jex.JaxprEqn, active, scalars) -> Template:
+_cached = lru_cache(maxsize=4096)(_derive)
+
+
+def _linearised(eqn: jex.JaxprEqn, active, scalars) -> LocalPartials:
     """Asks JAX to linearise the equation, and eliminates the inside of the result."""
     free = [i for i in range(len(eqn.invars)) if i not in scalars]
     forward, linear = _linearise(eqn, active, scalars, free)
@@ -115,7 +118,7 @@ def _linearised(eqn: jex.JaxprEqn, active, scalars) -> Template:
         values = evaluate(forward, [operands[i] for i in free])
         return values[:num_results], inside.run(values[num_results:])
 
-    return Template(tuple(pairs), run, inside.fallback)
+    return LocalPartials(pairs, run, inside.fallback)
 
 
 def _linearise(eqn, active, scalars, free) -> tuple[Program, jex.Jaxpr]:
@@ -124,62 +127,33 @@ def _linearise(eqn, active, scalars, free) -> tuple[Program, jex.Jaxpr]:
     The linear jaxpr takes the residuals as constants.
     """
     linear = []
-    results = inexact_results(eqn)
 
     def forward(*arguments):
-        operands = dict(zip(free, arguments)) | scalars
+        by_position = dict(zip(free, arguments)) | scalars
+        operands = [by_position[i] for i in range(len(by_position))]
         primals = [operands[i] for i in active]
-
-        def primal(*primals):
-            own = operands | dict(zip(active, primals))
-            outs = bind(eqn, [own[i] for i in range(len(own))])
-            return [outs[i] for i in results], outs
-
-        _, tangent_map, outs = jax.linearize(primal, *primals, has_aux=True)
-        tangents = [jax.ShapeDtypeStruct(jnp.shape(x), _dtype(x)) for x in primals]
-        closed = jax.make_jaxpr(tangent_map)(*tangents)
+        fun = as_function(eqn, active, operands)
+        _, tangent_map, results = jax.linearize(fun, *primals, has_aux=True)
+        closed = jax.make_jaxpr(tangent_map)(
+            *[jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in inputs]
+        )
         linear.append(closed.jaxpr)
-        return outs, closed.consts
+        return results, closed.consts
 
+    inputs = [eqn.invars[i].aval for i in active]
     closed = jax.make_jaxpr(forward)(*[struct(eqn.invars[i].aval) for i in free])
     return flatten(closed.jaxpr, closed.consts), linear[-1]
 
 
-def _dtype(x) -> np.dtype:
-    return jnp.asarray(x).dtype if not hasattr(x, "dtype") else x.dtype
-
-
-def _by_vjp(eqn: jex.JaxprEqn, active) -> Template:
+def _by_vjp(eqn: jex.JaxprEqn, active) -> LocalPartials:
     """The dense blocks of an equation that only has a reverse rule."""
-    pairs = dense_pairs(eqn, active)
-    results = inexact_results(eqn)
+    outputs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
 
     def run(operands):
-        def primal(*primals):
-            own = list(operands)
-            for i, value in zip(active, primals):
-                own[i] = value
-            outs = bind(eqn, own)
-            return [outs[i] for i in results], outs
-
+        fun = as_function(eqn, active, operands)
         primals = [operands[i] for i in active]
-        main, pull, outs = jax.vjp(primal, *primals, has_aux=True)
-        values = _rows(eqn, active, results, main, pull)
-        return outs, values
+        _, pullback, results = jax.vjp(fun, *primals, has_aux=True)
+        blocks = by_rows(pullback, outputs, len(active))
+        return results, [values for column in blocks for values in column]
 
-    return Template(tuple(pairs), run, True)
-
-
-def _rows(eqn, active, results, main, pull) -> list[Values]:
-    columns: list[list[Values]] = [[] for _ in active]
-    for which, i in enumerate(results):
-        out = eqn.outvars[i].aval
-
-        def row(cotangent, which=which):
-            cotangents = [jnp.zeros(m.shape, m.dtype) for m in main]
-            cotangents[which] = cotangent
-            return pull(cotangents)
-
-        for column, image in zip(columns, jax.vmap(row)(basis_of(out))):
-            column.append(stored(image, (*out.shape, *image.shape[1:])))
-    return [values for column in columns for values in column]
+    return LocalPartials(dense_pairs(eqn, active), run, fallback=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,12 +21,6 @@ class Edge(NamedTuple):
     sources: tuple[Any, ...]
     sum: Sum | None
 
-    def values(self, parts: list[Values], dtype: np.dtype) -> Values:
-        """The edge's values from those of each source."""
-        if self.sum is None:
-            return parts[0]
-        return run_sum(self.sum, tuple(v for part in parts for v in part), dtype)
-
 
 class GraphBuilder:
     """Collects vertices and edges in topological order."""
@@ -39,29 +33,31 @@ class GraphBuilder:
         self._edges: dict[tuple[int, int], list[tuple[Pattern, Any]]] = {}
 
     def copy(self) -> GraphBuilder:
-        """A builder that goes on from here on its own."""
+        """An independent copy, which can be extended on its own."""
         new = GraphBuilder()
-        for name, own in vars(self).items():
-            setattr(new, name, own.copy())
+        for name, collection in vars(self).items():
+            setattr(new, name, collection.copy())
         new._edges = {ends: list(parallel) for ends, parallel in self._edges.items()}
         return new
 
     def vertex(self, dtype: np.dtype, label: str = "", place: str = "") -> int:
-        """A new vertex."""
+        """Adds a vertex; returns its number."""
         self.labels.append(label)
         self.places.append(place)
         self.dtypes.append(dtype)
         return len(self.labels) - 1
 
     def edge(self, u: int, v: int, pattern: Pattern, source: Any) -> None:
-        """An edge, in parallel to those between the same vertices."""
+        """Adds an edge, in parallel to those between the same vertices."""
         self._edges.setdefault((u, v), []).append((pattern, source))
 
     def outputs(
         self, ends: Sequence[tuple[int, tuple[int, ...]] | None], num_inputs: int
     ) -> list[int | None]:
-        """The vertices to stand for outputs, given as `(vertex, shape)`: copies of
-        those that are inputs, feed other vertices, or are output several times."""
+        """The vertices that stand for outputs; these come as `(vertex, shape)`.
+
+        A vertex that is an input, feeds others, or is output several times is copied.
+        """
         count = Counter(end[0] for end in ends if end is not None)
         used = {u for u, _ in self._edges}.union(range(num_inputs))
         used |= {vertex for vertex, times in count.items() if times > 1}
@@ -84,13 +80,13 @@ class GraphBuilder:
         """The graph, and where the values of its edges come from."""
         blocks, edges = [], {}
         for ends, parallel in self._edges.items():
-            patterns = [pattern for pattern, _ in parallel]
-            pattern, total = (
-                (patterns[0], None) if len(patterns) == 1 else add(*patterns)
-            )
+            patterns, sources = zip(*parallel)
+            pattern, recipe = patterns[0], None
+            if len(patterns) > 1:
+                pattern, recipe = add(*patterns)
             if not pattern.is_zero:
                 blocks.append((ends, pattern))
-                edges[ends] = Edge(tuple(source for _, source in parallel), total)
+                edges[ends] = Edge(sources, recipe)
         graph = ComputationalGraph(
             tuple(independents),
             tuple(dependents),
@@ -100,3 +96,18 @@ class GraphBuilder:
             tuple(self.dense_fallbacks),
         )
         return graph, edges
+
+    def values(
+        self,
+        edges: Mapping[tuple[int, int], Edge],
+        read: Callable[[Any], Values] = lambda source: source,
+    ) -> dict[tuple[int, int], Values]:
+        """The values of the edges, with those of a source looked up by `read`."""
+        values = {}
+        for ends, edge in edges.items():
+            parts = [read(source) for source in edge.sources]
+            values[ends] = parts[0]
+            if edge.sum is not None:
+                terms = tuple(value for part in parts for value in part)
+                values[ends] = run_sum(edge.sum, terms, self.dtypes[ends[1]])
+        return values

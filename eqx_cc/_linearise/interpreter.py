@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import Values
+from .._blocks.block import NumericBlock
 from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
 from .._graph.low_rank import factored_plan
-from .._jaxpr.avals import is_complex, is_inexact
+from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.program import (
     bind,
     concrete,
-    Constant,
     Equation,
     known_value,
     Program,
+    reader,
     remainder,
 )
 from .._jaxpr.source_info import place, placed_at
 from .._jaxpr.stop_elimination import held_p
 from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from .accumulate import accumulate
-from .body import Block
+from .body import Ends
 from .cond import control_flow
-from .equation import template
+from .equation import local_partials, LocalPartials
 from .graph_builder import GraphBuilder
 from .push_pull import pull, push, transposes
 from .storage import check_partials, Storage
@@ -57,21 +57,23 @@ def linearise(
     active: Sequence[int],
     ordering: AbstractOrdering,
     num_outputs: int,
-    known: Mapping[int, np.ndarray] | None = None,
+    indices: Mapping[int, np.ndarray] | None = None,
     limit: int | float = math.inf,
 ) -> Linearised:
     """Evaluates a program, with the partials of every equation that depends on the
-    inputs `active`, for the first `num_outputs` of its outputs. The bodies of loops are
-    eliminated in the order of `ordering`. `known` are the inputs that are integer
-    arrays known while tracing. `limit` is the number of bytes that all blocks may take
-    at any time."""
-    walk = _Walk(program, inputs, active, ordering, limit)
-    walk.known.update(known or {})
+    inputs `active`, for the first `num_outputs` of its outputs.
+
+    The bodies of loops are eliminated in the order of `ordering`. `indices` are the
+    inputs that are integer arrays known while tracing. `limit` is the number of bytes
+    that all blocks may take at any time.
+    """
+    interpreter = _Interpreter(program, inputs, active, ordering, num_outputs, limit)
+    interpreter.indices.update(indices or {})
     for position, equation in enumerate(program.equations):
-        if walk.is_deep(equation, num_outputs):
-            return walk.pull(position, num_outputs)
-        walk.step(equation)
-    return walk.finish(num_outputs)
+        if interpreter.is_deep(equation):
+            return interpreter.pull(position)
+        interpreter.step(equation)
+    return interpreter.finish()
 
 
 def differentiate(
@@ -80,54 +82,40 @@ def differentiate(
     active: Sequence[int],
     ordering: AbstractOrdering,
     num_outputs: int,
-) -> tuple[list[Any], dict[tuple[int, int], Block], Linearised]:
+) -> tuple[list[Any], dict[Ends, NumericBlock], Linearised]:
     """The outputs of a program, and the non-zero blocks `(output, input)` of the
     Jacobian of the first `num_outputs` with respect to the inputs `active`."""
-    made = linearise(program, inputs, active, ordering, num_outputs)
-    blocks = {
-        (i, active[u]): block for (i, u), block in accumulated(made, ordering).items()
-    }
-    return made.outputs, blocks, made
+    linearised = linearise(program, inputs, active, ordering, num_outputs)
+    blocks = accumulated(linearised, ordering)
+    by_input = {(i, active[u]): block for (i, u), block in blocks.items()}
+    return linearised.outputs, by_input, linearised
 
 
 def accumulated(
-    made: Linearised, ordering: AbstractOrdering
-) -> dict[tuple[int, int], Block]:
+    linearised: Linearised, ordering: AbstractOrdering
+) -> dict[Ends, NumericBlock]:
     """The non-zero blocks `(output, input)`, by their positions among dependents and
     independents."""
-    steps = plan(made.graph, checked_order(made.graph, ordering))
-    blocks = _blocks(made, steps)
-    return {
-        (i, u): blocks[u, v]
-        for i, v in enumerate(made.dependents)
-        for u in made.graph.independents
-        if v is not None and (u, v) in blocks
-    }
-
-
-def _blocks(made: Linearised, steps: Plan) -> dict[tuple[int, int], Block]:
-    """The blocks that a plan ends with, by their vertices."""
-    made.storage.check(steps, made.graph, made.dtypes)
-    values = accumulate(steps, made.values, made.dtypes)
-    return {
-        (u, v): Block(pattern, values[u, v], made.dtypes[v])
-        for (u, v), pattern in steps.blocks.items()
-    }
+    graph = linearised.graph
+    steps = plan(graph, checked_order(graph, ordering))
+    blocks = _blocks(linearised, steps)
+    return {e: blocks[uv] for e, uv in _ends(linearised) if uv in blocks}
 
 
 class Factorised(NamedTuple):
     """A block as a sum: what is left of it without the products of its factors."""
 
-    rest: Block | None
-    factors: list[tuple[Block, Block]]
+    rest: NumericBlock | None
+    factors: list[tuple[NumericBlock, NumericBlock]]
 
 
 def factorised(
-    made: Linearised, ordering: AbstractOrdering
-) -> dict[tuple[int, int], Factorised]:
+    linearised: Linearised, ordering: AbstractOrdering
+) -> dict[Ends, Factorised]:
     """The non-zero blocks as `accumulated` has them, those of low rank by factors."""
-    steps, factors = factored_plan(made.graph, checked_order(made.graph, ordering))
-    blocks = _blocks(made, steps)
+    graph = linearised.graph
+    steps, factors = factored_plan(graph, checked_order(graph, ordering))
+    blocks = _blocks(linearised, steps)
 
     def block(u: int, v: int) -> Factorised:
         through = [f.vertex for f in factors.get((u, v), ())]
@@ -135,29 +123,46 @@ def factorised(
         return Factorised(blocks.get((u, v)), pairs)
 
     return {
-        (i, u): block(u, v)
-        for i, v in enumerate(made.dependents)
-        for u in made.graph.independents
-        if v is not None and ((u, v) in blocks or (u, v) in factors)
+        e: block(*uv) for e, uv in _ends(linearised) if uv in blocks or uv in factors
     }
 
 
-class _Walk:
+def _blocks(linearised: Linearised, steps: Plan) -> dict[Ends, NumericBlock]:
+    """The blocks that a plan ends with, by their vertices."""
+    graph, dtypes = linearised.graph, linearised.dtypes
+    linearised.storage.check(steps, graph, dtypes)
+    values = accumulate(steps, linearised.values, dtypes)
+    return {
+        (u, v): NumericBlock(pattern, values[u, v], dtypes[v])
+        for (u, v), pattern in steps.blocks.items()
+    }
+
+
+def _ends(linearised: Linearised) -> list[tuple[Ends, Ends]]:
+    """`(output, input)` by position, and `(independent, dependent)` by vertex."""
+    return [
+        ((i, u), (u, v))
+        for i, v in enumerate(linearised.dependents)
+        for u in linearised.graph.independents
+        if v is not None
+    ]
+
+
+class _Interpreter:
     """The state of an evaluation: values, and a vertex for what depends on inputs."""
 
-    def __init__(self, program, inputs, active, ordering, limit):
-        self.program, self.ordering = program, ordering
+    def __init__(self, program, inputs, active, ordering, num_outputs, limit):
+        self.program, self.num_outputs = program, num_outputs
+        self.ordering = ordering
         self.storage = Storage(limit)
         self.env = dict(enumerate(inputs))
+        self.read = reader(self.env)
         self.inputs = [jax.typeof(inputs[i]) for i in active]
-        self.known: dict[int, np.ndarray] = {}
+        self.indices: dict[int, np.ndarray] = {}
         self.builder = GraphBuilder()
         self.vertices = {
             i: self.builder.vertex(inputs[i].dtype, "input") for i in active
         }
-
-    def read(self, operand: int | Constant) -> Any:
-        return operand.value if isinstance(operand, Constant) else self.env[operand]
 
     def _active(self, equation: Equation) -> tuple[int, ...]:
         """The operands that depend on the inputs."""
@@ -166,52 +171,57 @@ class _Walk:
         return tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
 
     def step(self, equation: Equation) -> None:
-        operands = [self.read(o) for o in equation.operands]
+        """Evaluates one equation; adds vertices and edges if it has derivatives."""
+        operands = self._operands(equation)
         active = self._active(equation)
-        results = [is_inexact(aval) for aval in equation.result_avals]
-        if active and any(results):
+        if active and any(map(is_inexact, equation.result_avals)):
             with placed_at(equation.eqn):
-                outs = self._differentiate(equation, active, operands)
+                results = self._differentiate(equation, active, operands)
         else:
-            found = concrete(equation, self.known) if not active else None
-            if found is not None:
-                self.known.update(zip(equation.results, found))
-            outs = bind(equation.eqn, operands)
-        self.env.update(zip(equation.results, outs))
+            indices = None if active else concrete(equation, self.indices)
+            self.indices.update(zip(equation.results, indices or ()))
+            results = bind(equation.eqn, operands)
+        self.env.update(zip(equation.results, results))
+
+    def _operands(self, equation: Equation) -> list[Any]:
+        return [self.read(operand) for operand in equation.operands]
 
     def _differentiate(self, equation: Equation, active, operands) -> list[Any]:
-        made = None
-        if not self._is_wide(equation, active, operands):
-            made = control_flow(equation, active, operands, self._inner)
-        if made is None:
-            made = template(equation, active, self._indices(equation))
-        if made.fallback and self._pays(equation, made.pairs):
+        partials = self._partials(equation, active, operands)
+        if partials.fallback and self._pays(equation, partials.pairs):
             return self._push(equation, active, operands)
-        check_partials(equation, made.pairs)
-        self.storage.add(equation, made.pairs)
-        outs, values = made.run(operands)
-        for (which, result, pattern), value in zip(made.pairs, values):
+        check_partials(equation, partials.pairs)
+        self.storage.add(equation, partials.pairs)
+        results, values = partials.run(operands)
+        for (operand, result, pattern), value in zip(partials.pairs, values):
             if not pattern.is_zero:
-                v = self._vertex(equation, result, made.fallback)
-                u = self.vertices[equation.operands[which]]
+                v = self._vertex(equation, result, fallback=partials.fallback)
+                u = self.vertices[equation.operands[operand]]
                 self.builder.edge(u, v, pattern, value)
-        return outs
+        return results
 
-    def _vertex(self, equation: Equation, result: int, fallback: bool) -> int:
-        """The vertex of a result, made when it gets its first edge."""
-        name = equation.results[result]
-        if name not in self.vertices:
+    def _partials(self, equation: Equation, active, operands) -> LocalPartials:
+        if not self._is_wide(equation, active, operands):
+            partials = control_flow(equation, active, operands, self._inner)
+            if partials is not None:
+                return partials
+        constants = [known_value(o, self.indices) for o in equation.operands]
+        indices = {i: value for i, value in enumerate(constants) if value is not None}
+        return local_partials(equation, active, indices)
+
+    def _vertex(self, equation: Equation, result: int, *, fallback: bool) -> int:
+        """The vertex of a result, added when it gets its first edge."""
+        variable = equation.results[result]
+        if variable not in self.vertices:
             dtype = equation.result_avals[result].dtype
-            vertex = self.builder.vertex(
-                dtype, equation.primitive.name, place(equation.eqn)
-            )
-            self.vertices[name] = vertex
+            label, where = equation.primitive.name, place(equation.eqn)
+            self.vertices[variable] = self.builder.vertex(dtype, label, where)
             if fallback:
-                self.builder.dense_fallbacks.append(vertex)
-        return self.vertices[name]
+                self.builder.dense_fallbacks.append(self.vertices[variable])
+        return self.vertices[variable]
 
     def _is_wide(self, equation: Equation, active, operands) -> bool:
-        """Whether a loop has so many active operands that columns are fewer numbers
+        """True if a loop has so many active operands that columns are fewer numbers
         than its own blocks, with whatever structure they have."""
         sizes = [equation.operand_avals[i].size for i in active]
         if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
@@ -219,13 +229,13 @@ class _Walk:
         return self._pays(equation, self._loop_pairs(equation, active, operands))
 
     def _loop_pairs(self, equation: Equation, active, operands) -> list:
-        """The patterns of a loop's blocks, without the blocks."""
+        """The pairs of a loop, without the values of its blocks."""
         pairs = []
 
         def run(operands):
-            made = control_flow(equation, active, operands, self._inner)
-            assert made is not None
-            pairs.extend(made.pairs)
+            partials = control_flow(equation, active, operands, self._inner)
+            assert partials is not None
+            pairs.extend(partials.pairs)
 
         jax.eval_shape(run, operands)
         return pairs
@@ -235,58 +245,56 @@ class _Walk:
         return sum(aval.size for aval in self.inputs)
 
     def _pays(self, equation: Equation, pairs) -> bool:
-        """Whether columns for all inputs are fewer numbers than the blocks `pairs`."""
-        if any(is_complex(aval) for aval in self.inputs):
+        """True if columns for all inputs are fewer numbers than the blocks `pairs`."""
+        if any(map(is_complex, self.inputs)):
             return False
         columns = self._num_inputs * _num_inexact(equation.result_avals)
-        return 2 * columns < sum(pattern.num_values for _, _, pattern in pairs)
+        return 2 * columns < _num_values(pairs)
 
-    def is_deep(self, equation: Equation, num_outputs: int) -> bool:
-        """Whether a loop has so many results that rows for all outputs are fewer
+    def is_deep(self, equation: Equation) -> bool:
+        """True if a loop has so many results that rows for all outputs are fewer
         numbers than its own blocks, with whatever structure they have."""
         if equation.primitive.name != "scan":
             return False
         active = self._active(equation)
         avals = [equation.operand_avals[i] for i in active]
-        outputs = self.program.output_avals[:num_outputs]
+        outputs = self.program.output_avals[: self.num_outputs]
         rows = _num_inexact(outputs)
         fewest = min(_num_inexact(equation.result_avals), self._num_inputs)
         if not active or 4 * rows > fewest:
             return False
         if any(map(is_complex, filter(is_inexact, [*avals, *outputs]))):
             return False
-        operands = [self.read(o) for o in equation.operands]
+        operands = self._operands(equation)
         pairs = self._loop_pairs(equation, active, operands)
-        blocks = sum(pattern.num_values for _, _, pattern in pairs)
-        if 2 * rows * _num_inexact(avals) >= blocks:
+        if 2 * rows * _num_inexact(avals) >= _num_values(pairs):
             return False
         return transposes(equation, active, operands)
 
-    def pull(self, position: int, num_outputs: int) -> Linearised:
+    def pull(self, position: int) -> Linearised:
         """Accumulates all that comes after an equation, and passes it through."""
         equation = self.program.equations[position]
         active = self._active(equation)
-        operands = [self.read(o) for o in equation.operands]
-        outs, pullback = pull(equation, active, operands)
-        self.env.update(zip(equation.results, outs))
+        results, pullback = pull(equation, active, self._operands(equation))
+        self.env.update(zip(equation.results, results))
         rest, live = remainder(self.program, position + 1)
-        own = [v for v in live if v in self.vertices or v in equation.results]
-        own = [v for v in own if is_inexact(jax.typeof(self.env[v]))]
-        made = linearise(
+        sources = [v for v in live if v in self.vertices or v in equation.results]
+        sources = [v for v in sources if is_inexact(jax.typeof(self.env[v]))]
+        linearised = linearise(
             rest,
             [self.env[v] for v in live],
-            [live.index(v) for v in own],
+            [live.index(v) for v in sources],
             self._inner_ordering,
-            num_outputs,
-            {i: self.known[v] for i, v in enumerate(live) if v in self.known},
+            self.num_outputs,
+            {i: self.indices[v] for i, v in enumerate(live) if v in self.indices},
             self.storage.limit,
         )
-        blocks = accumulated(made, self._inner_ordering)
+        blocks = accumulated(linearised, self._inner_ordering)
         ends = []
-        for i, value in enumerate(made.outputs[:num_outputs]):
-            row = {v: blocks[i, u] for u, v in enumerate(own) if (i, u) in blocks}
+        for i, value in enumerate(linearised.outputs[: self.num_outputs]):
+            row = {v: blocks[i, u] for u, v in enumerate(sources) if (i, u) in blocks}
             ends.append(self._output(equation, active, value, row, pullback))
-        return self._linearised(self.builder, ends, made.outputs)
+        return self._linearised(self.builder, ends, linearised.outputs)
 
     def _output(self, equation: Equation, active, value, row, pullback):
         """The vertex of an output and its shape, with edges from what stands before
@@ -307,65 +315,52 @@ class _Walk:
 
     def _push(self, equation: Equation, active, operands) -> list[Any]:
         """Edges from the inputs: what was accumulated, through the equation."""
-        names = [equation.operands[i] for i in active]
-        ends = [(self.vertices[o], np.shape(self.env[o])) for o in names]
-        before = self._linearised(self.builder.copy(), ends, [])
-        blocks = accumulated(before, self._inner_ordering)
-        outs, found = push(equation, active, operands, self.inputs, blocks)
-        for (result, j), block in found.items():
+        variables = [equation.operands[i] for i in active]
+        ends = [(self.vertices[v], np.shape(self.env[v])) for v in variables]
+        linearised = self._linearised(self.builder.copy(), ends, [])
+        blocks = accumulated(linearised, self._inner_ordering)
+        results, pushed = push(equation, active, operands, self.inputs, blocks)
+        for (result, j), block in pushed.items():
             v = self._vertex(equation, result, fallback=True)
             self.builder.edge(j, v, block.pattern, block.values)
-        return outs
+        return results
 
     @property
     def _inner_ordering(self) -> AbstractOrdering:
         """The ordering for other graphs than the whole function's."""
-        given = isinstance(self.ordering, Given)
-        return MinimalMarkowitz() if given else self.ordering
+        is_given = isinstance(self.ordering, Given)
+        return MinimalMarkowitz() if is_given else self.ordering
 
     def _inner(self, program, inputs, active):
         """The outputs and the blocks of the body of a loop or a branch."""
         order, count = self._inner_ordering, len(program.outputs)
         return differentiate(program, inputs, active, order, count)[:2]
 
-    def _indices(self, equation: Equation) -> dict[int, np.ndarray]:
-        found = {i: known_value(o, self.known) for i, o in enumerate(equation.operands)}
-        return {i: value for i, value in found.items() if value is not None}
-
-    def finish(self, num_outputs: int) -> Linearised:
-        outputs = [_array(self.read(o), o) for o in self.program.outputs]
-        own = zip(self.program.outputs[:num_outputs], outputs)
-        vertices = [self._end(operand, np.shape(value)) for operand, value in own]
-        return self._linearised(self.builder, vertices, outputs)
+    def finish(self) -> Linearised:
+        """The result, when all equations have been evaluated."""
+        program = self.program
+        outputs = as_arrays(map(self.read, program.outputs), program.output_avals)
+        ends = [
+            (self.vertices[out], np.shape(value)) if out in self.vertices else None
+            for out, value in zip(program.outputs[: self.num_outputs], outputs)
+        ]
+        return self._linearised(self.builder, ends, outputs)
 
     def _linearised(self, builder: GraphBuilder, ends, outputs) -> Linearised:
-        """What has been built, with `ends` (vertex and shape) for outputs."""
+        """The graph built so far, with `ends` (vertex and shape) for outputs."""
         independents = list(range(len(self.inputs)))
-        dependents = builder.outputs(ends, len(independents))
-        graph, edges = builder.build(
-            independents, [vertex for vertex in dependents if vertex is not None]
+        vertices = builder.outputs(ends, len(independents))
+        dependents = [vertex for vertex in vertices if vertex is not None]
+        graph, edges = builder.build(independents, dependents)
+        values = builder.values(edges)
+        return Linearised(
+            outputs, graph, values, vertices, builder.dtypes, self.storage
         )
-        values = {
-            ends: edge.values(list(edge.sources), builder.dtypes[ends[1]])
-            for ends, edge in edges.items()
-        }
-        dtypes, storage = builder.dtypes, self.storage
-        return Linearised(outputs, graph, values, dependents, dtypes, storage)
-
-    def _end(self, operand: int | Constant, shape: tuple[int, ...]):
-        """The vertex and the shape of an output, or None if it depends on no input."""
-        vertex = None if isinstance(operand, Constant) else self.vertices.get(operand)
-        return None if vertex is None else (vertex, shape)
-
-
-def _array(value: Any, operand: int | Constant) -> Any:
-    """A literal as the array that it stands for."""
-    if not isinstance(operand, Constant) or isinstance(value, jax.Array):
-        return value
-    if getattr(operand.aval, "weak_type", False):
-        return jnp.asarray(np.asarray(value).item())
-    return jnp.asarray(value, operand.aval.dtype)
 
 
 def _num_inexact(avals: Sequence[Any]) -> int:
     return sum(aval.size for aval in avals if is_inexact(aval))
+
+
+def _num_values(pairs) -> int:
+    return sum(pattern.num_values for _, _, pattern in pairs)

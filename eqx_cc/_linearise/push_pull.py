@@ -16,29 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._blocks.block import NumericBlock
 from .._blocks.partial import Partial
+from .._blocks.unit_vectors import column_values, row_values
 from .._jaxpr.avals import is_complex
-from .._jaxpr.program import bind, Equation
-from .._rules.fallback import inexact_results, stored
+from .._jaxpr.program import as_function, Equation, inexact_results
+from .._jaxpr.releases import UNSUPPORTED_BY_JAX
 from .._sparsity.pattern import dense_pattern
-from .body import Block
 
 
-Pullback = Callable[[Mapping[int, Block], Any], dict[int, Block]]
-
-
-def _primal(equation: Equation, active: Sequence[int], operands: Sequence[Any]):
-    """An equation as a function of its active operands, and these."""
-    results = inexact_results(equation.eqn)
-
-    def primal(*primals):
-        own = list(operands)
-        for i, value in zip(active, primals):
-            own[i] = value
-        outs = bind(equation.eqn, own)
-        return [outs[i] for i in results], outs
-
-    return primal, [operands[i] for i in active]
+Pullback = Callable[[Mapping[int, NumericBlock], Any], dict[int, NumericBlock]]
 
 
 def push(
@@ -46,22 +33,26 @@ def push(
     active: Sequence[int],
     operands: Sequence[Any],
     inputs: Sequence[Any],
-    blocks: Mapping[tuple[int, int], Block],
-) -> tuple[list[Any], dict[tuple[int, int], Block]]:
+    blocks: Mapping[tuple[int, int], NumericBlock],
+) -> tuple[list[Any], dict[tuple[int, int], NumericBlock]]:
     """The results of an equation, and their blocks `(result, input)`.
 
     `blocks[k, j]` is the block of operand `active[k]` with respect to input `j`, whose
     abstract values are `inputs`.
     """
-    results = inexact_results(equation.eqn)
-    primal, primals = _primal(equation, active, operands)
-    _, tangent_map, outs = jax.linearize(primal, *primals, has_aux=True)
-    made = {}
+    primals = [operands[i] for i in active]
+    fun = as_function(equation.eqn, active, operands)
+    _, tangent_map, results = jax.linearize(fun, *primals, has_aux=True)
+    pushed = {}
     for j, aval in enumerate(inputs):
         columns = [_columns(blocks.get((k, j)), x, aval) for k, x in enumerate(primals)]
-        for i, image in zip(results, jax.vmap(tangent_map)(*columns)):
-            made[i, j] = _block(equation.result_avals[i], aval, image)
-    return outs, made
+        images = jax.vmap(tangent_map)(*columns)
+        for i, image in zip(inexact_results(equation.eqn), images):
+            out = equation.result_avals[i]
+            pattern = dense_pattern(out.shape, aval.shape, is_complex(out))
+            values = column_values(image, aval.shape)
+            pushed[i, j] = NumericBlock(pattern, values, out.dtype)
+    return results, pushed
 
 
 def pull(
@@ -72,53 +63,51 @@ def pull(
     The map takes the blocks of one output with respect to the results, by their
     positions, and the output's abstract value.
     """
-    results = inexact_results(equation.eqn)
-    primal, primals = _primal(equation, active, operands)
-    main, transposed, outs = jax.vjp(primal, *primals, has_aux=True)
+    primals = [operands[i] for i in active]
+    fun = as_function(equation.eqn, active, operands)
+    inexact, transposed, results = jax.vjp(fun, *primals, has_aux=True)
+    positions = inexact_results(equation.eqn)
 
-    def pullback(blocks: Mapping[int, Block], out: Any) -> dict[int, Block]:
-        rows = [_rows(blocks.get(i), x, out) for i, x in zip(results, main)]
-        made = {}
+    def pullback(blocks: Mapping[int, NumericBlock], out: Any):
+        rows = [_rows(blocks.get(i), x, out) for i, x in zip(positions, inexact)]
+        pulled = {}
         for i, image in zip(active, jax.vmap(transposed)(rows)):
-            aval = equation.operand_avals[i]
-            values = stored(image, (*out.shape, *aval.shape))
-            made[i] = Block(dense_pattern(out.shape, aval.shape), values, out.dtype)
-        return made
+            pattern = dense_pattern(out.shape, equation.operand_avals[i].shape)
+            values = row_values(image, out.shape)
+            pulled[i] = NumericBlock(pattern, values, out.dtype)
+        return pulled
 
-    return outs, pullback
+    return results, pullback
 
 
 def transposes(
     equation: Equation, active: Sequence[int], operands: Sequence[Any]
 ) -> bool:
-    """Whether JAX can differentiate an equation in reverse."""
+    """True if JAX can differentiate an equation in reverse."""
+    primals = [operands[i] for i in active]
+    fun = as_function(equation.eqn, active, operands)
     try:
-        jax.eval_shape(lambda operands: pull(equation, active, operands)[0], operands)
-    except Exception:  # whatever a primitive raises that has no transpose
+        jax.eval_shape(lambda primals: jax.vjp(fun, *primals, has_aux=True)[2], primals)
+    except UNSUPPORTED_BY_JAX:
         return False
     return True
 
 
-def _rows(block: Block | None, result: Any, out: Any) -> jax.Array:
+def _rows(block: NumericBlock | None, result: Any, out: Any) -> jax.Array:
     """The cotangents of a result, one for each element of an output."""
     shape = (out.size, *result.shape)
     if block is None:
         return jnp.zeros(shape, result.dtype)
-    dense = Partial(block.pattern, block.values, result.dtype).materialise()
-    return dense.reshape(shape)
+    return _dense(block, result.dtype).reshape(shape)
 
 
-def _columns(block: Block | None, operand: Any, inp: Any) -> jax.Array:
+def _columns(block: NumericBlock | None, operand: Any, inp: Any) -> jax.Array:
     """The tangents of an operand, one for each element of an input."""
-    shape = (inp.size, *np.shape(operand))
-    dtype = jnp.asarray(operand).dtype
+    shape, dtype = np.shape(operand), jnp.asarray(operand).dtype
     if block is None:
-        return jnp.zeros(shape, dtype)
-    dense = Partial(block.pattern, block.values, dtype).materialise()
-    return jnp.moveaxis(dense.reshape(*np.shape(operand), inp.size), -1, 0)
+        return jnp.zeros((inp.size, *shape), dtype)
+    return jnp.moveaxis(_dense(block, dtype).reshape(*shape, inp.size), -1, 0)
 
 
-def _block(out: Any, inp: Any, image: jax.Array) -> Block:
-    pattern = dense_pattern(out.shape, inp.shape, is_complex(out))
-    values = stored(jnp.moveaxis(image, 0, -1), (*out.shape, *inp.shape))
-    return Block(pattern, values, out.dtype)
+def _dense(block: NumericBlock, dtype: np.dtype) -> jax.Array:
+    return Partial(block.pattern, block.values, dtype).materialise()

@@ -3,28 +3,34 @@
 Forward: `D[c, s]`, the derivative of carry `c` with respect to source `s` (a constant,
 an initial carry, or the stacked inputs), advances with the carry. Reverse: `A[r, c]`,
 the derivative of result `r` with respect to carry `c`, goes back through the stored
-partials of the body. Either way a pattern is found first that the carried blocks never
-leave, so that nothing grows with the length.
+partials `J` of the body. With `c'` for the carries of one iteration before:
+
+    forward   D[c, s] = J[c, s] + sum over c' of J[c, c'] @ D[c', s]
+    reverse   A[r, s] = J[r, s] + sum over c of A[r, c] @ J[c, s]
+
+Either way a pattern is fixed first that the carried blocks never leave, so that nothing
+grows with the length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
+from .._blocks.block import NumericBlock
 from .._jaxpr.avals import is_complex, is_inexact
 from .._jaxpr.program import Equation
 from .._jaxpr.releases import scan_arity
 from .._sparsity.pattern import identity, Pattern
-from .body import Block, Body, Ends
-from .carry import at, Blocks, stable, stacked
+from .body import at, Blocks, Body, Differentiate, Ends, stable_patterns, stacked
 
 
-MakeBody = Callable[[Any, Sequence[int]], Body]
+Entries = list[tuple[int, int, NumericBlock]]
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,11 @@ class _Scan:
     equation: Equation
     active: tuple[int, ...]
 
-    @property
+    @cached_property
     def num_consts(self) -> int:
         return scan_arity(self.equation.eqn).num_consts
 
-    @property
+    @cached_property
     def num_carry(self) -> int:
         return scan_arity(self.equation.eqn).num_carry
 
@@ -53,257 +59,239 @@ class _Scan:
         return range(self.num_consts, self.num_consts + self.num_carry)
 
     @property
+    def inexact_results(self) -> list[int]:
+        avals = self.equation.result_avals
+        return [r for r, aval in enumerate(avals) if is_inexact(aval)]
+
+    @property
     def is_forward(self) -> bool:
-        """Whether the sources are no more than the results."""
+        """True if the sources are no more than the results."""
         inputs = sum(self.equation.operand_avals[i].size for i in self.active)
         results = self.equation.result_avals
-        return inputs <= sum(aval.size for aval in results if is_inexact(aval))
+        return inputs <= sum(results[r].size for r in self.inexact_results)
 
     def is_stacked(self, source: int) -> bool:
         return source >= self.num_consts + self.num_carry
 
-    def sources(self, *, stacked: bool) -> list[int]:
-        return [s for s in self.active if self.is_stacked(s) == stacked]
+    @property
+    def stacked_sources(self) -> list[int]:
+        return [s for s in self.active if self.is_stacked(s)]
 
-    def zero(self, result: int, source: int, stacked_out: bool = False) -> Block:
-        """The zero block from a source to a carry or one slice of a result."""
+    def reached_carries(self, body: Body) -> list[int]:
+        """The carries that a block leads from or to, by their number among results."""
+        outputs = {out for out, _ in body.blocks}
+        inputs = {inp - self.num_consts for _, inp in body.blocks}
+        return sorted((outputs | inputs) & {*range(self.num_carry)})
+
+    def zero(
+        self, result: int, source: int, *, result_slice=False, source_slice=False
+    ) -> NumericBlock:
+        """The zero block from a source to a result, or between slices of stacks."""
         out = self.equation.result_avals[result]
         inp = self.equation.operand_avals[source]
-        shape = out.shape
-        if result >= self.num_carry and not stacked_out:
-            shape = shape[1:]
-        pattern = Pattern(shape, inp.shape, (), is_complex(out), is_complex(inp))
-        return Block(pattern, (), out.dtype)
+        shapes = (
+            out.shape[1:] if result_slice and result >= self.num_carry else out.shape,
+            inp.shape[1:] if source_slice else inp.shape,
+        )
+        pattern = Pattern(*shapes, (), is_complex(out), is_complex(inp))
+        return NumericBlock(pattern, (), out.dtype)
 
-    def identity(self, carry: int) -> Block:
+    def identity(self, carry: int) -> NumericBlock:
         aval = self.equation.result_avals[carry]
         pattern = identity(aval.shape, complex=is_complex(aval))
-        return Block(pattern, (None,) * len(pattern.terms), aval.dtype)
+        return NumericBlock(pattern, (None,) * len(pattern.terms), aval.dtype)
+
+    def split(self, operands: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Constants, initial carries and stacked inputs."""
+        first, last = self.num_consts, self.num_consts + self.num_carry
+        operands = list(operands)
+        return operands[:first], operands[first:last], operands[last:]
+
+    def run(self, step, init, xs, *, backwards: bool = False) -> Any:
+        """A loop of as many iterations, in the same direction or the other."""
+        params = self.equation.params
+        with self.equation.eqn.ctx.manager:
+            return lax.scan(
+                step,
+                init,
+                xs,
+                length=self.length,
+                reverse=params["reverse"] != backwards,
+                unroll=params["unroll"],
+            )
+
+    @property
+    def iterations(self):
+        return jnp.arange(self.length, dtype=jnp.int32)
 
 
 def scan_blocks(
-    equation: Equation, active: tuple[int, ...], operands: Sequence[Any], body: MakeBody
+    equation: Equation,
+    active: tuple[int, ...],
+    operands: Sequence[Any],
+    differentiate: Differentiate,
 ):
-    """`(pairs, results, values)` of a scan, as a `Template` has them."""
+    """The pairs `(operand, result, pattern)` of a scan, its results, and the values of
+    the pairs."""
     scan = _Scan(equation, active)
-    made = _stable_body(scan, body)
+    body = _closed_body(scan, differentiate)
     run = _forward if scan.is_forward else _reverse
-    results, blocks = run(scan, made, operands)
-    found = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
-    pairs = [(s, r, block.pattern) for r, s, block in found]
-    return pairs, results, [block.values for _, _, block in found]
+    results, blocks = run(scan, body, operands)
+    blocks = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
+    pairs = [(s, r, block.pattern) for r, s, block in blocks]
+    return pairs, results, [block.values for _, _, block in blocks]
 
 
-def _stable_body(scan: _Scan, make: MakeBody) -> Body:
+def _closed_body(scan: _Scan, differentiate: Differentiate) -> Body:
     """The body, differentiated in every carry that comes to depend on the sources."""
     active = set(scan.active)
     while True:
-        body = make(scan.equation.params["jaxpr"], sorted(active))
-        reached = {
-            scan.num_consts + out for out, _ in body.patterns if out < scan.num_carry
-        }
+        body = Body(scan.equation.params["jaxpr"], sorted(active), differentiate)
+        reached = {scan.num_consts + r for r, _ in body.blocks if r < scan.num_carry}
         if reached <= active:
             return body
         active |= reached
 
 
-def _run(scan: _Scan, step, init, stacked, reverse: bool) -> Any:
-    with scan.equation.eqn.ctx.manager:
-        return lax.scan(
-            step,
-            init,
-            stacked,
-            length=scan.length,
-            reverse=reverse,
-            unroll=scan.equation.params["unroll"],
-        )
-
-
-def _split(scan: _Scan, operands: Sequence[Any]):
-    first, last = scan.num_consts, scan.num_consts + scan.num_carry
-    consts, carries, stacked = operands[:first], operands[first:last], operands[last:]
-    return list(consts), list(carries), list(stacked)
-
-
-def _inexact_carries(scan: _Scan, body: Body) -> list[int]:
-    """The carries that depend on a source, by their number among the results."""
-    inputs = {inp for _, inp in body.patterns}
-    outputs = {out for out, _ in body.patterns}
-    return [
-        c
-        for c in range(scan.num_carry)
-        if c in outputs or scan.num_consts + c in inputs
-    ]
-
-
-def _forward(scan: _Scan, body: Body, operands):
+def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Carries `D[c, s]` along with the carries."""
-    carries = _inexact_carries(scan, body)
+    steps = _ForwardSteps(scan, body)
     init = {
         (c, s): scan.identity(c) if s == scan.carries[c] else scan.zero(c, s)
-        for c in carries
+        for c in steps.carries
         for s in scan.active
     }
-
-    def chain(result: int, s: int, D: Blocks, J: Blocks, base: Block) -> Block:
-        for c in carries:
-            if (result, scan.carries[c]) in J:
-                base = base.add_product(J[result, scan.carries[c]], D[c, s])
-        return base
-
-    def advance(D: Blocks, J: Blocks, t) -> dict[Ends, Block]:
-        new = {}
-        for c, s in D:
-            base = scan.zero(c, s)
-            if s not in scan.carries and (c, s) in J:
-                direct = J[c, s]
-                base = (
-                    at(direct, scan.length, t, "in") if scan.is_stacked(s) else direct
-                )
-            new[c, s] = chain(c, s, D, J, base)
-        return new
-
-    patterns = stable(init, body, advance)
-    stacked_results = range(scan.num_carry, len(scan.equation.result_avals))
-    sliced: dict[str, dict[Ends, Block]] = {}
-
-    def outputs(D: Blocks, J: Blocks) -> dict[Ends, Block]:
-        found = {}
-        for r in (
-            r for r in stacked_results if is_inexact(scan.equation.result_avals[r])
-        ):
-            for s in scan.active:
-                const = s < scan.num_consts
-                base = J.get((r, s)) if const else None
-                found[r, s] = chain(r, s, D, J, base or scan.zero(r, s))
-        return found
-
-    def tied(J: Blocks) -> dict[Ends, Block]:
-        return {
-            (r, s): J[r, s]
-            for r in stacked_results
-            for s in scan.sources(stacked=True)
-            if (r, s) in J
-        }
+    patterns = stable_patterns(init, body, steps.advance)
+    consts, carry, xs = scan.split(operands)
 
     def step(state, slices):
-        (carry, values), (t, xs) = state, slices
-        D = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
+        (carry, D), (t, xs) = state, slices
         results, J = body(*consts, *carry, *xs)
-        found = {"out": outputs(D, J), "tied": tied(J)}
-        sliced.update({kind: _bare(blocks) for kind, blocks in found.items()})
-        D = {e: block.into(patterns[e]) for e, block in advance(D, J, t).items()}
-        ys = results[scan.num_carry :], {k: _values(v) for k, v in found.items()}
-        return (results[: scan.num_carry], D), ys
+        outputs = results[scan.num_carry :], steps.sliced(D, J)
+        D = _stored_in(patterns, steps.advance(D, J, t))
+        return (results[: scan.num_carry], D), outputs
 
-    consts, carry, xs = _split(scan, operands)
-    start = {e: block.into(patterns[e]) for e, block in init.items()}
-    (carry, final), (ys, values) = _run(
-        scan, step, (carry, start), (_times(scan), xs), scan.equation.params["reverse"]
-    )
-    blocks = [
-        (c, s, Block(patterns[c, s], final[c, s], init[c, s].dtype)) for c, s in init
-    ]
-    for kind, found in sliced.items():
-        for ends, block in found.items():
-            block = block._replace(values=values[kind][ends])
-            blocks.append((*ends, stacked(block, scan.length, kind)))
+    start = carry, _stored_in(patterns, init)
+    (carry, final), (ys, sliced) = scan.run(step, start, (scan.iterations, xs))
+    blocks = [(*ends, final[ends]) for ends in init]
+    for kind, slices in sliced.items():
+        blocks += [(*e, stacked(b, scan.length, kind)) for e, b in slices.items()]
     return [*carry, *ys], blocks
 
 
-def _reverse(scan: _Scan, body: Body, operands):
+class _ForwardSteps:
+    """One iteration of forward accumulation."""
+
+    def __init__(self, scan: _Scan, body: Body):
+        self.scan, self.carries = scan, scan.reached_carries(body)
+
+    def _chain(self, r: int, s: int, D: Blocks, J: Blocks, base: NumericBlock):
+        """`base + sum of J[r, c] @ D[c, s]`."""
+        for c in self.carries:
+            if (r, self.scan.carries[c]) in J:
+                base = base.add_product(J[r, self.scan.carries[c]], D[c, s])
+        return base
+
+    def advance(self, D: Blocks, J: Blocks, t) -> dict[Ends, NumericBlock]:
+        """`D` after an iteration."""
+        scan, advanced = self.scan, {}
+        for c, s in D:
+            base = scan.zero(c, s)
+            if s not in scan.carries and (c, s) in J:
+                base = J[c, s]
+                if scan.is_stacked(s):
+                    base = at(base, scan.length, t, "in")
+            advanced[c, s] = self._chain(c, s, D, J, base)
+        return advanced
+
+    def sliced(self, D: Blocks, J: Blocks) -> dict[str, dict[Ends, NumericBlock]]:
+        """The blocks of slices of stacked outputs, by the side that is stacked."""
+        scan = self.scan
+        results = [r for r in scan.inexact_results if r >= scan.num_carry]
+        out = {}
+        for r in results:
+            for s in scan.active:
+                base = J.get((r, s)) if s < scan.num_consts else None
+                base = base or scan.zero(r, s, result_slice=True)
+                out[r, s] = self._chain(r, s, D, J, base)
+        pairs = [(r, s) for r in results for s in scan.stacked_sources]
+        return {"out": out, "tied": {ends: J[ends] for ends in pairs if ends in J}}
+
+
+def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Goes back through the stored partials with `A[r, c]`."""
-    carries = _inexact_carries(scan, body)
-    consts, carry, xs = _split(scan, operands)
+    steps = _ReverseSteps(scan, body)
+    consts, carry, xs = scan.split(operands)
 
     def step(carry, xs):
         results, J = body(*consts, *carry, *xs)
-        values = {e: block.values for e, block in J.items()}
-        return results[: scan.num_carry], (results[scan.num_carry :], values)
+        return results[: scan.num_carry], (results[scan.num_carry :], J)
 
-    reverse = scan.equation.params["reverse"]
-    carry, stacks = _run(scan, step, carry, xs, reverse)
-    ys: list[Any] = stacks[0]
-    stored: dict[Ends, Any] = stacks[1]
-    avals = scan.equation.result_avals
-    rows = [r for r in range(len(avals)) if is_inexact(avals[r])]
-    gathered = [s for s in scan.active if s < scan.num_consts]
-    init = {}
-    for r in rows:
-        for c in carries:
-            zero = scan.zero(r, scan.carries[c], stacked_out=True)
-            init[r, scan.carries[c]] = scan.identity(r) if r == c else zero
-        for s in gathered:
-            init[r, s] = scan.zero(r, s, stacked_out=True)
+    carry, (ys, partials) = scan.run(step, carry, xs)
+    init = steps.init()
+    patterns = stable_patterns(init, body, steps.advance)
 
-    def chain(r: int, s: int, A: Blocks, J: Blocks, base: Block) -> Block:
-        for c in carries:
-            if (c, s) in J:
-                base = base.add_product(A[r, scan.carries[c]], J[c, s])
-        return base
+    def back(A, slices):
+        t, J = slices
+        sliced = steps.sliced(A, J)
+        return _stored_in(patterns, steps.advance(A, J, t)), sliced
 
-    def advance(A: Blocks, J: Blocks, t) -> dict[Ends, Block]:
-        new = {}
-        for r, s in A:
-            base = A[r, s] if s in gathered else scan.zero(r, s, stacked_out=True)
-            if r >= scan.num_carry and s in scan.carries and (r, s) in J:
-                base = at(J[r, s], scan.length, t, "out")
-            new[r, s] = chain(r, s, A, J, base)
-        return new
-
-    patterns = stable(init, body, advance)
-    sliced: dict[Ends, Block] = {}
-
-    def back(values, slices):
-        t, stored = slices
-        A = {e: Block(patterns[e], values[e], init[e].dtype) for e in init}
-        J = {
-            e: Block(body.patterns[e], v, body.dtypes[e[0]]) for e, v in stored.items()
-        }
-        found = {
-            (r, s): chain(r, s, A, J, _slice_zero(scan, r, s))
-            for r in rows
-            for s in scan.sources(stacked=True)
-        }
-        sliced.update(_bare(found))
-        A = {e: block.into(patterns[e]) for e, block in advance(A, J, t).items()}
-        return A, {e: block.values for e, block in found.items()}
-
-    start = {e: block.into(patterns[e]) for e, block in init.items()}
-    ended = _run(scan, back, start, (_times(scan), stored), not reverse)
-    final: dict[Ends, Any] = ended[0]
-    values: dict[Ends, Any] = ended[1]
-    blocks = [
-        (r, s, Block(patterns[r, s], final[r, s], init[r, s].dtype))
-        for r, s in init
-        if s in scan.active
-    ]
-    for ends, block in sliced.items():
-        block = block._replace(values=values[ends])
-        blocks.append((*ends, stacked(block, scan.length, "in")))
-    for (r, s), pattern in body.patterns.items():
+    start = _stored_in(patterns, init)
+    slices = scan.iterations, partials
+    final, sliced = scan.run(back, start, slices, backwards=True)
+    blocks = [(r, s, final[r, s]) for r, s in init if s in scan.active]
+    blocks += [(*e, stacked(block, scan.length, "in")) for e, block in sliced.items()]
+    for (r, s), block in partials.items():
         if r >= scan.num_carry and s not in scan.carries and s in scan.active:
-            block = Block(pattern, stored[r, s], body.dtypes[r])
             kind = "tied" if scan.is_stacked(s) else "out"
             blocks.append((r, s, stacked(block, scan.length, kind)))
     return [*carry, *ys], blocks
 
 
-def _slice_zero(scan: _Scan, r: int, s: int) -> Block:
-    """The zero block from one slice of a stacked input to a whole result."""
-    zero = scan.zero(r, s, stacked_out=True)
-    pattern = replace(zero.pattern, in_shape=zero.pattern.in_shape[1:])
-    return zero._replace(pattern=pattern)
+class _ReverseSteps:
+    """One iteration of reverse accumulation."""
+
+    def __init__(self, scan: _Scan, body: Body):
+        self.scan, self.carries = scan, scan.reached_carries(body)
+
+    def init(self) -> dict[Ends, NumericBlock]:
+        """`A` after the last iteration; constants collect theirs on the way."""
+        scan, init = self.scan, {}
+        for r in scan.inexact_results:
+            for c in self.carries:
+                s = scan.carries[c]
+                init[r, s] = scan.identity(r) if r == c else scan.zero(r, s)
+            for s in scan.active:
+                if s < scan.num_consts:
+                    init[r, s] = scan.zero(r, s)
+        return init
+
+    def _chain(self, r: int, s: int, A: Blocks, J: Blocks, base: NumericBlock):
+        """`base + sum of A[r, c] @ J[c, s]`."""
+        for c in self.carries:
+            if (c, s) in J:
+                base = base.add_product(A[r, self.scan.carries[c]], J[c, s])
+        return base
+
+    def advance(self, A: Blocks, J: Blocks, t) -> dict[Ends, NumericBlock]:
+        """`A` before an iteration."""
+        scan, advanced = self.scan, {}
+        for r, s in A:
+            base = A[r, s] if s < scan.num_consts else scan.zero(r, s)
+            if r >= scan.num_carry and s in scan.carries and (r, s) in J:
+                base = at(J[r, s], scan.length, t, "out")
+            advanced[r, s] = self._chain(r, s, A, J, base)
+        return advanced
+
+    def sliced(self, A: Blocks, J: Blocks) -> dict[Ends, NumericBlock]:
+        """The blocks of results with respect to slices of stacked inputs."""
+        scan, blocks = self.scan, {}
+        for r in scan.inexact_results:
+            for s in scan.stacked_sources:
+                zero = scan.zero(r, s, source_slice=True)
+                blocks[r, s] = self._chain(r, s, A, J, zero)
+        return blocks
 
 
-def _values(blocks: Blocks) -> dict[Ends, Any]:
-    return {ends: block.values for ends, block in blocks.items()}
-
-
-def _bare(blocks: Blocks) -> dict[Ends, Block]:
-    """Blocks without their values, which must not leave the loop's body."""
-    return {ends: block._replace(values=()) for ends, block in blocks.items()}
-
-
-def _times(scan: _Scan):
-    return jnp.arange(scan.length, dtype=jnp.int32)
+def _stored_in(patterns: dict[Ends, Pattern], blocks: Blocks) -> Blocks:
+    return {e: block.stored_in(patterns[e]) for e, block in blocks.items()}

@@ -20,8 +20,8 @@ from .._sparsity.pattern import Pattern
 
 
 # A structured Jacobian may store this many times the bytes of the arrays that the
-# function reads and writes; small ones may store `_LEAST` bytes.
-_TIMES, _LEAST = 64, 2**30
+# function reads and writes; small ones may store `_MIN_LIMIT` bytes.
+_MAX_RATIO, _MIN_LIMIT = 64, 2**30
 _VARIABLE = "EQX_CC_STRUCTURED_LIMIT"
 
 _ADVICE = (
@@ -35,7 +35,7 @@ def structured_limit(program: Program, leaves: Sequence[Any]) -> int | float:
     """The bytes that the blocks of a structured Jacobian may take at any time."""
     text = os.environ.get(_VARIABLE)
     if text is None:
-        return min(memory(), max(_LEAST, _TIMES * _num_bytes(program, leaves)))
+        return min(memory(), max(_MIN_LIMIT, _MAX_RATIO * _num_bytes(program, leaves)))
     if not text.isdecimal():
         raise ValueError(f"`{_VARIABLE}` must be a number of bytes, but got {text!r}.")
     return int(text)
@@ -55,7 +55,7 @@ def _num_bytes(program: Program, leaves: Sequence[Any]) -> int:
 
 def check_partials(equation: Equation, pairs) -> None:
     """Refuses an equation of which a partial is larger than all memory."""
-    for which, result, pattern in pairs:
+    for _, result, pattern in pairs:
         name, at = equation.primitive.name, place(equation.eqn)
         check_fits(
             pattern.num_values,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
-from jax import lax
 
-from .._blocks.arrays import complex_type, Values
-from .._jaxpr.avals import avals_of, is_complex, is_inexact, struct
-from .._jaxpr.program import bind
+from .._blocks.arrays import Values
+from .._blocks.unit_vectors import by_columns, by_rows
+from .._jaxpr.avals import avals_of, is_complex, struct
+from .._jaxpr.program import as_function, inexact_results
+from .._jaxpr.releases import UNSUPPORTED_BY_JAX
 from .._sparsity.pattern import dense_pattern, Pattern
 
 
@@ -28,112 +27,52 @@ def dense_pairs(eqn: jex.JaxprEqn, linear: Sequence[int]) -> list[Pair]:
     ]
 
 
-def inexact_results(eqn: jex.JaxprEqn) -> list[int]:
-    """The results that can have a derivative."""
-    return [i for i, v in enumerate(eqn.outvars) if is_inexact(v.aval)]
-
-
 def _pattern(out, inp) -> Pattern:
-    plain = dense_pattern(out.shape, inp.shape, is_complex(out), is_complex(inp))
-    if not is_complex(inp):
-        return plain
-    flags = plain.complex_out, plain.complex_in
-    conjugated = dense_pattern(out.shape, inp.shape, *flags, conj=True)
-    terms = plain.terms + conjugated.terms
+    """Dense; where the input is complex, the block acts on its conjugate as well."""
+    flags = is_complex(out), is_complex(inp)
+    terms = dense_pattern(out.shape, inp.shape, *flags).terms
+    if is_complex(inp):
+        terms += dense_pattern(out.shape, inp.shape, *flags, conj=True).terms
     return Pattern(out.shape, inp.shape, terms, *flags)
 
 
 def dense_values(
-    eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence, reverse: bool
+    eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence, *, reverse: bool
 ) -> list[Values]:
-    """The values for `dense_pairs`, by the smaller of the two bases."""
-    results = inexact_results(eqn)
-    avals = [eqn.invars[j].aval for j in linear]
-
-    def apply(*tangents):
-        operands = list(arrays)
-        for j, tangent in zip(linear, tangents):
-            operands[j] = tangent
-        outs = bind(eqn, operands)
-        return [outs[i] for i in results]
-
+    """The values for `dense_pairs`, by rows or by columns."""
+    fun, inputs, outputs = _linear_function(eqn, linear, arrays)
     if reverse:
-        columns = _by_transpose(apply, avals, [eqn.outvars[i].aval for i in results])
+        pullback = jax.linear_transpose(fun, *map(struct, inputs))
+        blocks = by_rows(pullback, outputs, len(inputs))
     else:
-        columns = [_by_basis(apply, avals, which) for which in range(len(linear))]
-    return [values for column in columns for values in column]
+        blocks = by_columns(fun, inputs)
+    return [values for column in blocks for values in column]
 
 
 def prefers_reverse(eqn: jex.JaxprEqn, linear: Sequence[int]) -> bool:
-    """Whether the outputs are fewer than the inputs, and the equation transposes."""
-    outs = [avals_of(eqn.outvars)[i] for i in inexact_results(eqn)]
-    avals = [avals_of(eqn.invars)[j] for j in linear]
-    if any(is_complex(aval) for aval in outs + avals):
+    """True if outputs are fewer than inputs, and JAX transposes the equation."""
+    arrays = [struct(aval) for aval in avals_of(eqn.invars)]
+    _, inputs, outputs = _linear_function(eqn, linear, arrays)
+    if any(map(is_complex, [*inputs, *outputs])):
         return False
-    if sum(a.size for a in outs) >= sum(a.size for a in avals):
+    if sum(a.size for a in outputs) >= sum(a.size for a in inputs):
         return False
+
+    def transpose(arrays, cotangents):
+        fun, *_ = _linear_function(eqn, linear, arrays)
+        return jax.linear_transpose(fun, *map(struct, inputs))(cotangents)
+
     try:
-        jax.eval_shape(
-            lambda arrays: dense_values(eqn, linear, arrays, reverse=True),
-            [struct(v.aval) for v in eqn.invars],
-        )
-    except Exception:  # whatever a primitive raises that has no transpose
+        jax.eval_shape(transpose, arrays, [struct(aval) for aval in outputs])
+    except UNSUPPORTED_BY_JAX:
         return False
     return True
 
 
-def _by_basis(apply, avals, which: int) -> list[Values]:
-    """Values of the blocks of every result with respect to one operand."""
-
-    def column(tangent):
-        tangents = [lax.full(a.shape, 0, a.dtype) for a in avals]
-        tangents[which] = tangent
-        return apply(*tangents)
-
-    aval = avals[which]
-    basis = basis_of(aval)
-    images = [jnp.moveaxis(x, 0, -1) for x in jax.vmap(column)(basis)]
-    if not is_complex(aval):
-        return [stored(x, (*x.shape[:-1], *aval.shape)) for x in images]
-    turned = [jnp.moveaxis(x, 0, -1) for x in jax.vmap(column)(basis * 1j)]
-    return [
-        stored(p, shape) + stored(q, shape)
-        for a, b in zip(images, turned)
-        for shape in ((*a.shape[:-1], *aval.shape),)
-        for p, q in (_wirtinger(a, b),)
-    ]
-
-
-def _wirtinger(along, across):
-    """The coefficients of t and conj(t), from the images of 1 and i."""
-    if not jnp.iscomplexobj(along):
-        dtype = complex_type(along.dtype)
-        along, across = along.astype(dtype), across.astype(dtype)
-    return (along - 1j * across) / 2, (along + 1j * across) / 2
-
-
-def _by_transpose(apply, avals, outs) -> list[list[Values]]:
-    pull = jax.linear_transpose(apply, *[struct(a) for a in avals])
-    columns: list[list[Values]] = [[] for _ in avals]
-    for which, out in enumerate(outs):
-
-        def row(cotangent, which=which):
-            cotangents = [lax.full(a.shape, 0, a.dtype) for a in outs]
-            cotangents[which] = cotangent
-            return pull(cotangents)
-
-        for column, image in zip(columns, jax.vmap(row)(basis_of(out))):
-            column.append(stored(image, (*out.shape, *image.shape[1:])))
-    return columns
-
-
-def basis_of(aval):
-    """The standard basis of an array space, along a leading axis."""
-    count = math.prod(aval.shape)
-    return jnp.eye(count, dtype=aval.dtype).reshape(count, *aval.shape)
-
-
-def stored(value, shape) -> Values:
-    """The one value of a dense block of `shape`: axes of size 1 are not stored."""
-    kept = tuple(n for n in shape if n != 1)
-    return () if 0 in shape else (lax.reshape(value, kept),)
+def _linear_function(eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence):
+    """An equation as a function of its linear operands, and the abstract values of
+    these and of the results."""
+    fun = as_function(eqn, linear, arrays)
+    inputs = [eqn.invars[j].aval for j in linear]
+    outputs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
+    return lambda *tangents: fun(*tangents)[0], inputs, outputs

@@ -36,8 +36,8 @@ def _draw(*shape):
     return jnp.asarray(np.random.default_rng(len(shape)).normal(size=shape))
 
 
-def _assert_close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+def _assert_close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -53,43 +53,43 @@ def test_products(name):
         rows, columns = _draw(*dense.shape[:-1]), _draw(6)
         many, wide = _draw(3, *dense.shape[:-1]), _draw(6, 2)
         transposed = jnp.moveaxis(dense, -1, 0)
-        found = [block @ columns, block @ wide, rows @ block, many @ block]
+        actual = [block @ columns, block @ wide, rows @ block, many @ block]
         expected = [jnp.tensordot(dense, v, 1) for v in (columns, wide)]
         expected += [jnp.tensordot(v, dense, axes) for v in (rows, many)]
-        found += [block.T.todense(), block.T.T.todense()]
+        actual += [block.T.todense(), block.T.T.todense()]
         expected += [transposed, dense]
         square = block.T @ block
-        found += [square.todense(), block.T @ rows]
+        actual += [square.todense(), block.T @ rows]
         expected += [jnp.tensordot(transposed, v, axes) for v in (dense, rows)]
-        return found, expected
+        return actual, expected
 
-    for found, expected in zip(*run(X), strict=True):
-        assert found.dtype == expected.dtype
-        _assert_close(found, expected)
+    for actual, expected in zip(*run(X), strict=True):
+        assert actual.dtype == expected.dtype
+        _assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_with_complex_vectors(name):
     fun, vector = FUNCTIONS[name], lax.complex(_draw(6), _draw(6)[::-1])
     block = cc_jacobian(fun, structured=True)(X)
-    found = block @ vector
-    assert found.dtype == jnp.complex128
-    _assert_close(found, np.asarray(jax.jacfwd(fun)(X)) @ np.asarray(vector))
+    actual = block @ vector
+    assert actual.dtype == jnp.complex128
+    _assert_close(actual, np.asarray(jax.jacfwd(fun)(X)) @ np.asarray(vector))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_sums_and_multiples(name):
     block, dense = cc_jacobian(FUNCTIONS[name], structured=True)(X), None
     dense = np.asarray(jax.jacfwd(FUNCTIONS[name])(X))
-    for found, factor in (
+    for actual, factor in (
         (block + block, 2),
         (3 * block - block, 2),
         (-block, -1),
         (block * 0.5, 0.5),
         (block * 0, 0),
     ):
-        assert isinstance(found, eqx_cc.Partial) and found.dtype == block.dtype
-        _assert_close(found.todense(), factor * dense)
+        assert isinstance(actual, eqx_cc.Partial) and actual.dtype == block.dtype
+        _assert_close(actual.todense(), factor * dense)
     if name != "complex":
         number = jnp.asarray(2.5)
         _assert_close((number * block).todense(), 2.5 * dense)
@@ -115,8 +115,8 @@ def test_what_is_infinite_stays_where_it_is():
         lambda x: jnp.where(x > 1, jnp.sqrt(x), 0.0), order="forward", structured=True
     )(x)
     expected = jnp.array([[0.0, 0.0], [0.0, 0.25]])
-    for found in (block, block.T, 1 * block, block + block * 0):
-        np.testing.assert_array_equal(found.todense(), expected)
+    for actual in (block, block.T, 1 * block, block + block * 0):
+        np.testing.assert_array_equal(actual.todense(), expected)
     np.testing.assert_array_equal(block @ jnp.ones(2), expected.sum(1))
 
 

@@ -94,9 +94,9 @@ def test_factors_make_the_jacobian(name, order):
         added = rest + (left @ right).reshape(block.shape)
         return jax.jacfwd(fun)(x), block.materialise(), block.to_bcoo().todense(), added
 
-    expected, *found = run(X)
+    expected, *jacobians = run(X)
     scale = float(jnp.abs(expected).max())
-    for array in found:
+    for array in jacobians:
         rtol = RTOL["float64"]
         np.testing.assert_allclose(array, expected, rtol=rtol, atol=rtol * scale)
 
@@ -212,13 +212,13 @@ def test_dense_results_have_no_factors():
 
 def _graph(fun, x=X):
     program, num_outputs, _ = trace_function(lambda xs: ([fun(*xs)], None), [x])
-    made = []
+    graphs = []
 
     def run(x):
-        made.append(linearise(program, [x], [0], Forward(), num_outputs).graph)
+        graphs.append(linearise(program, [x], [0], Forward(), num_outputs).graph)
 
     jax.eval_shape(run, x)
-    return made[0]
+    return graphs[0]
 
 
 @pytest.mark.parametrize("order", [Forward(), Reverse(), MinimalMarkowitz()], ids=repr)
@@ -228,11 +228,11 @@ def test_a_plan_with_factors_multiplies_less(name, order):
     whole = plan(graph, order(graph))
     steps, factors = factored_plan(graph, order(graph))
     assert steps.num_multiplications <= whole.num_multiplications
-    ((own,),) = [factors.values()]
-    stored = sum(f.left.num_values + f.right.num_values for f in own)
+    ((pairs,),) = [factors.values()]
+    stored = sum(f.left.num_values + f.right.num_values for f in pairs)
     (block,) = whole.blocks.values()
     assert stored < block.num_nonzeros
-    assert {(u, f.vertex) for u, _ in factors for f in own} <= {*steps.blocks}
+    assert {(u, f.vertex) for u, _ in factors for f in pairs} <= {*steps.blocks}
 
 
 @pytest.mark.parametrize("name", FULL_RANK)
@@ -286,8 +286,8 @@ SPARSE = {"arrow": _arrow, "periodic": _periodic, "per sample": _per_sample}
 def test_few_entries_are_assembled_by_one_scatter(name):
     fun = SPARSE[name]
     jacobian = cc_jacobian(fun, order="markowitz", granularity="array")
-    found, expected = jax.jit(lambda x: (jacobian(x), jax.jacfwd(fun)(x)))(X)
-    np.testing.assert_allclose(found, expected, atol=1e-13)
+    actual, expected = jax.jit(lambda x: (jacobian(x), jax.jacfwd(fun)(x)))(X)
+    np.testing.assert_allclose(actual, expected, atol=1e-13)
     eqns = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
     large = [e.primitive.name for e in eqns if e.outvars[0].aval.size >= N * N]
     assert [name for name in large if name != "reshape"] == [
@@ -327,7 +327,7 @@ def test_structured_programs_do_not_grow(name):
 
 
 def _neighbours(x):
-    """A sparse quadratic; what its indices are is seen, but they are not affine."""
+    """A sparse quadratic, the indices of which are known but not affine."""
     i = jnp.arange(x.size)
     return jnp.sum((x - x[(i * 7 + 3) % x.size]) ** 2 + x * x[(i * i) % x.size])
 

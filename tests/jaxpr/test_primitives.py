@@ -11,7 +11,7 @@ from jax.extend.core import primitives
 
 
 # Without a row: random bits, references, tokens, devices, and what has no operand that
-# is an array of numbers. They are told by what their names begin with.
+# is an array of numbers. Their names begin with these words.
 OTHERS = (
     "after_all all_ axis_index call create_token dce_sink device_put empty2 eq_to "
     "eval_jaxpr get le_to lt_to name pmax pmin ppermute psum ragged_all_to_all random_ "

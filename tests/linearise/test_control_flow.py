@@ -116,11 +116,11 @@ def test_what_is_active(fun, output):
 @MODES
 def test_lengths(fun, length, reverse):
     fun, args = partial(fun, reverse=reverse), _arguments(fun, length)
-    every = (0, 1, 2)
+    argnums = (0, 1, 2)
 
     @jit
     def jacobians(args):
-        return cc_jacobian(fun, argnums=every)(*args), jax.jacfwd(fun, every)(*args)
+        return cc_jacobian(fun, argnums)(*args), jax.jacfwd(fun, argnums)(*args)
 
     assert_same(*jacobians(args))
 
