@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from eqx_cc._sparsity.affine import Affine, difference, single, System, Unsolved
+from eqx_cc._sparsity.affine import Affine, difference, single, SolutionSet, Unsolved
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:
@@ -22,8 +22,8 @@ def points(sizes: dict[int, int]):
         yield dict(zip(sizes, values))
 
 
-def solve(sizes, equations) -> list[System]:
-    systems = [System(sizes)]
+def solve(sizes, equations) -> list[SolutionSet]:
+    systems = [SolutionSet(sizes)]
     for a, b in equations:
         systems = [new for system in systems for new in system.equate(a, b)]
     return systems
@@ -144,6 +144,14 @@ NAMED = {
     "strides_2_and_3": ({0: 7, 1: 5}, form(0, (0, 2)), form(1, (1, 3)), 1),
     "opposite_directions": ({0: 7, 1: 5}, form(0, (0, 2)), form(9, (1, -3)), 1),
     "size_one": ({0: 1, 1: 4}, single(0), single(1), 1),
+    # Solved for 2, though 0 and 1 overlap: no rows are told apart.
+    "isolated": ({0: 3, 1: 6, 2: 20}, form(0, (0, 4), (1, 1)), single(2), 1),
+    "isolated backwards": (
+        {0: 3, 1: 6, 2: 20},
+        form(13, (0, -4), (1, -1)),
+        single(2),
+        1,
+    ),
     "cancels": ({0: 3, 1: 3}, form(0, (0, 1), (1, 2)), form(1, (0, 1)), 0),
 }
 

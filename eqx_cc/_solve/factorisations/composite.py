@@ -11,22 +11,20 @@ import numpy as np
 from jaxtyping import Array, Num
 
 from ..._scalarise.native.inverse import inverse
-from ..._sparsity.keyed import Keyed
+from ..._sparsity.keyed import keyed
 from ..matrix.assemble import Matrix
 from .base import AbstractFactors, AbstractPlan
 from .blocks import Inverse, InversePlan
 
 
-class Order(Keyed):
+@keyed("content")
+class Order:
     """A permutation: where every new place was before."""
 
     def __init__(self, places: np.ndarray):
         self.places = places.astype(np.int32)
         self.inverse = np.argsort(self.places).astype(np.int32)
-
-    @property
-    def _key(self):
-        return self.places.tobytes()
+        self.content = self.places.tobytes()
 
 
 @dataclass(frozen=True)
