@@ -147,10 +147,8 @@ NAMED = {
     # Solved for 2, though 0 and 1 overlap: no rows are told apart.
     "isolated": ({0: 3, 1: 6, 2: 20}, form(0, (0, 4), (1, 1)), single(2), 1),
     "isolated backwards": (
-        {0: 3, 1: 6, 2: 20},
-        form(13, (0, -4), (1, -1)),
-        single(2),
-        1,
+        *({0: 3, 1: 6, 2: 20}, form(13, (0, -4), (1, -1))),
+        *(single(2), 1),
     ),
     "cancels": ({0: 3, 1: 3}, form(0, (0, 1), (1, 2)), form(1, (0, 1)), 0),
 }

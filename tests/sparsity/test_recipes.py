@@ -244,6 +244,9 @@ LEFT, RIGHT = (
     Term((single(0),), (Affine(first, ((1, 1),)),), (5, size), (0, 1))
     for first, size in [(0, 1), (1, 2)]
 )
+I = Term((single(0),), (single(0),), (3,), None)  # noqa: E741
+DIAGONAL = replace(I, value=(0,))
+FULL = Term((single(0),), (single(1),), (3, 3), (0, 1))
 # Terms, their tiling, and the additions that it needs.
 TILINGS = {
     "rows": ([window(0, 2), window(2, 3)], Tiling(0, ((0,), (1,)), (2, 3)), 0),
@@ -258,11 +261,7 @@ TILINGS = {
     "gap": ([window(0, 2), window(3, 2)], None, 15),
     "steps": ([window(0, 3, step=2), window(1, 2, step=2)], None, 15),
     "corner": ([window(0, 2, columns=2), window(2, 3)], None, 15),
-    "diagonal": (
-        [Term((single(0),), (single(0),), (3,), (0,)), window(0, 5)],
-        None,
-        15,
-    ),
+    "diagonal": ([DIAGONAL, window(0, 5)], None, 15),
 }
 
 
@@ -277,9 +276,6 @@ def test_tilings(name):
     _assert_tiled(group)
 
 
-I = Term((single(0),), (single(0),), (3,), None)  # noqa: E741
-DIAGONAL = replace(I, value=(0,))
-FULL = Term((single(0),), (single(1),), (3, 3), (0, 1))
 # The terms of two blocks, and the kinds of what covers both.
 COVERS = {
     "stored": ([FULL], [FULL], ["value"]),
@@ -287,7 +283,12 @@ COVERS = {
     "stored or zero": ([DIAGONAL], [], ["masked"]),
     "identity or zero": ([I], [], ["selection"]),
     "twice the identity or zero": ([replace(I, scale=2)], [], ["selection"]),
-    "identity or twice it": ([I], [replace(I, scale=2)], ["masked"]),
+    "identity or twice it": ([I], [replace(I, scale=2)], ["value"]),
+    "identity or twice a mask": (
+        [I],
+        [replace(DIAGONAL, kind="mask", scale=2)],
+        ["masked"],
+    ),
     "ones or zero": ([replace(FULL, value=None)], [], ["mask"]),
     "mask": ([replace(FULL, kind="mask")], [replace(FULL, kind="mask")], ["mask"]),
     "mask or numbers": ([replace(FULL, kind="mask")], [FULL], ["masked"]),
@@ -305,13 +306,10 @@ def test_kinds_of_covers(name):
     if kinds[0] in ("mask", "selection"):
         assert {target.scale for target in targets} == scales
         scales = {1}
-    members = [
-        m for recipe in recipes for group in recipe.groups for m in group.members
-    ]
-    assert {scale for _, scale, _ in members} == scales
-    assert all(
-        target.kind == "value" for target in cover([first, second], (3, 3), 1)[0]
-    )
+    groups = [group for recipe in recipes for group in recipe.groups]
+    assert {scale for group in groups for _, scale, _ in group.members} == scales
+    unmarked, _ = cover([first, second], (3, 3), 1)
+    assert all(target.kind == "value" for target in unmarked)
 
 
 def test_many_structures_are_covered_by_a_full_matrix():
