@@ -59,7 +59,11 @@ def _with_mask(target: Term, blocks, groups: Sequence[Group]) -> Term:
     members = [
         [terms[i] for i, _, _ in group.members] for terms, group in zip(blocks, groups)
     ]
-    if all(any(_fills(term, target) for term in terms) for terms in members):
+    whole = [
+        any(t.kind == "value" and t.structure == target.structure for t in terms)
+        for terms in members
+    ]
+    if all(whole):
         return target
     stored = [term for terms in members for term in terms]
     scales = {term.scale for term in stored}
@@ -68,10 +72,6 @@ def _with_mask(target: Term, blocks, groups: Sequence[Group]) -> Term:
         return replace(target, kind="masked")
     selects = all(term.is_selection for term in stored)
     return replace(target, kind="selection" if selects else "mask", scale=scales.pop())
-
-
-def _fills(term: Term, target: Term) -> bool:
-    return term.kind == "value" and term.structure == target.structure
 
 
 def _write(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:

@@ -89,8 +89,8 @@ def numbers(block: Partial) -> tuple[np.ndarray, np.ndarray]:
         value = None if value is None else np.asarray(as_numbers(value, block.dtype))
         for index in np.ndindex(*term.sizes):
             where = tuple(_position(form, index) for form in term.out + term.inp)
-            own = tuple(index[i] for i in term.value or ())
-            entry = 1 if value is None else value[own]
+            stored = tuple(index[i] for i in term.value or ())
+            entry = 1 if value is None else value[stored]
             parts[(int(term.conj), *where)] += term.scale * entry
     if not (block.pattern.complex_out or block.pattern.complex_in):
         parts = np.real(parts)
