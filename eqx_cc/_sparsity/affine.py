@@ -114,7 +114,7 @@ def _radices(form: Affine, sizes: Callable[[int], int]) -> list[tuple[int, int]]
     return radices
 
 
-# A product that falls into more systems than this is made dense.
+# An equation that falls into more families than this is not solved, but made dense.
 MAX_BRANCHES = 6
 
 
