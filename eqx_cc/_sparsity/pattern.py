@@ -73,7 +73,7 @@ class Pattern:
     def transpose(self) -> tuple[Pattern, tuple[Take, ...]]:
         """The transposed pattern, and how its values are read from this one's."""
         pairs = [term.transpose() for term in self.terms]
-        terms, takes = (tuple(pair[side] for pair in pairs) for side in (0, 1))
+        terms, takes = tuple(t for t, _ in pairs), tuple(take for _, take in pairs)
         flags = self.complex_in, self.complex_out
         return Pattern(self.in_shape, self.out_shape, terms, *flags), takes
 

@@ -5,7 +5,15 @@ import math
 import random
 
 import pytest
-from eqx_cc._sparsity.affine import Affine, difference, single, SolutionSet, Unsolved
+from eqx_cc._sparsity.affine import (
+    Affine,
+    difference,
+    is_contiguous,
+    is_injective,
+    single,
+    SolutionSet,
+    Unsolved,
+)
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:
@@ -245,3 +253,16 @@ def test_unsolved(name):
     sizes, a, b = UNSOLVED[name]
     with pytest.raises(Unsolved):
         solve(sizes, [(a, b)])
+
+
+@pytest.mark.parametrize("width, injective", [(9, True), (10, True), (11, False)])
+def test_forms_that_determine_their_indices(width, injective):
+    flat = form(3, (0, -10), (1, 1))
+    assert is_injective(flat, {0: 3, 1: width}.__getitem__) == injective
+
+
+@pytest.mark.parametrize("width, contiguous", [(9, False), (10, True), (11, True)])
+def test_forms_that_skip_nothing(width, contiguous):
+    flat = form(3, (0, -10), (1, 1))
+    assert is_contiguous(flat, {0: 3, 1: width}.__getitem__) == contiguous
+    assert not is_contiguous(form(0, (0, 2)), {0: 3}.__getitem__)

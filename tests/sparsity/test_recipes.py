@@ -10,6 +10,7 @@ from eqx_cc import Pattern
 from eqx_cc._sparsity.affine import Affine, single
 from eqx_cc._sparsity.cover import cover
 from eqx_cc._sparsity.pattern import add, update
+from eqx_cc._sparsity.product import multiply
 from eqx_cc._sparsity.sum import add_terms, densify, Embedding, Group, Sum, Tiling
 from eqx_cc._sparsity.term import Take, Term
 from test_pattern import FLAGS, matmul, random_shape, RandomTerm
@@ -55,7 +56,8 @@ def numbers(pattern: Pattern, values) -> np.ndarray:
         assert value is None or value.shape == term.value_shape
         entries = 1.0 if value is None else value[tuple(stored)]
         _assert_kind(term, entries)
-        np.add.at(parts, (int(term.conj), *where), term.scale * entries)
+        part = np.full(term.sizes, int(term.conj))
+        np.add.at(parts, (part, *where), term.scale * entries)
     return parts
 
 
@@ -72,7 +74,7 @@ def relevant(pattern: Pattern, parts: np.ndarray) -> np.ndarray:
     """The parts as far as the flags of a pattern let them matter."""
     if not pattern.complex_in:
         parts = parts.sum(0)
-    return parts if pattern.complex_in or pattern.complex_out else parts.real
+    return parts if pattern.complex_in or pattern.complex_out else np.real(parts)
 
 
 def taken(value, take: Take | None) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -133,6 +135,7 @@ def _assert_tiled(group: Group) -> None:
     ends = np.cumsum(tiling.lengths)
     for members, length, end in zip(tiling.tiles, tiling.lengths, ends, strict=True):
         for _, _, embedding in (group.members[n] for n in members):
+            assert embedding is not None
             filled = np.zeros(group.target.value_shape, int)
             np.add.at(filled, tuple(_embedded(embedding)[0]), 1)
             tile = np.zeros_like(filled)
@@ -318,3 +321,34 @@ def test_many_structures_are_covered_by_a_full_matrix():
     assert len(cover(blocks[:6], (3, 9), 1)[0]) == 6
     (target,), _ = cover(blocks, (3, 9), 1)
     assert target.value_shape == (3, 9)
+
+
+MASK, SELECTION = replace(FULL, kind="mask"), replace(FULL, kind="selection")
+SPREAD = Term((single(0), single(1)), (single(0),), (3, 2), None)
+# Two terms, and the kind of their product.
+KINDS = {
+    "identity, mask": (replace(I, scale=2), MASK, "mask"),
+    "mask, identity": (MASK, replace(I, scale=2), "mask"),
+    "identity, selection": (I, SELECTION, "selection"),
+    "selections": (SELECTION, SELECTION, "selection"),
+    "mask, selection": (MASK, SELECTION, "value"),
+    "selection, mask": (SELECTION, MASK, "mask"),
+    "masks elementwise": (replace(DIAGONAL, kind="mask"), MASK, "mask"),
+    "mask, numbers": (replace(DIAGONAL, kind="mask"), FULL, "masked"),
+    "numbers, mask": (DIAGONAL, MASK, "value"),
+    "sum of a mask": (replace(SPREAD, out=SPREAD.inp, inp=SPREAD.out), SPREAD, "value"),
+    "mask that is spread": (SPREAD, replace(DIAGONAL, kind="mask"), "selection"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kinds_of_products(name):
+    a, b, kind = KINDS[name]
+    (product,) = multiply(a, b, False, False)
+    assert product.term.kind == kind
+
+
+def test_terms_that_select():
+    reduction = replace(SPREAD, out=SPREAD.inp, inp=SPREAD.out)
+    assert I.is_selection and SELECTION.is_selection and SPREAD.is_selection
+    assert not any(t.is_selection for t in (DIAGONAL, FULL, MASK, reduction))
