@@ -12,8 +12,8 @@ from .graph import ComputationalGraph
 
 @dataclass(frozen=True)
 class Step:
-    """The elimination of one vertex: an update for each predecessor and successor; of
-    some of them, if it `keeps` the vertex."""
+    """The elimination of one vertex: an update `(predecessor, successor, update)` for
+    each pair, or for some of them if the step `keeps` the vertex."""
 
     vertex: int
     updates: tuple[tuple[int, int, Update], ...]
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The steps that accumulate a Jacobian, with their cost.
+    """The steps that accumulate a Jacobian, with their costs.
 
     `blocks` holds the pattern of each non-zero block `(input, output)` of the result.
     """
@@ -64,19 +64,19 @@ class Plan:
 
 
 class Elimination:
-    """A graph while its vertices are being eliminated.
+    """A graph during the elimination of its vertices.
 
-    `ins[v]` and `outs[v]` hold the pattern of every edge into and out of `v`.
+    `ins[v]` and `outs[v]` hold the pattern of every edge into and out of `v`. In the
+    chain `0 -> 1 -> 2` the elimination of 1 leaves the edge `0 -> 2`, with the product
+    of the two partials.
     """
 
     def __init__(self, graph: ComputationalGraph):
         self.ins: dict[int, dict[int, Pattern]] = {}
         self.outs: dict[int, dict[int, Pattern]] = {}
-        for vertex in graph.intermediates:
-            self.ins[vertex], self.outs[vertex] = {}, {}
-        for vertex in graph.independents:
+        for vertex in (*graph.intermediates, *graph.independents):
             self.outs[vertex] = {}
-        for vertex in graph.dependents:
+        for vertex in (*graph.intermediates, *graph.dependents):
             self.ins[vertex] = {}
         for (u, v), block in graph.edges.items():
             self._set(u, v, block)
@@ -97,26 +97,26 @@ class Elimination:
     def absorb(
         self, vertex: int, predecessors: Sequence[int], successors: Sequence[int]
     ) -> Step:
-        """Adds what leads through `vertex` from some of its predecessors to some of its
-        successors to the edges between these."""
+        """Adds the paths through `vertex`, from some of its predecessors to some of its
+        successors, to the edges between these."""
         updates, fill_in = [], 0
         for w in successors:
             left = self.outs[vertex][w]
             for u in predecessors:
                 old, right = self.ins[w].get(u), self.ins[vertex][u]
                 new = update(old, left, right)
-                if not new.composition.products:
+                if not new.composition.products:  # The factors do not meet.
                     continue
                 updates.append((u, w, new))
                 fill_in += old is None
-                if new.pattern.is_zero:
+                if new.pattern.is_zero:  # Known coefficients cancel.
                     self.drop(u, w)
                 else:
                     self._set(u, w, new.pattern)
         return Step(vertex, tuple(updates), fill_in, keeps=True)
 
     def drop(self, u: int, w: int) -> None:
-        """Removes an edge, if there is one."""
+        """Removes the edge from `u` to `w`, if there is one."""
         self.outs[u].pop(w, None)
         self.ins[w].pop(u, None)
 

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .._sparsity.keyed import Keyed
+from .._sparsity.keyed import keyed
 from .._sparsity.pattern import Pattern
 from .._sparsity.term import Term
 
 
+# The edge between two scalars.
 SCALAR = Pattern((), (), (Term((), (), (), ()),))
 
 
+@keyed("independents", "dependents", "blocks")
 @dataclass(frozen=True, eq=False)
-class ComputationalGraph(Keyed):
+class ComputationalGraph:
     """A linearised computational graph: the local partials between its vertices.
 
     Vertices are numbered in topological order. The *independents* are the inputs, the
@@ -52,12 +54,11 @@ class ComputationalGraph(Keyed):
         dependents: Iterable[int],
         edges: Iterable[tuple[int, int]],
     ) -> ComputationalGraph:
-        """A graph of scalars from its edges, with no coefficient known.
+        """A graph of scalars from its edges, with unknown coefficients.
 
         **Arguments:**
 
-        - `num_vertices`: how many vertices there are, numbered from 0 in topological
-            order.
+        - `num_vertices`: the number of vertices, numbered from 0 in topological order.
         - `independents`, `dependents`: the inputs and the outputs.
         - `edges`: pairs `(from, to)`.
 
@@ -69,8 +70,8 @@ class ComputationalGraph(Keyed):
         independents, dependents = tuple(independents), tuple(dependents)
         _check_vertices("independents", independents, num_vertices)
         _check_vertices("dependents", dependents, num_vertices)
-        blocks = {}
-        for u, v in edges:
+        blocks = {(u, v): SCALAR for u, v in edges}
+        for u, v in blocks:
             if not 0 <= u < v < num_vertices:
                 raise ValueError(
                     "`edges` must go from a lower to a higher vertex below "
@@ -80,7 +81,6 @@ class ComputationalGraph(Keyed):
                 raise ValueError(
                     f"`edges` must not lead into an independent; got ({u}, {v})."
                 )
-            blocks[u, v] = SCALAR
         used, outputs = {u for u, _ in blocks}, []
         for vertex in dependents:
             if vertex in used:
@@ -94,61 +94,38 @@ class ComputationalGraph(Keyed):
 
     @property
     def num_vertices(self) -> int:
-        """How many vertices there are, those that reach no output included."""
+        """Number of vertices, those that reach no output included."""
         return len(self.labels)
 
     @cached_property
     def edges(self) -> Mapping[tuple[int, int], Pattern]:
-        """The pattern of every local partial between vertices that matter, by
-        `(from, to)`."""
-        keep = self._reaching_outputs & self._reached_from_inputs
-        return {e: p for e, p in self.blocks if e[0] in keep and e[1] in keep}
+        """The pattern of every local partial `(from, to)` that lies on a path from an
+        input to an output."""
+        forward = sorted(edge for edge, _ in self.blocks)
+        backward = sorted(((v, u) for u, v in forward), reverse=True)
+        useful = _reached(self.independents, forward)
+        useful &= _reached(self.dependents, backward)
+        return {edge: p for edge, p in self.blocks if useful.issuperset(edge)}
 
     @cached_property
     def intermediates(self) -> tuple[int, ...]:
         """The vertices to eliminate, ascending."""
-        ends = {*self.independents, *self.dependents}
         inner = {vertex for edge in self.edges for vertex in edge}
-        return tuple(sorted(inner - ends))
-
-    @cached_property
-    def _reaching_outputs(self) -> set[int]:
-        reaching = set(self.dependents)
-        for (u, v), _ in sorted(self.blocks, key=lambda block: -block[0][1]):
-            if v in reaching:
-                reaching.add(u)
-        return reaching
-
-    @cached_property
-    def _reached_from_inputs(self) -> set[int]:
-        reached = set(self.independents)
-        for (u, v), _ in sorted(self.blocks, key=lambda block: block[0][0]):
-            if u in reached:
-                reached.add(v)
-        return reached
-
-    @property
-    def _key(self):
-        return self.independents, self.dependents, self.blocks
+        return tuple(sorted(inner.difference(self.independents, self.dependents)))
 
     @cached_property
     def fingerprint(self) -> str:
         """A hexadecimal digest of structure, patterns and known coefficients; equal
-        for equal graphs in any process, whatever the names and the values are."""
-        number = {v: i for i, v in enumerate(sorted(self._vertices))}
+        for equal graphs in any process, for any names and values."""
+        ends = self.independents, self.dependents
+        vertices = sorted({*self.intermediates}.union(*ends))
+        number = {vertex: i for i, vertex in enumerate(vertices)}
         edges = sorted(
-            (number[u], number[v], repr(p._key)) for (u, v), p in self.edges.items()
+            (number[u], number[v], _pattern_text(pattern))
+            for (u, v), pattern in self.edges.items()
         )
-        ends = [
-            [number[v] for v in vertices]
-            for vertices in (self.independents, self.dependents)
-        ]
-        return hashlib.sha256(repr((ends, edges)).encode()).hexdigest()
-
-    @cached_property
-    def _vertices(self) -> set[int]:
-        inner = {vertex for edge in self.edges for vertex in edge}
-        return inner | {*self.independents, *self.dependents}
+        numbered = [[number[vertex] for vertex in side] for side in ends]
+        return hashlib.sha256(repr((numbered, edges)).encode()).hexdigest()
 
     def __str__(self) -> str:
         lines = [
@@ -159,6 +136,21 @@ class ComputationalGraph(Keyed):
         for (u, v), block in sorted(self.edges.items(), key=lambda e: e[0][::-1]):
             lines.append(f"  {u:>4} -> {v:<4} {self.labels[v]:<24} {block}")
         return "\n".join(lines)
+
+
+def _reached(sources: Iterable[int], edges: Iterable[tuple[int, int]]) -> set[int]:
+    """The vertices that edges, sorted by where they begin, lead to from `sources`."""
+    reached = set(sources)
+    for u, v in edges:
+        if u in reached:
+            reached.add(v)
+    return reached
+
+
+def _pattern_text(pattern: Pattern) -> str:
+    """The text that stands for a pattern in fingerprints, which are kept in files."""
+    flags = pattern.complex_out, pattern.complex_in
+    return repr((pattern.out_shape, pattern.in_shape, pattern.terms, flags))
 
 
 def _check_vertices(name: str, vertices: tuple[int, ...], num_vertices: int) -> None:

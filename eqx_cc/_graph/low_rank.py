@@ -1,14 +1,14 @@
 """Low-rank structure: plans in which narrow vertices are not eliminated.
 
-What leads through a vertex that is narrower than input and output is a product of two
-factors. To eliminate the vertex is to multiply them, which stores more numbers than the
-two have: the product of a column and a row is a full matrix.
+The paths through a vertex that is narrower than input and output are a product of two
+factors. Eliminating the vertex multiplies them, and may store more numbers than the two
+have: a column of 100 times a row of 100 is a full matrix of 10,000.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,15 +17,15 @@ from .elimination import Elimination, Plan, plan, Step
 from .graph import ComputationalGraph
 
 
-# A product that touches more than this many times the entries of its factors is kept
-# as these.
+# A product that touches more than this many times the entries of its factors stays
+# factored.
 MIN_SAVING = 2
 
 Edge = tuple[int, int]
 
 
-class Factors(NamedTuple):
-    """What leads from an input to an output through one vertex: `left @ right`."""
+class FactorPair(NamedTuple):
+    """The paths from an input to an output through one vertex: `left @ right`."""
 
     vertex: int
     left: Pattern
@@ -41,63 +41,68 @@ class FactoredPlan(NamedTuple):
     the `factors[input, output]`, any of them absent where there are none."""
 
     steps: Plan
-    factors: Mapping[Edge, tuple[Factors, ...]]
+    factors: Mapping[Edge, tuple[FactorPair, ...]]
 
 
 @lru_cache(maxsize=1024)
 def factored_plan(graph: ComputationalGraph, order: tuple[int, ...]) -> FactoredPlan:
     """The plan of eliminating the intermediates of `graph` in `order`, except for those
     through which products are better kept as their factors."""
-    whole = plan(graph, order)
+    complete = plan(graph, order)
     state = Elimination(graph)
-    kept, steps = _eliminate_wide(state, order)
-    steps += _total_derivatives(state, sorted(kept))
-    factors = {}
-    for u, w in _pairs(graph, state, kept):
-        own = _through(state, u, w, kept)
-        if _saves(state.ins[w].get(u), own):
-            factors[u, w] = own
+    narrow, steps = _eliminate_wide(state, order)
+    steps += _total_derivatives(state, narrow)
+    factors: dict[Edge, tuple[FactorPair, ...]] = {}
+    for u, w in [(u, w) for w in graph.dependents for u in graph.independents]:
+        pairs = _factor_pairs(state, u, w, narrow)
+        if not pairs:
+            continue
+        if _saves(state.ins[w].get(u), pairs):
+            factors[u, w] = pairs
         else:
-            steps += [state.absorb(f.vertex, [u], [w]) for f in own]
-    found = _finished(graph, order, state, steps, factors)
-    if not factors or found.num_multiplications > whole.num_multiplications:
-        return FactoredPlan(whole, {})
-    return FactoredPlan(found, factors)
+            steps += [state.absorb(pair.vertex, [u], [w]) for pair in pairs]
+    blocks = _blocks(graph, state, factors)
+    factored = Plan(order, tuple(steps), blocks)
+    if not factors or factored.num_multiplications > complete.num_multiplications:
+        return FactoredPlan(complete, {})
+    return FactoredPlan(factored, factors)
 
 
-def _finished(graph, order, state: Elimination, steps, factors) -> Plan:
-    ends = {(u, f.vertex) for (u, _), own in factors.items() for f in own}
-    ends |= {(f.vertex, w) for (_, w), own in factors.items() for f in own}
-    blocks = {
-        (u, w): block
-        for w in graph.dependents
-        for u, block in state.ins[w].items()
-        if u in graph.independents
-    }
-    blocks |= {(u, w): state.ins[w][u] for u, w in sorted(ends)}
-    return Plan(order, tuple(steps), blocks)
+def _blocks(graph, state: Elimination, factors) -> dict[Edge, Pattern]:
+    """The direct blocks of the result, and those of the factors."""
+    ends = {(u, pair.vertex) for (u, _), pairs in factors.items() for pair in pairs}
+    ends |= {(pair.vertex, w) for (_, w), pairs in factors.items() for pair in pairs}
+    inputs = set(graph.independents)
+    direct = [(u, w) for w in graph.dependents for u in state.ins[w] if u in inputs]
+    return {(u, w): state.ins[w][u] for u, w in direct + sorted(ends)}
 
 
 def _eliminate_wide(
     state: Elimination, order: tuple[int, ...]
 ) -> tuple[list[int], list[Step]]:
     """Eliminates, in that order, every vertex but those whose elimination would store
-    more; again and again, as a vertex may be narrower than its neighbours are now."""
-    left, steps = list(order), []
+    more; again and again, as a vertex may be narrower than its neighbours are now.
+
+    Returns the vertices that are left, ascending, and the steps.
+    """
+    remaining, steps = list(order), []
     while True:
-        kept = []
-        for vertex in left:
-            if _narrows(state, vertex):
-                kept.append(vertex)
+        narrow = []
+        for vertex in remaining:
+            if _is_narrow(state, vertex):
+                narrow.append(vertex)
             else:
                 steps.append(state.eliminate(vertex))
-        if len(kept) == len(left):
-            return kept, steps
-        left = kept
+        if len(narrow) == len(remaining):
+            return sorted(narrow), steps
+        remaining = narrow
 
 
-def _narrows(state: Elimination, vertex: int) -> bool:
-    """Whether what leads through a vertex has more entries than lead to and from it."""
+def _is_narrow(state: Elimination, vertex: int) -> bool:
+    """True if the paths through a vertex have more entries than its edges.
+
+    A scalar between vectors of 100 has edges of 100 entries each, and paths of 10,000.
+    """
     ins, outs = state.ins[vertex], state.outs[vertex]
     if not ins or not outs or any(right.complex_out for right in ins.values()):
         return False  # A factor that acts on conjugates is no matrix.
@@ -106,50 +111,49 @@ def _narrows(state: Elimination, vertex: int) -> bool:
     height = max(math.prod(left.out_shape) for left in outs.values())
     if size >= min(width, height):
         return False
-    own = sum(p.num_nonzeros for p in (*ins.values(), *outs.values()))
-    made = 0
-    for w, left in outs.items():
-        for u, right in ins.items():
-            old = state.ins[w].get(u)
-            made += update(old, left, right).pattern.num_nonzeros
-            made -= 0 if old is None else old.num_nonzeros
-    return made >= own
+    edges = sum(pattern.num_nonzeros for pattern in (*ins.values(), *outs.values()))
+    paths = sum(
+        _num_new_nonzeros(state.ins[w].get(u), [(left, right)])
+        for w, left in outs.items()
+        for u, right in ins.items()
+    )
+    return paths >= edges
 
 
-def _total_derivatives(state: Elimination, kept: list[int]) -> list[Step]:
-    """Lets every kept vertex be reached from inputs alone, by eliminating the edges
-    between two of them from its front."""
+def _num_new_nonzeros(
+    direct: Pattern | None, factors: Sequence[tuple[Pattern, Pattern]]
+) -> int:
+    """Number of entries that adding the products of factors to a block adds to it."""
+    total = direct
+    for left, right in factors:
+        total = update(total, left, right).pattern
+    before, after = (0 if p is None else p.num_nonzeros for p in (direct, total))
+    return after - before
+
+
+def _total_derivatives(state: Elimination, narrow: list[int]) -> list[Step]:
+    """Lets every narrow vertex be reached from inputs alone, by eliminating the edges
+    between two of them from the front."""
     steps = []
-    for w in kept:
-        for v in [v for v in state.ins[w] if v in kept]:
+    for w in narrow:
+        for v in [v for v in state.ins[w] if v in narrow]:
             steps.append(state.absorb(v, list(state.ins[v]), [w]))
             state.drop(v, w)
     return steps
 
 
-def _pairs(graph, state: Elimination, kept: list[int]) -> list[Edge]:
-    """The inputs and outputs between which a kept vertex is."""
-    return [
-        (u, w)
-        for w in graph.dependents
-        for u in graph.independents
-        if _through(state, u, w, kept)
-    ]
-
-
-def _through(state: Elimination, u: int, w: int, kept) -> tuple[Factors, ...]:
+def _factor_pairs(
+    state: Elimination, u: int, w: int, narrow: list[int]
+) -> tuple[FactorPair, ...]:
+    """The factors of the paths from `u` to `w` through narrow vertices."""
     return tuple(
-        Factors(v, state.ins[w][v], state.ins[v][u])
-        for v in sorted(kept)
+        FactorPair(v, state.ins[w][v], state.ins[v][u])
+        for v in narrow
         if v in state.ins[w] and u in state.ins[v]
     )
 
 
-def _saves(direct: Pattern | None, own: tuple[Factors, ...]) -> bool:
-    """Whether factors have far fewer entries than the sum of their products."""
-    total = direct
-    for factors in own:
-        total = update(total, factors.left, factors.right).pattern
-    assert total is not None
-    made = total.num_nonzeros - (0 if direct is None else direct.num_nonzeros)
-    return made > MIN_SAVING * sum(factors.num_nonzeros for factors in own)
+def _saves(direct: Pattern | None, pairs: tuple[FactorPair, ...]) -> bool:
+    """True if factors have far fewer entries than the sum of their products."""
+    paths = _num_new_nonzeros(direct, [(pair.left, pair.right) for pair in pairs])
+    return paths > MIN_SAVING * sum(pair.num_nonzeros for pair in pairs)

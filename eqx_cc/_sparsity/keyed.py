@@ -1,29 +1,34 @@
-"""Equality by a key, with its hash kept."""
+"""Equality and hash of static objects, by some of their attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from functools import cached_property
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TypeVar
 
 
-class Keyed:
-    """Objects of a class are equal if their keys are; the hash is computed once.
+T = TypeVar("T")
 
-    For what is looked up thousands of times while an order is being made.
+
+def keyed(*names: str) -> Callable[[type[T]], type[T]]:
+    """Makes objects of a class equal if the attributes `names` are.
+
+    The hash is computed once: patterns are looked up thousands of times in a search.
     """
+    key = attrgetter(*names)
 
-    @property
-    def _key(self) -> Hashable:
-        raise NotImplementedError
+    def decorate(cls: type[T]) -> type[T]:
+        def __hash__(self) -> int:
+            if "_hash" not in self.__dict__:
+                self.__dict__["_hash"] = hash(key(self))
+            return self.__dict__["_hash"]
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self._key)
+        def __eq__(self, other: object) -> bool:
+            if self is other:
+                return True
+            return type(self) is type(other) and key(self) == key(other)
 
-    def __hash__(self) -> int:
-        return self._hash
+        cls.__hash__, cls.__eq__ = __hash__, __eq__
+        return cls
 
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return type(self) is type(other) and self._key == other._key  # pyright: ignore
+    return decorate

@@ -1,24 +1,26 @@
-"""The structure of one Jacobian block, known before any number is."""
+"""The structure of one Jacobian block, before any number is computed."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from .affine import Affine, Unsolved
-from .keyed import Keyed
+from .affine import single, Unsolved
+from .keyed import keyed
 from .product import multiply, Product
-from .recipe import Sum
-from .sum import combine, dense, densify
+from .sum import add_terms, dense, densify, Sum
 from .term import normalise, Scalar, Take, Term
 
 
+# Products and sums of patterns are kept: a search asks for the same ones again.
 _MEMO = 1 << 16
 
 
+@keyed("out_shape", "in_shape", "terms", "complex_out", "complex_in")
 @dataclass(frozen=True, eq=False)
-class Pattern(Keyed):
+class Pattern:
     r"""The sparsity structure of one block of a Jacobian: a sum of terms
 
     $$J_{oi} = \sum_t \text{scale}_t \sum_k v_t[k]
@@ -43,66 +45,84 @@ class Pattern(Keyed):
     complex_in: bool = False
 
     @property
-    def _key(self):
-        flags = self.complex_out, self.complex_in
-        return self.out_shape, self.in_shape, self.terms, flags
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """The dimensions of the block: those of the output, then of the input."""
         return self.out_shape + self.in_shape
 
     @property
     def is_zero(self) -> bool:
-        """Whether the block is zero whatever the values are."""
+        """True if the block is zero for all values."""
         return not self.terms
 
     @property
     def is_dense(self) -> bool:
-        """Whether every entry of the block is stored."""
+        """True if every entry of the block is stored."""
         return any(term.num_values == math.prod(self.shape) > 1 for term in self.terms)
 
     @property
     def num_values(self) -> int:
-        """How many numbers a `Partial` of this pattern stores."""
+        """Number of values that a `Partial` of this pattern stores."""
         return sum(term.num_values for term in self.terms)
 
     @property
     def num_nonzeros(self) -> int:
-        """How many entries its terms touch (those of several terms count again)."""
+        """Number of entries that its terms touch; those of several count again."""
         return sum(term.num_nonzeros for term in self.terms)
 
     @property
     def transpose(self) -> tuple[Pattern, tuple[Take, ...]]:
         """The transposed pattern, and how its values are read from this one's."""
         pairs = [term.transpose() for term in self.terms]
+        terms, takes = tuple(t for t, _ in pairs), tuple(take for _, take in pairs)
         flags = self.complex_in, self.complex_out
-        terms = tuple(term for term, _ in pairs)
-        return Pattern(self.in_shape, self.out_shape, terms, *flags), tuple(
-            take for _, take in pairs
-        )
+        return Pattern(self.in_shape, self.out_shape, terms, *flags), takes
 
     @property
     def name(self) -> str:
         """A readable name of the structure, as `"diagonal"` or `"dense"`."""
-        return describe(self)
+        if self.is_zero:
+            return "zero"
+        if len(self.terms) == 1:
+            return _term_name(self.terms[0], self)
+        offsets = {_band(term) for term in self.terms}
+        if None not in offsets:
+            bands = sorted(offset for offset in offsets if offset is not None)
+            return f"banded (offsets {', '.join(map(str, bands))})"
+        return " + ".join(dict.fromkeys(_term_name(term, self) for term in self.terms))
 
     def __str__(self) -> str:
         return f"{self.out_shape} <- {self.in_shape}: {self.name}"
 
 
+#
+# Patterns from shapes and terms
+#
+
+
 def identity(
     shape: tuple[int, ...], scale: Scalar = 1, complex: bool = False
 ) -> Pattern:
-    """The pattern of `scale` times the identity."""
-    axes = tuple(Affine(0, ((i, 1),)) for i in range(len(shape)))
+    """The pattern of `scale` times the identity: `out (i, j) inp (i, j)`, no value."""
+    axes = tuple(map(single, range(len(shape))))
     return pattern(shape, shape, [Term(axes, axes, (), None, scale)], complex, complex)
+
+
+def dense_pattern(
+    out_shape: tuple[int, ...],
+    in_shape: tuple[int, ...],
+    complex_out: bool = False,
+    complex_in: bool = False,
+    conj: bool = False,
+) -> Pattern:
+    """The pattern that ties no axes and stores every entry."""
+    terms = () if 0 in out_shape + in_shape else (dense(out_shape, in_shape, conj),)
+    return Pattern(out_shape, in_shape, terms, complex_out, complex_in)
 
 
 def pattern(
     out_shape: tuple[int, ...],
     in_shape: tuple[int, ...],
-    terms,
+    terms: Iterable[Term],
     complex_out: bool = False,
     complex_in: bool = False,
 ) -> Pattern:
@@ -120,28 +140,20 @@ def pattern(
 
 
 def _index_sizes(term: Term, shape: tuple[int, ...]) -> dict[int, int]:
-    """Sizes given by the term, or else by the axes that an index runs over alone."""
+    """Sizes that the term states, or else of the axes that an index runs over alone."""
     if term.sizes:
         return dict(enumerate(term.sizes))
-    forms = zip(term.out + term.inp, shape)
-    return {i: n for form, n in forms for i in form.indices}
+    return {i: size for form, size in zip(term.axes, shape) for i in form.indices}
 
 
-def dense_pattern(
-    out_shape: tuple[int, ...],
-    in_shape: tuple[int, ...],
-    complex_out: bool = False,
-    complex_in: bool = False,
-    conj: bool = False,
-) -> Pattern:
-    """The pattern in which no axes are tied and nothing is known."""
-    terms = () if 0 in out_shape + in_shape else (dense(out_shape, in_shape, conj),)
-    return Pattern(out_shape, in_shape, terms, complex_out, complex_in)
+#
+# Products and sums
+#
 
 
 @dataclass(frozen=True)
 class Composition:
-    """How the values of the terms of `left @ right` come from those of the two.
+    """The recipe of `left @ right`: a product for each pair of terms that meet.
 
     `densify_left`, `densify_right`: made dense first, for want of a structured result.
     """
@@ -152,6 +164,7 @@ class Composition:
 
     @cached_property
     def sums(self) -> tuple[Sum, ...]:
+        """The sums that make an operand dense."""
         both = self.densify_left, self.densify_right
         return tuple(total for total in both if total is not None)
 
@@ -162,12 +175,13 @@ class Composition:
 
     @cached_property
     def num_additions(self) -> int:
+        """Additions within the products."""
         return sum(product.num_additions for _, _, product in self.products)
 
 
 @dataclass(frozen=True)
 class Update:
-    """How the values of `old + left @ right` come from those of the three blocks."""
+    """The recipe of `old + left @ right`, whose pattern is `pattern`."""
 
     pattern: Pattern
     composition: Composition
@@ -185,40 +199,57 @@ class Update:
 
     @cached_property
     def num_additions(self) -> int:
+        """Additions within the products, and of their results."""
         sums = sum(s.num_additions for s in (self.sum, *self.composition.sums))
         return self.composition.num_additions + sums
 
 
 @lru_cache(maxsize=_MEMO)
 def compose(left: Pattern, right: Pattern) -> Composition:
-    """`left @ right`, symbolically."""
+    """`left @ right`, symbolically.
+
+    A diagonal times a full matrix scales its rows. A band after a band is a band:
+    offsets add, so that tridiagonal times tridiagonal has the offsets -2 to 2. A sum
+    of rows after a broadcast to 7 rows is 7 times the identity, without a product.
+    """
     assert left.in_shape == right.out_shape
     try:
         return Composition(_products(left, right))
     except Unsolved:
         pass
     if left.num_values < right.num_values:
-        total, left = _made_dense(left)
+        total, left = _densified(left)
         return Composition(_products(left, right), densify_left=total)
-    total, right = _made_dense(right)
+    total, right = _densified(right)
     return Composition(_products(left, right), densify_right=total)
 
 
 @lru_cache(maxsize=_MEMO)
 def update(old: Pattern | None, left: Pattern, right: Pattern) -> Update:
-    """`old + left @ right`, symbolically; `old` may be None (zero)."""
+    """`old + left @ right`, symbolically; `old` may be None (zero).
+
+    The elimination of a vertex updates the edge from each predecessor to each
+    successor so. A diagonal plus a product of two diagonals stays one diagonal.
+    """
     composition = compose(left, right)
-    terms = [] if old is None else list(old.terms)
-    terms += [product.term for _, _, product in composition.products]
-    total = combine(terms, left.out_shape + right.in_shape)
-    new = Pattern(
-        left.out_shape,
-        right.in_shape,
-        tuple(group.target for group in total.groups),
-        left.complex_out,
-        right.complex_in,
-    )
+    terms = () if old is None else old.terms
+    products = tuple(product.term for _, _, product in composition.products)
+    total = add_terms(terms + products, left.out_shape + right.in_shape)
+    flags = left.complex_out, right.complex_in
+    new = Pattern(left.out_shape, right.in_shape, total.terms, *flags)
     return Update(new, composition, total)
+
+
+@lru_cache(maxsize=_MEMO)
+def add(*blocks: Pattern) -> tuple[Pattern, Sum]:
+    """The sum of patterns, and the recipe that adds up their values.
+
+    A diagonal and a band next to it are `banded (offsets 0, 1)`, two terms; a diagonal
+    and a full matrix are the full matrix, one term.
+    """
+    first = blocks[0]
+    total = add_terms([term for block in blocks for term in block.terms], first.shape)
+    return replace(first, terms=total.terms), total
 
 
 def _products(left: Pattern, right: Pattern) -> tuple[tuple[int, int, Product], ...]:
@@ -231,66 +262,48 @@ def _products(left: Pattern, right: Pattern) -> tuple[tuple[int, int, Product], 
     )
 
 
-def _made_dense(block: Pattern) -> tuple[Sum, Pattern]:
+def _densified(block: Pattern) -> tuple[Sum, Pattern]:
     total = densify(block.terms, block.shape, len(block.out_shape))
-    terms = tuple(group.target for group in total.groups)
-    flags = block.complex_out, block.complex_in
-    return total, Pattern(block.out_shape, block.in_shape, terms, *flags)
+    return total, replace(block, terms=total.terms)
 
 
-@lru_cache(maxsize=_MEMO)
-def add(*blocks: Pattern) -> tuple[Pattern, Sum]:
-    """The sum of blocks: its pattern, and how its values come from all of theirs."""
-    first = blocks[0]
-    total = combine([term for block in blocks for term in block.terms], first.shape)
-    terms = tuple(group.target for group in total.groups)
-    flags = first.complex_out, first.complex_in
-    return Pattern(first.out_shape, first.in_shape, terms, *flags), total
-
-
-def describe(block: Pattern) -> str:
-    """A readable name for the structure of a block."""
-    if block.is_zero:
-        return "zero"
-    if len(block.terms) == 1:
-        return _describe_term(block.terms[0], block)
-    offsets = {_band(term) for term in block.terms}
-    if None not in offsets:
-        listed = sorted(offset for offset in offsets if offset is not None)
-        return f"banded (offsets {', '.join(map(str, listed))})"
-    return " + ".join(dict.fromkeys(_describe_term(t, block) for t in block.terms))
+#
+# Names
+#
 
 
 def _band(term: Term) -> int | None:
-    """The offset of a (shifted) diagonal of a square matrix."""
+    """The offset of a (shifted) diagonal of a matrix: 2 for `out (i,) inp (2 + i,)`."""
     if len(term.out) != 1 or len(term.inp) != 1:
         return None
     (out,), (inp,) = term.out, term.inp
     return inp.offset - out.offset if out.strides == inp.strides else None
 
 
-def _describe_term(term: Term, block: Pattern) -> str:
+def _term_name(term: Term, block: Pattern) -> str:
+    """The name by the ties across: all indices tied is a diagonal of some kind, none a
+    dense or constant block, some a block-diagonal."""
+    constant = term.value is None
     if not block.shape:
-        return "scalar" if term.value is not None else f"constant {term.scale}"
-    tied = [i for i in range(len(term.sizes)) if _on_both_sides(term, i)]
-    known = term.value is None
-    if len(tied) == len(term.sizes):
-        if block.out_shape != block.in_shape or term.out != term.inp:
-            return "selection" if known else "shifted diagonal"
-        if term.num_nonzeros < math.prod(block.out_shape):
-            return "known partial diagonal" if known else "partial diagonal"
-        if known:
-            return "identity" if term.scale == 1 else "known diagonal"
-        return "diagonal"
-    if not tied:
-        full = term.num_nonzeros == math.prod(block.shape)
-        if known or len(term.value or ()) < len(term.sizes):
-            return "constant along axes" if full else "window, constant along axes"
-        return "dense" if full else "dense window"
-    return "block-diagonal"
+        return f"constant {term.scale}" if constant else "scalar"
+    out, inp = ({i for f in side for i in f.indices} for side in (term.out, term.inp))
+    tied = len(out & inp)
+    if tied == len(term.sizes):
+        return _diagonal_name(term, block)
+    if tied:
+        return "block-diagonal"
+    full = term.num_nonzeros == math.prod(block.shape)
+    if len(term.value or ()) < len(term.sizes):
+        return "constant along axes" if full else "window, constant along axes"
+    return "dense" if full else "dense window"
 
 
-def _on_both_sides(term: Term, index: int) -> bool:
-    return any(index in f.indices for f in term.out) and any(
-        index in f.indices for f in term.inp
-    )
+def _diagonal_name(term: Term, block: Pattern) -> str:
+    constant = term.value is None
+    if block.out_shape != block.in_shape or term.out != term.inp:
+        return "selection" if constant else "shifted diagonal"
+    if term.num_nonzeros < math.prod(block.out_shape):
+        return "known partial diagonal" if constant else "partial diagonal"
+    if constant:
+        return "identity" if term.scale == 1 else "known diagonal"
+    return "diagonal"

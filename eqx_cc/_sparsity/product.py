@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from .affine import Affine, single, System
-from .term import Kind, Renumbering, Scalar, Take, take_of, Term
+from .affine import Affine, SolutionSet
+from .term import Kind, Renumbering, Scalar, Take, Term
 
 
-How = Literal["dot", "choose", "pick"]
+Mode = Literal["dot", "choose", "pick"]
 
 # Up to this many products, choosing is as fast as multiplying by zeros and ones.
 MAX_CHOSEN = 4096
@@ -18,13 +18,13 @@ MAX_CHOSEN = 4096
 
 @dataclass(frozen=True)
 class Product:
-    """`term = a @ b`: how its value comes from the values of a and b.
+    """The recipe of `term = a @ b`: its value from the values of a and b.
 
-    `a`, `b` read the operands (`None`: known to be one); `contracted` are the labels
-    summed over; `conj_b` says that b's value is conjugated, `real` that only the real
-    part matters, once multiplied by `factor`. `how` the two meet: multiplied ("dot"),
-    or b's numbers chosen by a's mask, which are then added up ("choose") or are one
-    each ("pick").
+    `a`, `b` read the operands (`None`: the constant one); `contracted` are the labels
+    summed over; `conj_b` conjugates b's value; `real` takes the real part, once
+    multiplied by `factor`. `how` combines the two: they are multiplied ("dot"), or a's
+    mask chooses among b's numbers, which are then added up ("choose") or are one each
+    ("pick").
     """
 
     term: Term
@@ -34,7 +34,7 @@ class Product:
     conj_b: bool
     real: bool
     factor: Scalar
-    how: How
+    how: Mode
     num_multiplications: int
     num_additions: int
 
@@ -44,13 +44,18 @@ def multiply(a: Term, b: Term, complex_out: bool, complex_in: bool) -> list[Prod
 
     Several if flattened axes cross rows; none where the terms do not meet. Raises
     `Unsolved` if the result is no small sum of terms.
+
+    A diagonal `out (i,) inp (i,)` times a matrix `out (j,) inp (k,)` equates `i == j`:
+    `out (i,) inp (k,)`, with the value `a[i] * b[i, k]`. A slice `x[2:]`,
+    `out (i,) inp (2 + i,)`, times a diagonal leaves `out (i,) inp (2 + i,)`, with the
+    value `b[2 + i]`.
     """
     shift = len(a.sizes)
     b_out, b_inp = (tuple(_shifted(x, shift) for x in axes) for axes in (b.out, b.inp))
-    systems = [System(dict(enumerate(a.sizes + b.sizes)))]
+    solutions = [SolutionSet(dict(enumerate(a.sizes + b.sizes)))]
     for a_axis, b_axis in zip(a.inp, b_out):
-        systems = [new for s in systems for new in s.equate(a_axis, b_axis)]
-    return [_product(a, b, b_inp, s, complex_out, complex_in) for s in systems]
+        solutions = [new for s in solutions for new in s.equate(a_axis, b_axis)]
+    return [_product(a, b, b_inp, s, complex_out, complex_in) for s in solutions]
 
 
 def _shifted(form: Affine, shift: int) -> Affine:
@@ -58,94 +63,99 @@ def _shifted(form: Affine, shift: int) -> Affine:
 
 
 def _product(
-    a: Term, b: Term, b_inp, system: System, complex_out: bool, complex_in: bool
+    a: Term,
+    b: Term,
+    b_inp: tuple[Affine, ...],
+    solutions: SolutionSet,
+    complex_out: bool,
+    complex_in: bool,
 ) -> Product:
-    out = tuple(system.resolve(axis) for axis in a.out)
-    inp = tuple(system.resolve(axis) for axis in b_inp)
-    new = Renumbering(out + inp, system.sizes)
-    takes = _take(a, 0, system, new), _take(b, len(a.sizes), system, new)
-    labels = [set() if take is None else set(take.labels) for take in takes]
-    summed = range(new.num_kept, len(new.sizes))
-    contracted = tuple(i for i in summed if i in labels[0] | labels[1])
-    repeats = math.prod(new.sizes[i] for i in summed if i not in contracted)
+    normal, shift = Renumbering(solutions, a.out, b_inp), len(a.sizes)
+    take_a = None if a.value is None else normal.take(a.value)
+    take_b = None if b.value is None else normal.take(i + shift for i in b.value)
+    pair = _Pair(a, b, take_a, take_b, normal)
+    # An index that is summed, and that neither value has, counts: `ones @ ones`.
+    uncounted = {*normal.summed} - pair.labels
+    repeats = math.prod(normal.sizes[i] for i in uncounted)
     scale = a.scale * (b.scale.conjugate() if a.conj else b.scale) * repeats
-    known = a.value is None and b.value is None
+    stores = a.value is not None or b.value is not None
     real = not (complex_out or complex_in)
-    meeting = _Meeting(a, b, *takes, contracted, new.sizes)
-    kind = meeting.kind
-    is_mask = kind in ("mask", "selection")
-    # What is known to be real takes the real part of the coefficient at once.
-    factor = scale if real and scale.imag and not known and not is_mask else 1
+    # A real block takes the real part of the coefficient at once.
+    imaginary = real and scale.imag and stores and pair.kind in ("value", "masked")
     term = Term(
-        out=tuple(map(new, out)),
-        inp=tuple(map(new, inp)),
-        sizes=tuple(new.sizes[i] for i in range(new.num_kept)),
-        value=None if known else tuple(sorted((labels[0] | labels[1]) - {*contracted})),
-        scale=1 if factor != 1 else scale.real if real else scale,
-        kind=kind,
+        out=normal.out,
+        inp=normal.inp,
+        sizes=normal.kept_sizes,
+        value=tuple(sorted(pair.labels - pair.contracted)) if stores else None,
+        scale=1 if imaginary else scale.real if real else scale,
+        kind=pair.kind,
         conj=complex_in and a.conj != b.conj,
     )
-    conj_b = a.conj and b.value is not None
-    counts = meeting.num_multiplications, meeting.num_additions
-    return Product(term, *takes, contracted, conj_b, real, factor, meeting.how, *counts)
+    return Product(
+        term,
+        take_a,
+        take_b,
+        tuple(sorted(pair.contracted)),
+        conj_b=a.conj and b.value is not None,
+        real=real,
+        factor=scale if imaginary else 1,
+        how=pair.how,
+        num_multiplications=pair.num_multiplications,
+        num_additions=pair.num_additions,
+    )
 
 
-def _take(term: Term, shift: int, system: System, new: Renumbering) -> Take | None:
-    """How a value is read, for indices that are numbered from `shift`."""
-    if term.value is None:
-        return None
-    forms = (new(system.resolve(single(i + shift))) for i in term.value)
-    return take_of(tuple(forms), new.sizes)
+class _Pair:
+    """The labels of two values that are multiplied, and the kind of the result.
 
-
-class _Meeting:
-    """How the values of two terms meet, and what kind of value that gives.
+    For `sum_jk a[i, j] * b[j, k, l]`, `j` is shared and contracted, and `k` lone: b is
+    summed over it before it meets a.
 
     A mask of `a`, which acts after `b`, shields what it leaves out from infinities on
     the way, as the `select` of a tangent does: it stays a mask, or chooses among the
     numbers that are summed. One of `b` does not.
     """
 
-    def __init__(self, a: Term, b: Term, take_a, take_b, contracted, sizes):
-        self.a, self.b, self.sizes = a, b, sizes
-        own = [() if take is None else take.labels for take in (take_a, take_b)]
-        self.labels = {*own[0]}, {*own[1]}
-        self.shared = {i for i in contracted if i in own[0] and i in own[1]}
-        self.lone = {*contracted} - self.shared
-        self.how: How = "dot"
-        if a.kind == "selection" and a.value is not None and _told(take_a, contracted):
+    def __init__(
+        self, a: Term, b: Term, take_a: Take | None, take_b: Take | None, normal
+    ):
+        self.a, self.b, self.sizes = a, b, normal.sizes
+        self.labels_a = {*take_a.labels} if take_a else set()
+        self.labels_b = {*take_b.labels} if take_b else set()
+        self.labels = self.labels_a | self.labels_b
+        self.contracted = {*normal.summed} & self.labels
+        self.shared = self.contracted & self.labels_a & self.labels_b
+        self.lone = self.contracted - self.shared
+        self.sums_a = not self.labels_a.isdisjoint(self.lone)
+        self.sums_b = not self.labels_b.isdisjoint(self.lone)
+        self.how: Mode = "dot"
+        if take_a and a.kind == "selection" and _is_row(take_a, self.contracted):
             self.how = "pick"
-        elif a.kind != "value" and self.shared and self._a_is_whole:
-            if self._size(self.labels[0] | self.labels[1]) <= MAX_CHOSEN:
+        elif a.kind != "value" and self.shared and not self.sums_a:
+            if self._size(self.labels) <= MAX_CHOSEN:
                 self.how = "choose"
 
-    @property
-    def _a_is_whole(self) -> bool:
-        """Whether a is not summed on its own, to numbers that choose no more."""
-        return self.labels[0].isdisjoint(self.lone)
-
-    def _size(self, indices) -> int:
+    def _size(self, indices: set[int]) -> int:
         return math.prod(self.sizes[i] for i in indices)
 
     @property
     def kind(self) -> Kind:
         """The kind of the product's value."""
         a, b = self.a, self.b
-        a_whole = self._a_is_whole or self.how == "pick"
-        b_whole = self.labels[1].isdisjoint(self.lone)
+        sums_a = self.sums_a and self.how != "pick"
         if a.value is None:
-            return self._mask_like(b.kind) if b_whole else "value"
+            return "value" if self.sums_b else self._mask_like(b.kind)
         if b.value is None:
-            return self._mask_like(a.kind) if a_whole else "value"
-        if a.kind == "value" or not a_whole or (self.shared and self.how != "pick"):
+            return "value" if sums_a else self._mask_like(a.kind)
+        if a.kind == "value" or sums_a or (self.shared and self.how != "pick"):
             return "value"
         if self.shared:
-            return self._mask_like(b.kind) if b_whole else "value"
-        both = a.is_mask and b.is_mask and b_whole
+            return "value" if self.sums_b else self._mask_like(b.kind)
+        both = a.is_mask and b.is_mask and not self.sums_b
         return self._mask_like("mask") if both else "masked"
 
     def _mask_like(self, kind: Kind) -> Kind:
-        """The kind, if it is a mask by whether two selections follow each other."""
+        """A mask is a selection if both terms are: selections compose."""
         if kind not in ("mask", "selection"):
             return kind
         both = self.a.is_selection and self.b.is_selection
@@ -153,28 +163,37 @@ class _Meeting:
 
     @property
     def num_multiplications(self) -> int:
+        """Multiplications of two numbers: `a[i, j] @ b[j, k]` takes `i * j * k`."""
         if self.a.value is None or self.b.value is None or self.how == "pick":
             return 0
         chooses = self.how == "choose" or not self.shared
-        if self.a.is_mask and self._a_is_whole and chooses:
+        if self.a.is_mask and not self.sums_a and chooses:
             return 0
-        return self._size((self.labels[0] | self.labels[1]) - self.lone)
+        return self._size(self.labels - self.lone)
 
     @property
     def num_additions(self) -> int:
-        """Where sums within one operand come first."""
-        summed = self.labels[1:] if self.how == "pick" else self.labels
-        sums = sum(self._size(own) - self._size(own - self.lone) for own in summed)
-        if self.how == "pick":
+        """Additions, if sums within one operand come first.
+
+        `sum_jk a[i, j] * b[j, k]` sums b over `k` (`j * (k - 1)` additions), then the
+        product over `j` (`i * (j - 1)`).
+        """
+        picks = self.how == "pick"
+        operands = [self.labels_b] if picks else [self.labels_a, self.labels_b]
+        sums = sum(self._size(x) - self._size(x - self.lone) for x in operands)
+        if picks:
             return sums
-        inner = (self.labels[0] | self.labels[1]) - self.lone
+        inner = self.labels - self.lone
         return sums + self._size(inner) - self._size(inner - self.shared)
 
 
-def _told(own: Take, contracted: tuple[int, ...]) -> bool:
-    """Whether each entry of a value is read at one place along what is summed over."""
+def _is_row(take: Take, contracted: set[int]) -> bool:
+    """True if each entry of a value is read at one place along what is summed over.
+
+    The position `j` determines the contracted `j`; `3j + k` is shared with another.
+    """
     return all(
         len(form.strides) == 1
-        for form in own.forms
-        if any(i in contracted for i in form.indices)
+        for form in take.forms
+        if not contracted.isdisjoint(form.indices)
     )

@@ -1,157 +1,230 @@
-"""Sums of terms: which of them add up elementwise, and which should share storage."""
+"""Sums of terms: recipes that add values, and terms that share storage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from .affine import Affine, single
-from .recipe import Embedding, Group, Sum
-from .term import normalise, Term
+from .affine import Affine, divided, is_contiguous, single
+from .term import normalise, Scalar, Term
 
 
-# Above this many terms, storage that is this much larger is preferred to more terms.
+# Several groups become one if that stores at most this many times their numbers; more
+# than `MANY_TERMS` of them do so more easily, as every term costs time.
+SLACK = 2
 MANY_TERMS = 16
 MANY_TERMS_SLACK = 16
 
 
-def combine(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
-    """Adds terms of one block whose outputs and inputs have dimensions `shape`."""
+#
+# Recipes
+#
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Positions of the values of a term in the value of a term that contains it.
+
+    `forms[axis]` is the position along each axis of the target's value, over the
+    indices of the source, whose sizes and value axes are `sizes` and `value`. A
+    diagonal of three in a full matrix has the forms `(i, i)` and the shape `(3, 3)`.
+    """
+
+    forms: tuple[Affine, ...]
+    shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    value: tuple[int, ...] | None
+
+    def box(self) -> tuple[tuple[int, int], ...] | None:
+        """The range along each axis of the target, if all in these ranges is filled.
+
+        `(2 + i, j)` with `i < 3` and `j < 4` fills `((2, 4), (0, 3))`; `(i, i)` and
+        `(2 * i,)` leave gaps.
+        """
+        indices = [i for form in self.forms for i in form.indices]
+        if len(set(indices)) < len(indices):
+            return None
+        strides = [form.strides for form in self.forms]
+        if any(len(pairs) > 1 or abs(s) != 1 for pairs in strides for _, s in pairs):
+            return None
+        return tuple(form.range(self.sizes.__getitem__) for form in self.forms)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Members of a group that lie beside each other along one axis of the target.
+
+    `tiles` has the numbers of the members at each place, in order, and `lengths` how
+    long these places are. Rows 0 and 1 from two members each, and row 2 from another:
+    `axis=0, tiles=((0, 1), (2,)), lengths=(2, 1)`.
+    """
+
+    axis: int
+    tiles: tuple[tuple[int, ...], ...]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """`target = sum(scale * embed(value))` over `members` (source, scale, embedding);
+    an embedding `None` stands for equal structure."""
+
+    target: Term
+    members: tuple[tuple[int, Scalar, Embedding | None], ...]
+
+    @cached_property
+    def tiling(self) -> Tiling | None:
+        """The tiling of the target, if members fill it without overlap other than of
+        those at one place."""
+        members: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        for number, (_, _, embedding) in enumerate(self.members):
+            box = None if embedding is None else embedding.box()
+            if box is None:
+                return None
+            members.setdefault(box, []).append(number)
+        shape = self.target.value_shape
+        axes = [
+            axis
+            for axis, size in enumerate(shape)
+            if any(box[axis] != (0, size - 1) for box in members)
+        ]
+        if len(members) < 2 or len(axes) != 1:
+            return None
+        (axis,) = axes
+        boxes = sorted(members, key=lambda box: box[axis])
+        starts = [box[axis][0] for box in boxes]
+        ends = [box[axis][1] + 1 for box in boxes]
+        if [*starts, shape[axis]] != [0, *ends]:
+            return None
+        lengths = tuple(end - start for start, end in zip(starts, ends))
+        return Tiling(axis, tuple(tuple(members[box]) for box in boxes), lengths)
+
+    @property
+    def num_additions(self) -> int:
+        """Additions, each of the size of the target or of its tile."""
+        if self.target.value is None:
+            return 0
+        if self.tiling is None:
+            return self.target.num_values * (len(self.members) - 1)
+        tiles = zip(self.tiling.tiles, self.tiling.lengths)
+        row = self.target.num_values // sum(self.tiling.lengths)
+        return sum(row * length * (len(members) - 1) for members, length in tiles)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The recipe by which the values of a list of terms add up to those of others.
+
+    `assembles`: the targets are dense, and most of their entries may be zero.
+    """
+
+    groups: tuple[Group, ...]
+    num_scalings: int
+    num_additions: int
+    assembles: bool = False
+
+    @staticmethod
+    def of(
+        terms: Sequence[Term], groups: Iterable[Group], *, assembles: bool = False
+    ) -> Sum:
+        """A recipe with its costs; scaling by 1 or -1 is free."""
+        groups = tuple(groups)
+        scalings = sum(
+            terms[source].num_values
+            for group in groups
+            for source, scale, _ in group.members
+            if scale not in (1, -1)
+        )
+        additions = sum(group.num_additions for group in groups)
+        return Sum(groups, scalings, additions, assembles)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms that the values add up to."""
+        return tuple(group.target for group in self.groups)
+
+
+#
+# Sums of terms
+#
+
+
+def add_terms(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
+    """Adds terms of one block whose outputs and inputs have dimensions `shape`.
+
+    Two diagonals are one term, a diagonal and a full matrix the full matrix. Two bands
+    that do not overlap stay two terms.
+    """
     classes: dict[tuple, list[int]] = {}
-    for index, term in enumerate(terms):
+    for source, term in enumerate(terms):
         if term.scale != 0:
-            classes.setdefault(term.structure, []).append(index)
-    groups = [_same_structure(terms, members) for members in classes.values()]
+            classes.setdefault(term.structure, []).append(source)
+    groups = [_same_structure(terms, sources) for sources in classes.values()]
     groups = [group for group in groups if group.target.scale != 0]
-    for conj in (False, True) if any(t.conj for t in terms) else (False,):
+    for conj in sorted({group.target.conj for group in groups}):
         some = [group for group in groups if group.target.conj == conj]
         if len(some) > 1:
-            rest = [group for group in groups if group.target.conj != conj]
-            groups = rest + _condense(terms, some, shape)
-    return _sum(terms, groups)
+            others = [group for group in groups if group.target.conj != conj]
+            groups = others + _condense(terms, some, shape)
+    return Sum.of(terms, groups)
 
 
 def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
     """Adds terms into one dense term (one for each kind of conjugation)."""
     groups = []
     for conj in sorted({term.conj for term in terms}):
-        indices = [i for i, term in enumerate(terms) if term.conj == conj]
+        sources = [i for i, term in enumerate(terms) if term.conj == conj]
         target = dense(shape[:num_out], shape[num_out:], conj)
-        groups.append(_group(terms, target, indices))
-    return replace(_sum(terms, groups), assembles=True)
+        groups.append(_group(terms, target, sources))
+    return Sum.of(terms, groups, assembles=True)
 
 
 def dense(
     out_shape: tuple[int, ...], inp_shape: tuple[int, ...], conj: bool = False
 ) -> Term:
-    """The term that ties no axes."""
-    axes = tuple(Affine(0, ((i, 1),)) for i in range(len(out_shape + inp_shape)))
-    sizes = dict(enumerate(out_shape + inp_shape))
-    out, inp = axes[: len(out_shape)], axes[len(out_shape) :]
-    return normalise(Term(out, inp, (), tuple(sizes), conj=conj), sizes)[0]
+    """The term that ties no axes.
 
-
-# A pattern that covers several with more kinds of terms than this is dense.
-MAX_COVER = 6
-
-
-def cover(
-    blocks: Sequence[Sequence[Term]],
-    shape: tuple[int, ...],
-    num_out: int,
-    masks: bool = False,
-) -> tuple[tuple[Term, ...], list[Sum]]:
-    """Terms, all of them valued, that can hold any of several lists of terms; and how
-    each list's values go into theirs. With `masks` they tell which entries a list has.
+    For the shapes `(2,)` and `(3,)`: `out (i,) inp (j,) value (0, 1)`.
     """
-    values: dict[tuple, set[int]] = {}
-    for term in (term for terms in blocks for term in terms):
-        values.setdefault(term.structure, set()).update(term.value or ())
-    conjs = sorted({conj for *_, conj in values})
-    targets = [dense(shape[:num_out], shape[num_out:], conj) for conj in conjs]
-    if len(values) <= MAX_COVER and all(t.structure not in values for t in targets):
-        targets = [
-            Term(out, inp, sizes, tuple(sorted(value)), conj=conj)
-            for (out, inp, sizes, conj), value in values.items()
-        ]
-    if masks:
-        totals = [_into(terms, targets) for terms in blocks]
-        targets = [
-            _marked(target, blocks, [total.groups[n] for total in totals])
-            for n, target in enumerate(targets)
-        ]
-    return tuple(targets), [_into(terms, targets) for terms in blocks]
+    sizes = dict(enumerate(out_shape + inp_shape))
+    axes, num_out = tuple(map(single, sizes)), len(out_shape)
+    term = Term(axes[:num_out], axes[num_out:], (), tuple(sizes), conj=conj)
+    return normalise(term, sizes)[0]
 
 
-def _marked(target: Term, blocks, groups: Sequence[Group]) -> Term:
-    """A target that tells which of its entries are those of the terms that it holds,
-    for the groups that these form in each of several blocks."""
-    lists = [
-        [terms[i] for i, _, _ in group.members] for terms, group in zip(blocks, groups)
-    ]
-    whole = [any(_fills(term, target) for term in terms) for terms in lists]
-    if all(whole):
-        return target
-    scales = {term.scale for terms in lists for term in terms}
-    known = all(t.value is None or t.is_mask for terms in lists for t in terms)
-    if not known or len(scales) > 1 or any(len(terms) > 1 for terms in lists):
-        return replace(target, kind="masked")
-    selects = all(term.is_selection for terms in lists for term in terms)
-    return replace(target, kind="selection" if selects else "mask", scale=scales.pop())
-
-
-def _fills(term: Term, target: Term) -> bool:
-    return term.kind == "value" and term.structure == target.structure
-
-
-def _into(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
-    """Every term in the target of its structure, or else of its conjugation."""
-    groups = []
-    for target in targets:
-        structures = {t.structure for t in targets}
-        members = tuple(
-            (i, 1 if target.is_mask else term.scale, _embedding(term, target))
-            for i, term in enumerate(terms)
-            if term.structure == target.structure
-            or (term.structure not in structures and term.conj == target.conj)
-        )
-        groups.append(Group(target, members))
-    return _sum(terms, groups)
-
-
-def _sum(terms: Sequence[Term], groups: Iterable[Group]) -> Sum:
-    groups = tuple(groups)
-    scalings = additions = 0
-    for group in groups:
-        valued = [(i, s) for i, s, _ in group.members if terms[i].value is not None]
-        scalings += sum(terms[i].num_values for i, s in valued if s not in (1, -1))
-        additions += group.num_additions
-    return Sum(groups, scalings, additions)
-
-
-def _same_structure(terms: Sequence[Term], members: list[int]) -> Group:
-    first = terms[members[0]]
-    if len(members) == 1:
-        return Group(first, ((members[0], 1, None),))
-    if all(terms[i].value is None for i in members):
-        target = replace(first, scale=sum(terms[i].scale for i in members))
-        return Group(target, tuple((i, 1, None) for i in members))
-    value = {index for i in members for index in terms[i].value or ()}
+def _same_structure(terms: Sequence[Term], sources: list[int]) -> Group:
+    """Adds terms that differ in the coefficient alone: `2 I + D` is a diagonal."""
+    first = terms[sources[0]]
+    if len(sources) == 1:
+        return Group(first, ((sources[0], 1, None),))
+    if all(terms[i].value is None for i in sources):
+        target = replace(first, scale=sum(terms[i].scale for i in sources))
+        return Group(target, tuple((i, 1, None) for i in sources))
+    value = {index for i in sources for index in terms[i].value or ()}
     target = replace(first, value=tuple(sorted(value)), kind="value", scale=1)
-    return _group(terms, target, members)
+    return _group(terms, target, sources)
 
 
-def _group(terms: Sequence[Term], target: Term, indices: list[int]) -> Group:
-    """Terms that add up in `target`, with a common coefficient pulled out."""
-    scales = [terms[i].scale for i in indices]
+def _group(terms: Sequence[Term], target: Term, sources: list[int]) -> Group:
+    """Adds terms up in `target`, with a common coefficient pulled out.
+
+    `2 A - 2 B` is `2 * (A - B)`, without a scaling; `2 A + B` scales A.
+    """
+    scales = [terms[i].scale for i in sources]
     if all(scale in (scales[0], -scales[0]) for scale in scales):
         target = replace(target, scale=scales[0])
         scales = [1 if scale == scales[0] else -1 for scale in scales]
-    members = zip(indices, scales, (_embedding(terms[i], target) for i in indices))
+    members = zip(sources, scales, (embed(terms[i], target) for i in sources))
     return Group(target, tuple(members))
 
 
-def _embedding(term: Term, target: Term) -> Embedding | None:
+def embed(term: Term, target: Term) -> Embedding | None:
+    """The embedding of a term in one that contains it; None if nothing moves.
+
+    The band `out (i,) inp (1 + i,)` in the matrix `out (i,) inp (j,)` goes to
+    `(i, 1 + i)`.
+    """
     same = term.structure == target.structure
     if same and term.value == target.value:
         return None
@@ -162,23 +235,25 @@ def _embedding(term: Term, target: Term) -> Embedding | None:
 
 
 def _positions(term: Term, target: Term) -> dict[int, Affine]:
-    """Every index of the target, whose axes have one each, over those of the term."""
+    """Every index of the target, whose axes have one each, over those of the term.
+
+    Where the target has `2k` and the term `4 + 2i`, `k` is `2 + i`.
+    """
     forms = {}
-    for form, target_form in zip(term.out + term.inp, target.out + target.inp):
+    for form, target_form in zip(term.axes, target.axes):
         for index, stride in target_form.strides:
-            forms[index] = _divided(form, target_form.offset, stride)
+            position = divided(form, stride, target_form.offset)
+            assert position is not None, "a term that the target does not contain"
+            forms[index] = position
     return forms
 
 
-def _divided(form: Affine, offset: int, stride: int) -> Affine:
-    """The form `(form - offset) / stride`, which must be integer."""
-    assert (form.offset - offset) % stride == 0
-    strides = tuple((i, s // stride) for i, s in form.strides)
-    return Affine((form.offset - offset) // stride, strides)
-
-
 def _condense(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]:
-    """Lets groups share storage where that needs no more numbers than they have."""
+    """Lets groups share storage where that needs no more numbers than they have.
+
+    A diagonal of 4 and a full 4 by 4 matrix (20 numbers) share the matrix (16); two
+    bands (7 numbers) do not.
+    """
     groups, index = list(groups), 0
     while index < len(groups):
         for other in range(index):
@@ -191,7 +266,7 @@ def _condense(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]
         else:
             index += 1
     if len(groups) > 1:
-        slack = MANY_TERMS_SLACK if len(groups) > MANY_TERMS else 2
+        slack = MANY_TERMS_SLACK if len(groups) > MANY_TERMS else SLACK
         merged = _merge(terms, groups, shape, slack)
         if merged is not None:
             return [merged]
@@ -209,6 +284,11 @@ def _merge(terms, groups: list[Group], shape, slack: int) -> Group | None:
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])
 
 
+#
+# The smallest term that contains several
+#
+
+
 @dataclass(frozen=True)
 class _Line:
     """Axes that advance together: position `offset + stride * k`, `k < size`.
@@ -222,9 +302,13 @@ class _Line:
 
 
 def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
-    """The smallest structure with single-index axes that contains all `terms`."""
+    """The smallest structure with single-index axes that contains all `terms`.
+
+    Of the partial diagonals `(1 + i, 1 + i)`, `i < 2`, and `(3 + i, 3 + i)`, `i < 3`:
+    the diagonal `(1 + i, 1 + i)`, `i < 5`. Of a diagonal and a band: the full matrix.
+    """
     num_out, conj = len(terms[0].out), terms[0].conj
-    if any(len(form.strides) > 1 for t in terms for form in t.out + t.inp):
+    if any(len(form.strides) > 1 for term in terms for form in term.axes):
         return dense(shape[:num_out], shape[num_out:], conj)
     lines = _lines(terms, len(shape))
     forms = [Affine(0)] * len(shape)
@@ -240,44 +324,42 @@ def _lines(terms: Sequence[Term], num_axes: int) -> list[_Line]:
     """The ties that all terms have in common, and the other axes on their own."""
     reference = max(terms, key=lambda term: len(term.sizes))
     free, lines = set(range(num_axes)), []
-    for tied in _tied(reference):
-        line = _common_line(terms, reference, tied)
+    for axes in _ties(reference):
+        line = _line(terms, axes)
         if line is not None:
             lines.append(line)
-            free -= set(tied)
-    return lines + [_free_line(terms, axis) for axis in sorted(free)]
+            free -= set(axes)
+    for axis in sorted(free):
+        line = _line(terms, {axis: (0, 1)})
+        assert line is not None
+        lines.append(replace(line, constant=False))
+    return lines
 
 
-def _tied(term: Term) -> list[tuple[int, ...]]:
-    """The axes that share an index, for each index."""
-    tied: dict[int, tuple[int, ...]] = {}
-    for axis, form in enumerate(term.out + term.inp):
-        for index in form.indices:
-            tied[index] = (*tied.get(index, ()), axis)
-    return list(tied.values())
+def _ties(term: Term) -> list[dict[int, tuple[int, int]]]:
+    """The axes that share an index, for each index, with offsets and strides.
+
+    `out (i,) inp (2 + i, j)` has `{0: (0, 1), 1: (2, 1)}` and `{2: (0, 1)}`.
+    """
+    ties: dict[int, dict[int, tuple[int, int]]] = {}
+    for axis, form in enumerate(term.axes):
+        for index, stride in form.strides:
+            ties.setdefault(index, {})[axis] = form.offset, stride
+    return list(ties.values())
 
 
-def _free_line(terms: Sequence[Term], axis: int) -> _Line:
-    ranges = [_range(term, (term.out + term.inp)[axis]) for term in terms]
-    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-    return _Line({axis: (low, 1)}, high - low + 1, constant=False)
-
-
-def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
-    """The line of the reference's axes `tied`, if every term advances along it."""
-    axes = {}
-    for axis in tied:
-        form = (reference.out + reference.inp)[axis]
-        axes[axis] = (form.offset, form.strides[0][1])
-    found = [_along(term, axes) for term in terms]
-    along = [form for form in found if form is not None]
-    if len(along) < len(found):
+def _line(terms: Sequence[Term], axes: dict[int, tuple[int, int]]) -> _Line | None:
+    """The part of a line that the terms reach, if every term advances along it."""
+    forms = [form for term in terms if (form := _along(term, axes)) is not None]
+    if len(forms) < len(terms):
         return None
-    ranges = [_range(term, form) for term, form in zip(terms, along)]
-    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    ranges = [f.range(t.sizes.__getitem__) for t, f in zip(terms, forms)]
+    low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
     constant = all(
-        r == (low, high) and _skips_none(term, form) and _lacks(term, form, tied)
-        for term, form, r in zip(terms, along, ranges)
+        reached == (low, high)
+        and is_contiguous(form, term.sizes.__getitem__)
+        and _is_constant(term, form, axes)
+        for term, form, reached in zip(terms, forms, ranges)
     )
     moved = {
         axis: (offset + stride * low, stride) for axis, (offset, stride) in axes.items()
@@ -286,34 +368,29 @@ def _common_line(terms, reference: Term, tied: tuple[int, ...]) -> _Line | None:
 
 
 def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Affine | None:
-    """Where a term is along a line, if it is on it."""
-    forms = set()
-    for axis, (offset, stride) in axes.items():
-        form = (term.out + term.inp)[axis]
-        if any(
-            n % stride for n in (form.offset - offset, *(s for _, s in form.strides))
-        ):
-            return None
-        forms.add(_divided(form, offset, stride))
+    """The position of a term along a line, if it is on it.
+
+    On the line `(k, 2 + k)`, the band `(1 + i, 3 + i)` is at `k = 1 + i`; the diagonal
+    `(i, i)` is not on it.
+    """
+    forms = {
+        divided(term.axes[axis], stride, offset)
+        for axis, (offset, stride) in axes.items()
+    }
     return forms.pop() if len(forms) == 1 else None
 
 
-def _skips_none(term: Term, form: Affine) -> bool:
-    """Whether the form reaches every position of its range."""
-    reach = 0
-    for index, stride in sorted(form.strides, key=lambda pair: abs(pair[1])):
-        if abs(stride) > reach + 1:
-            return False
-        reach += abs(stride) * (term.sizes[index] - 1)
-    return True
-
-
-def _lacks(term: Term, form: Affine, tied: tuple[int, ...]) -> bool:
-    """Whether the value is constant along `form`, which only axes `tied` follow."""
-    others = [f for a, f in enumerate(term.out + term.inp) if a not in tied]
+def _is_constant(term: Term, form: Affine, axes: Iterable[int]) -> bool:
+    """True if the value is constant along `form`, which only `axes` follow."""
+    others = [f for axis, f in enumerate(term.axes) if axis not in axes]
     used = set(term.value or ()).union(*(f.indices for f in others))
     return used.isdisjoint(form.indices)
 
 
-def _range(term: Term, form: Affine) -> tuple[int, int]:
-    return form.range(term.sizes.__getitem__)
+def __getattr__(name: str):
+    """`cover` at its old place."""
+    if name == "cover":
+        from importlib import import_module
+
+        return import_module(f"{__package__}.cover").cover
+    raise AttributeError(name)

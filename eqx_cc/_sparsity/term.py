@@ -7,33 +7,42 @@ A term is an einsum with Kronecker deltas,
 with every `out_a` and `inp_b` an affine form of the indices `k`. An index shared by
 several axes ties them (diagonal); one that the value lacks is constant along its axes
 (broadcast, reduction); sizes, strides and offsets are windows (slice, pad, shift).
+
+With `i` and `j` for the indices 0 and 1, and a value where `value` is given:
+
+    diagonal of a vector    out (i,)   inp (i,)      value (0,)
+    x[2::3]                 out (i,)   inp (2 + 3i,) value None
+    sum of rows             out (j,)   inp (i, j)    value None
+    full matrix             out (i,)   inp (j,)      value (0, 1)
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from .affine import Affine, single, System
-from .keyed import Keyed
+from .affine import Affine, is_injective, single, SolutionSet
+from .keyed import keyed
 
 
 Scalar = int | float | complex
 Kind = Literal["value", "mask", "selection", "masked"]
 
 
+@keyed("structure", "coefficient")
 @dataclass(frozen=True, eq=False)
-class Term(Keyed):
+class Term:
     """One term of a block; see the module's docstring.
 
-    `value` lists the indices that the value's axes run over, ascending; `None` says
-    that the value is known to be one. The `kind` of a value that is stored is an array
-    of numbers ("value"), of booleans that choose between `scale` and zero ("mask"; a
-    "selection" if no output element reads more than one element of the input), or
-    both, numbers of which a mask chooses some ("masked"). `conj` says that the term
-    acts on the conjugate of its (complex) input.
+    `value` lists the indices that the value's axes run over, ascending; `None` stands
+    for the constant one. The `kind` of a value that is stored is an array of numbers
+    ("value"), of booleans that choose between `scale` and zero ("mask"; a "selection"
+    if no output element reads more than one element of the input), or both, numbers of
+    which a mask chooses some ("masked"). `conj` marks a term that acts on the conjugate
+    of its (complex) input.
     """
 
     out: tuple[Affine, ...]
@@ -45,68 +54,70 @@ class Term(Keyed):
     conj: bool = False
 
     @property
-    def _key(self):
-        coefficient = self.value, self.scale, type(self.scale), self.kind
-        return self.out, self.inp, self.sizes, self.conj, coefficient
+    def axes(self) -> tuple[Affine, ...]:
+        """Positions along the axes of the block: the output's, then the input's."""
+        return self.out + self.inp
 
     @property
     def structure(self):
-        """All but the value: terms of one structure add elementwise."""
+        """Everything but the coefficient: terms of one structure add elementwise."""
         return self.out, self.inp, self.sizes, self.conj
 
     @property
+    def coefficient(self):
+        """The value's axes and kind, and the scale with its type (1 is not 1.0)."""
+        return self.value, self.scale, type(self.scale), self.kind
+
+    @property
     def num_nonzeros(self) -> int:
-        """How many entries of the block the term touches."""
+        """Number of entries of the block that the term touches."""
         return math.prod(self.sizes)
 
     @property
     def value_shape(self) -> tuple[int, ...]:
+        """Shape of the stored array."""
         return tuple(self.sizes[i] for i in self.value or ())
 
     @property
     def num_values(self) -> int:
-        """How many numbers the term stores."""
+        """Number of entries of the stored array; 0 if nothing is stored."""
         return 0 if self.value is None else math.prod(self.value_shape)
 
     @property
     def is_mask(self) -> bool:
-        """Whether the value is an array of booleans."""
+        """True if the value is an array of booleans."""
         return self.value is not None and self.kind in ("mask", "selection")
 
     @cached_property
     def is_selection(self) -> bool:
-        """Whether no output element reads more than one element of the input, with a
+        """True if no output element reads more than one element of the input, with a
         coefficient that is the same for all."""
+        # A diagonal `out (i,)` of ones is: the output determines every index. A
+        # reduction `out (), inp (i,)` is not.
         if self.value is not None and not self.is_mask:
             return False
         if self.value is not None and self.kind == "selection":
             return True
-        forms = [form for form in self.out if _is_injective(form, self.sizes)]
+        sizes = self.sizes.__getitem__
+        forms = [form for form in self.out if is_injective(form, sizes)]
         return {i for form in forms for i in form.indices} == {*range(len(self.sizes))}
 
     def transpose(self) -> tuple[Term, Take]:
-        """The transposed term, and how its value is taken from this one's."""
-        indices = dict(enumerate(self.sizes))
+        """The transposed term, and the positions in this value that make up its own."""
+        # `out (i,) inp (j,) value (0, 1)` becomes `out (j,) inp (i,)`, in normal form
+        # again `out (i,) inp (j,)`, with the value's two axes swapped.
         kind = "mask" if self.kind == "selection" else self.kind
-        turned = replace(self, out=self.inp, inp=self.out, kind=kind)
-        return normalise(turned, indices)
-
-
-def _is_injective(form: Affine, sizes: tuple[int, ...]) -> bool:
-    """Whether the position tells every index, as that of mixed radices does."""
-    reach = 0
-    for index, stride in sorted(form.strides, key=lambda pair: abs(pair[1])):
-        if abs(stride) <= reach:
-            return False
-        reach += abs(stride) * (sizes[index] - 1)
-    return True
+        swapped = replace(self, out=self.inp, inp=self.out, kind=kind)
+        return normalise(swapped, dict(enumerate(self.sizes)))
 
 
 @dataclass(frozen=True)
 class Take:
     """An array read at affine positions: `result[labels] = array[forms(labels)]`.
 
-    `sizes` gives the size of every label; labels are ascending.
+    `sizes` gives the size of every label; labels are ascending. The transpose of a
+    matrix has the forms `(j, i)` for the labels `(i, j)`, its diagonal `(i, i)` for
+    `(i,)`.
     """
 
     forms: tuple[Affine, ...]
@@ -115,54 +126,60 @@ class Take:
 
     @property
     def is_identity(self) -> bool:
+        """True if the result is the array itself."""
         return self.forms == tuple(single(label) for label in self.labels)
 
 
-def take_of(forms: tuple[Affine, ...], sizes: dict[int, int]) -> Take:
-    labels = tuple(sorted({i for form in forms for i in form.indices}))
-    return Take(forms, labels, tuple(sizes[i] for i in labels))
-
-
 class Renumbering:
-    """Numbers indices by first appearance in an output, then an input axis; there
-    the stride is positive. Other indices (to be summed over) come last."""
+    """The axes of a term in normal form, and the new name of every free index.
 
-    def __init__(self, axes: tuple[Affine, ...], sizes: dict[int, int]):
-        forms: dict[int, Affine] = {}
+    Indices are numbered by first appearance in an output, then an input axis; there the
+    stride is positive. Other indices (to be summed over) come last. So `out (5 - k,)`
+    and `inp (k, m)` with `k < 6` become `out (i,)` and `inp (5 - i, j)`.
+    """
+
+    def __init__(
+        self,
+        solutions: SolutionSet,
+        out: tuple[Affine, ...],
+        inp: tuple[Affine, ...],
+    ):
+        self._values = solutions.values
+        self._forms: dict[int, Affine] = {}
+        axes = [solutions.resolve(axis) for axis in out + inp]
         for axis in axes:
             for index, stride in sorted(axis.strides, key=lambda s: -abs(s[1])):
-                if index not in forms:
-                    forms[index] = self._oriented(len(forms), stride, sizes[index])
-        self.num_kept = len(forms)
-        for index in sizes:
-            if index not in forms:
-                forms[index] = single(len(forms))
-        self.forms = forms
-        self.sizes = {f.indices[0]: sizes[i] for i, f in forms.items()}
+                if index not in self._forms:
+                    new, size = len(self._forms), solutions.sizes[index]
+                    reverse = Affine(size - 1, ((new, -1),))
+                    self._forms[index] = single(new) if stride > 0 else reverse
+        num_kept = len(self._forms)
+        for index in solutions.sizes:
+            if index not in self._forms:
+                self._forms[index] = single(len(self._forms))
+        self.sizes = tuple(solutions.sizes[index] for index in self._forms)
+        self.kept_sizes = self.sizes[:num_kept]
+        self.summed = range(num_kept, len(self._forms))
+        renumbered = tuple(axis.substitute(self._forms.__getitem__) for axis in axes)
+        self.out, self.inp = renumbered[: len(out)], renumbered[len(out) :]
 
-    @staticmethod
-    def _oriented(new: int, stride: int, size: int) -> Affine:
-        return single(new) if stride > 0 else Affine(size - 1, ((new, -1),))
-
-    def __call__(self, form: Affine) -> Affine:
-        return form.substitute(self.forms.__getitem__)
+    def take(self, indices: Iterable[int]) -> Take:
+        """The positions of an array over these original indices, in the new ones."""
+        values = (self._values[index] for index in indices)
+        forms = tuple(value.substitute(self._forms.__getitem__) for value in values)
+        labels = tuple(sorted({i for form in forms for i in form.indices}))
+        return Take(forms, labels, tuple(self.sizes[i] for i in labels))
 
 
 def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:
-    """A term over any indices in normal form, and how its value is read."""
-    system = System(sizes)
-    out = tuple(system.resolve(axis) for axis in term.out)
-    inp = tuple(system.resolve(axis) for axis in term.inp)
-    new = Renumbering(out + inp, system.sizes)
-    assert new.num_kept == len(system.sizes), "an index that no axis has"
-    forms = tuple(new(system.resolve(single(i))) for i in term.value or ())
-    take = take_of(forms, new.sizes)
+    """A term over any indices in normal form, and how its value is read.
+
+    `out (j,) inp (i, j) value (0, 1)` becomes `out (i,) inp (j, i) value (0, 1)`, and
+    the value is transposed.
+    """
+    normal = Renumbering(SolutionSet(sizes), term.out, term.inp)
+    assert not normal.summed, "an index that no axis has"
+    take = normal.take(term.value or ())
     value = None if term.value is None else take.labels
-    normal = replace(
-        term,
-        out=tuple(map(new, out)),
-        inp=tuple(map(new, inp)),
-        sizes=tuple(new.sizes[i] for i in range(new.num_kept)),
-        value=value,
-    )
-    return normal, take
+    out, inp, kept = normal.out, normal.inp, normal.kept_sizes
+    return replace(term, out=out, inp=inp, sizes=kept, value=value), take

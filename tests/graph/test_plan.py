@@ -45,9 +45,9 @@ def published(name: str):
 @pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda p: p.stem)
 def test_published_counts(path, order):
     graph, multiplications = published(path.stem)
-    made = plan(graph, ORDERS[order](graph))
-    assert made.num_multiplications == multiplications[order]
-    assert made.num_scalings == 0
+    result = plan(graph, ORDERS[order](graph))
+    assert result.num_multiplications == multiplications[order]
+    assert result.num_scalings == 0
 
 
 @pytest.mark.parametrize("path", sorted(GRAPHS.glob("*.json")), ids=lambda p: p.stem)
@@ -141,10 +141,10 @@ def test_pretty():
     "more, fill_in, additions", [([], 4, 0), ([(0, 3)], 3, 1), ([(0, 3), (1, 4)], 2, 2)]
 )
 def test_fill_in(more, fill_in, additions):
-    made = plan(diamond(*more), (2,))
-    assert made.num_multiplications == 4
-    assert made.fill_in == fill_in
-    assert made.num_additions == additions
+    result = plan(diamond(*more), (2,))
+    assert result.num_multiplications == 4
+    assert result.fill_in == fill_in
+    assert result.num_additions == additions
 
 
 def test_steps():
@@ -194,9 +194,9 @@ COSTS = {
 @pytest.mark.parametrize("name", COSTS)
 def test_known_coefficients_are_free(name):
     fun, multiplications, scalings = COSTS[name]
-    made = plan_of(fun, X)
-    assert made.num_multiplications == multiplications
-    assert made.num_scalings == scalings
+    result = plan_of(fun, X)
+    assert result.num_multiplications == multiplications
+    assert result.num_scalings == scalings
 
 
 #
@@ -263,16 +263,16 @@ def counted_and_emitted(fun, leaves, order):
     program, num_outputs, _ = trace_function(
         lambda leaves: (fun(*leaves), None), leaves
     )
-    made = []
+    linearised = []
 
     def local(leaves):
         active = range(len(leaves))
-        made.append(linearise(program, leaves, active, order, num_outputs))
-        return made[0].values
+        linearised.append(linearise(program, leaves, active, order, num_outputs))
+        return linearised[0].values
 
     values = jax.eval_shape(local, leaves)
-    steps = plan(made[0].graph, tuple(order(made[0].graph)))
-    replay = lambda values: accumulate(steps, values, made[0].dtypes)  # noqa: E731
+    steps = plan(linearised[0].graph, tuple(order(linearised[0].graph)))
+    replay = lambda values: accumulate(steps, values, linearised[0].dtypes)  # noqa: E731
     return steps, _Emitted(jax.make_jaxpr(replay)(values).jaxpr)
 
 
@@ -381,9 +381,9 @@ def test_published_programs_cost_no_more_than_published():
         fun, leaves = _task(name)
         graph, multiplications = published(name)
         for order in ("forward", "reverse"):
-            made = plan_of(fun, *leaves, order=order)
-            assert len(made.order) == len(graph.intermediates)
-            cost = made.num_multiplications + made.num_scalings
+            result = plan_of(fun, *leaves, order=order)
+            assert len(result.order) == len(graph.intermediates)
+            cost = result.num_multiplications + result.num_scalings
             assert cost < multiplications[order]
 
 

@@ -5,7 +5,15 @@ import math
 import random
 
 import pytest
-from eqx_cc._sparsity.affine import Affine, difference, single, System, Unsolved
+from eqx_cc._sparsity.affine import (
+    Affine,
+    difference,
+    is_contiguous,
+    is_injective,
+    single,
+    SolutionSet,
+    Unsolved,
+)
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:
@@ -22,8 +30,8 @@ def points(sizes: dict[int, int]):
         yield dict(zip(sizes, values))
 
 
-def solve(sizes, equations) -> list[System]:
-    systems = [System(sizes)]
+def solve(sizes, equations) -> list[SolutionSet]:
+    systems = [SolutionSet(sizes)]
     for a, b in equations:
         systems = [new for system in systems for new in system.equate(a, b)]
     return systems
@@ -144,6 +152,12 @@ NAMED = {
     "strides_2_and_3": ({0: 7, 1: 5}, form(0, (0, 2)), form(1, (1, 3)), 1),
     "opposite_directions": ({0: 7, 1: 5}, form(0, (0, 2)), form(9, (1, -3)), 1),
     "size_one": ({0: 1, 1: 4}, single(0), single(1), 1),
+    # Solved for 2, though 0 and 1 overlap: no rows are told apart.
+    "isolated": ({0: 3, 1: 6, 2: 20}, form(0, (0, 4), (1, 1)), single(2), 1),
+    "isolated backwards": (
+        *({0: 3, 1: 6, 2: 20}, form(13, (0, -4), (1, -1))),
+        *(single(2), 1),
+    ),
     "cancels": ({0: 3, 1: 3}, form(0, (0, 1), (1, 2)), form(1, (0, 1)), 0),
 }
 
@@ -239,3 +253,16 @@ def test_unsolved(name):
     sizes, a, b = UNSOLVED[name]
     with pytest.raises(Unsolved):
         solve(sizes, [(a, b)])
+
+
+@pytest.mark.parametrize("width, injective", [(9, True), (10, True), (11, False)])
+def test_forms_that_determine_their_indices(width, injective):
+    flat = form(3, (0, -10), (1, 1))
+    assert is_injective(flat, {0: 3, 1: width}.__getitem__) == injective
+
+
+@pytest.mark.parametrize("width, contiguous", [(9, False), (10, True), (11, True)])
+def test_forms_that_skip_nothing(width, contiguous):
+    flat = form(3, (0, -10), (1, 1))
+    assert is_contiguous(flat, {0: 3, 1: width}.__getitem__) == contiguous
+    assert not is_contiguous(form(0, (0, 2)), {0: 3}.__getitem__)

@@ -89,8 +89,8 @@ def numbers(block: Partial) -> tuple[np.ndarray, np.ndarray]:
         value = None if value is None else np.asarray(as_numbers(value, block.dtype))
         for index in np.ndindex(*term.sizes):
             where = tuple(_position(form, index) for form in term.out + term.inp)
-            own = tuple(index[i] for i in term.value or ())
-            entry = 1 if value is None else value[own]
+            stored = tuple(index[i] for i in term.value or ())
+            entry = 1 if value is None else value[stored]
             parts[(int(term.conj), *where)] += term.scale * entry
     if not (block.pattern.complex_out or block.pattern.complex_in):
         parts = np.real(parts)
@@ -148,7 +148,7 @@ def total(*blocks: Partial) -> Partial:
 #
 
 
-class _RandomTerm:
+class RandomTerm:
     """A term with random ties, windows, flattened axes, constants and known axes."""
 
     def __init__(self, rng: random.Random, out_shape, in_shape):
@@ -221,27 +221,29 @@ class _RandomTerm:
 
 def _random_partial(rng, out_shape, in_shape, flags=(False, False)) -> Partial:
     terms = [
-        _RandomTerm(rng, out_shape, in_shape).term(*flags)
+        RandomTerm(rng, out_shape, in_shape).term(*flags)
         for _ in range(rng.choice([1, 1, 2, 3]))
     ]
     block = Pattern(out_shape, in_shape, tuple(terms), *flags)
     return partial(block, rng.randrange(10**6), COMPLEX if any(flags) else FLOAT)
 
 
-def _random_shape(rng) -> tuple[int, ...]:
+def random_shape(rng) -> tuple[int, ...]:
     return tuple(rng.choice([1, 2, 3, 4, 6]) for _ in range(rng.randint(0, 2)))
 
 
 def _random_blocks(seed: int):
     """`left`, `right` and `old`, of which `old + left @ right` can be computed."""
     rng = random.Random(seed)
-    out, middle, inp = (_random_shape(rng) for _ in range(3))
+    out, middle, inp = (random_shape(rng) for _ in range(3))
     flags = [False] * 3 if rng.random() < 0.6 else [rng.random() < 0.7 for _ in "omi"]
     left = _random_partial(rng, out, middle, (flags[0], flags[1]))
     right = _random_partial(rng, middle, inp, (flags[1], flags[2]))
     return left, right, _random_partial(rng, out, inp, (flags[0], flags[2]))
 
 
+# Whether outputs and inputs are complex.
+FLAGS = [(False, False), (False, False), (True, True), (True, False), (False, True)]
 MANY = [range(first, first + 40) for first in range(40, 320, 40)]
 seeded = pytest.mark.parametrize(
     "seeds",
@@ -279,27 +281,26 @@ def densified(block: Partial) -> Partial:
 @seeded
 def test_random_sums(seeds):
     rngs = [random.Random(seed) for seed in seeds]
-    kinds = [(False, False), (False, False), (True, True), (True, False), (False, True)]
     blocks = []
     for rng in rngs:
-        out, inp, flags = _random_shape(rng), _random_shape(rng), rng.choice(kinds)
+        out, inp, flags = random_shape(rng), random_shape(rng), rng.choice(FLAGS)
         blocks.append([_random_partial(rng, out, inp, flags) for _ in range(3)])
 
     @jax.jit
     def compute(blocks):
         return [(total(*b), densified(b[0]), transposed(b[1])) for b in blocks]
 
-    for seed, each, (sum_, dense, back) in zip(seeds, blocks, compute(blocks)):
-        assert_same(sum_, sum(np.array(numbers(block)) for block in each), seed)
-        assert_same(dense, numbers(each[0]), seed)
+    for seed, summands, (sum_, dense, back) in zip(seeds, blocks, compute(blocks)):
+        assert_same(sum_, sum(np.array(numbers(block)) for block in summands), seed)
+        assert_same(dense, numbers(summands[0]), seed)
         assert all(
             term.num_values == math.prod(dense.shape) for term in dense.pattern.terms
         )
-        rank = len(each[1].out_shape)
-        axes = (*range(rank, len(each[1].shape)), *range(rank))
-        assert_same(back, [part.transpose(axes) for part in numbers(each[1])], seed)
-        if all(term.kind != "selection" for term in each[1].pattern.terms):
-            assert back.pattern.transpose[0] == each[1].pattern
+        rank = len(summands[1].out_shape)
+        axes = (*range(rank, len(summands[1].shape)), *range(rank))
+        assert_same(back, [part.transpose(axes) for part in numbers(summands[1])], seed)
+        if all(term.kind != "selection" for term in summands[1].pattern.terms):
+            assert back.pattern.transpose[0] == summands[1].pattern
 
 
 @seeded
@@ -308,7 +309,7 @@ def test_random_outputs(seeds):
     rngs = [random.Random(seed) for seed in seeds]
     blocks = [
         _random_partial(
-            rng, _random_shape(rng), _random_shape(rng), (seed % 3 == 0, False)
+            rng, random_shape(rng), random_shape(rng), (seed % 3 == 0, False)
         )
         for seed, rng in zip(seeds, rngs)
     ]
@@ -601,9 +602,9 @@ def test_sums(name):
 
 def test_sums_have_the_right_numbers():
     blocks = [[partial(b, i) for i, b in enumerate(s[0])] for s in SUMS.values()]
-    results = jax.jit(lambda blocks: [total(*each) for each in blocks])(blocks)
-    for each, result in zip(blocks, results):
-        assert_same(result, sum(np.array(numbers(block)) for block in each))
+    results = jax.jit(lambda blocks: [total(*summands) for summands in blocks])(blocks)
+    for summands, result in zip(blocks, results):
+        assert_same(result, sum(np.array(numbers(block)) for block in summands))
 
 
 def test_a_common_coefficient_is_pulled_out():

@@ -8,21 +8,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Num
 
-from ..._sparsity.keyed import Keyed
+from ..._sparsity.keyed import keyed
 from ..matrix.assemble import Matrix
 from .base import AbstractFactorisation
 
 
-class Permutation(Keyed):
+@keyed("content")
+class Permutation:
     """A permutation: the old place of each new one. Hashable, by content."""
 
     def __init__(self, places: np.ndarray):
         self.places = places.astype(np.int32)
         self.inverse = np.argsort(self.places).astype(np.int32)
-
-    @property
-    def _key(self):
-        return self.places.tobytes()
+        self.content = self.places.tobytes()
 
 
 @dataclass(frozen=True)

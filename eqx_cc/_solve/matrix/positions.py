@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Num
 
-from ..._sparsity.keyed import Keyed
+from ..._sparsity.keyed import keyed
 
 
 # Beyond this many entries at one position, they are added by a scatter.
 _MOST_GATHERS = 8
 
 
+@keyed("num_rows", "num_columns", "_content")
 @dataclass(frozen=True, eq=False)
-class Positions(Keyed):
+class Positions:
     """The rows and columns of entries, each position once. Hashable, by content."""
 
     rows: np.ndarray
@@ -27,9 +28,8 @@ class Positions(Keyed):
     num_columns: int
 
     @cached_property
-    def _key(self):
-        sides = self.rows.tobytes(), self.columns.tobytes()
-        return self.num_rows, self.num_columns, *sides
+    def _content(self) -> tuple[bytes, bytes]:
+        return self.rows.tobytes(), self.columns.tobytes()
 
     def __len__(self) -> int:
         return len(self.rows)
