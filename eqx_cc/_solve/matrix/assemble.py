@@ -133,7 +133,8 @@ def assemble(
             below = height - top - left.shape[0], width - start - right.shape[1]
             lefts.append(jnp.pad(left, ((top, below[0]), (0, 0))))
             rights.append(jnp.pad(right, ((0, 0), (start, below[1]))))
-    positions, inverse = merge(*np.concatenate(places, 1), (height, width))
+    all_rows, all_columns = np.concatenate(places, 1)
+    positions, inverse = merge(all_rows, all_columns, (height, width))
     return Matrix(
         merged(jnp.concatenate(entries), inverse, len(positions)),
         jnp.concatenate(lefts, 1),
