@@ -265,6 +265,8 @@ TILINGS = {
     "steps": ([window(0, 3, step=2), window(1, 2, step=2)], None, 15),
     "corner": ([window(0, 2, columns=2), window(2, 3)], None, 15),
     "diagonal": ([DIAGONAL, window(0, 5)], None, 15),
+    "diagonal above rows": ([DIAGONAL, window(3, 2)], None, 15),
+    "steps above rows": ([window(0, 2, step=2), window(3, 2)], None, 15),
 }
 
 
@@ -295,6 +297,11 @@ COVERS = {
     "ones or zero": ([replace(FULL, value=None)], [], ["mask"]),
     "mask": ([replace(FULL, kind="mask")], [replace(FULL, kind="mask")], ["mask"]),
     "mask or numbers": ([replace(FULL, kind="mask")], [FULL], ["masked"]),
+    "selection or mask": (
+        [replace(FULL, kind="selection")],
+        [replace(FULL, kind="mask")],
+        ["mask"],
+    ),
     "identity beside a mask": ([I, replace(FULL, kind="mask")], [], ["masked"]),
     "apart": ([DIAGONAL], [replace(DIAGONAL, conj=True)], ["masked", "masked"]),
 }
@@ -352,3 +359,10 @@ def test_terms_that_select():
     reduction = replace(SPREAD, out=SPREAD.inp, inp=SPREAD.out)
     assert I.is_selection and SELECTION.is_selection and SPREAD.is_selection
     assert not any(t.is_selection for t in (DIAGONAL, FULL, MASK, reduction))
+
+
+def test_one_number_is_stored_with_what_it_overlaps():
+    spread = Term((single(0),), (), (2,), ())
+    first = Term((Affine(0),), (), (), None)
+    (group,) = add_terms([spread, first], (2,)).groups
+    assert group.target.value_shape == (2,)
