@@ -32,8 +32,8 @@ from eqx_cc import (
 from eqx_cc._orders.cache import _entry, VERSION
 from eqx_cc._orders.search.base import baseline
 
+from .cases.tasks import TASKS
 from .orders import certificate, GRAPHS, published_graph
-from .tasks import TASKS
 
 
 ROOT = pathlib.Path(__file__).parents[1]

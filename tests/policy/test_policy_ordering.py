@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from eqx_cc import (
     AbstractCost,
     Annealing,
