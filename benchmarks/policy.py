@@ -30,7 +30,7 @@ from eqx_cc.policy import (
     pretrained,
 )
 from eqx_cc.policy._game.game import padded
-from eqx_cc.policy._ordering import forget
+from eqx_cc.policy._ordering import clear_cache
 from eqx_cc.policy._search.shorten import shortened
 
 from .cases.tasks import TASKS
@@ -66,7 +66,7 @@ class Timed:
             if key not in self._warm or not _scalar(graph):
                 ordering(graph)
                 self._warm.add(key)
-            forget()
+            clear_cache()
         started = time.monotonic()
         searched = isinstance(ordering, eqx_cc.AbstractSearch)
         order = ordering.search(graph) if searched else ordering(graph)
