@@ -34,8 +34,8 @@ from eqx_cc import (
 from eqx_cc._orders.baseline import baseline
 from eqx_cc._orders.cache import entry_key, entry_of, VERSION
 
+from .cases.tasks import TASKS
 from .orders import certificate, GRAPHS, published_graph
-from .tasks import TASKS
 
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""How many multiplications elimination orders take, and how soon they are found.
+"""Multiplications that elimination orders take, and the seconds to find them.
 
     python -m benchmarks.orders [--seconds 10] [--array-seconds 60] [--seed 0]
 
@@ -9,9 +9,9 @@ which that one was found, and a lower bound that is proved afterwards. A second 
 has the multiplications that are really done: known coefficients are free.
 
 The first five graphs are the published ones, in `tests/graphs`. The other functions are
-written anew from their mathematics (`benchmarks/tasks`), so that their graphs are not
-quite the published ones, nor are structured blocks counted quite alike: there, compare
-the columns of one row, not with the published counts.
+written anew from their mathematics (`benchmarks/cases/tasks`), so that their graphs are
+not quite the published ones, nor are structured blocks counted quite alike: there,
+compare the columns of one row, not with the published counts.
 """
 
 import argparse
@@ -25,7 +25,8 @@ import jax
 from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
 from eqx_cc._orders.search.base import order_cost
 
-from .tasks import TASKS
+from .cases.tasks import TASKS
+from .reports.tables import line, table
 
 
 GRAPHS = pathlib.Path(__file__).parents[1] / "tests" / "graphs"
@@ -105,11 +106,11 @@ def measure(
 
     order = Annealing(seconds=seconds, seed=seed, cost=cost).search(graph, report)
     early = min((c for c, at in costs.items() if at <= 1.0), default=order.cost)
-    own = cost.view(graph)
+    view = cost.view(graph)
     return Row(
-        order_cost(own, eqx_cc.Forward()(own), cost),
-        order_cost(own, eqx_cc.Reverse()(own), cost),
-        order_cost(own, MinimalMarkowitz()(own), cost),
+        order_cost(view, eqx_cc.Forward()(view), cost),
+        order_cost(view, eqx_cc.Reverse()(view), cost),
+        order_cost(view, MinimalMarkowitz()(view), cost),
         order,
         early,
         costs.get(order.cost, 0.0),
@@ -125,23 +126,18 @@ def _lower_bound(graph, order, seconds: float, blocks) -> int:
     return exact.search(graph).lower_bound
 
 
-def _cells(name: str, row: Row, published, known) -> list:
+def _cells(name: str, row: Row, published, earlier) -> list[str]:
     proved = row.order.cost <= row.lower_bound
     bound = "optimal" if proved else f">= {row.lower_bound}"
     ours = [row.after_one_second, row.order.cost, f"{row.found_at:.2f}", bound]
-    return [name, row.forward, row.reverse, row.markowitz, published, known, *ours]
+    cells = [name, row.forward, row.reverse, row.markowitz, published, earlier, *ours]
+    return ["-" if cell is None else str(cell) for cell in cells]
 
 
-def _line(cells: list) -> str:
-    shown = ["-" if cell is None else str(cell) for cell in cells]
-    return "| " + " | ".join(shown) + " |"
-
-
-def _table(heads: list[str], rows) -> None:
-    print(_line(heads))
-    print("|" + " --- |" * len(heads))
+def _print_table(heads: list[str], rows) -> None:
+    print(table(heads, []))
     for row in rows:
-        print(_line(row), flush=True)
+        print(line(row), flush=True)
 
 
 def main() -> None:
@@ -155,11 +151,11 @@ def main() -> None:
     limits |= {name: float(options.array_seconds) for name in ARRAYS}
 
     def published():
-        for name, (learned, known) in (SCALAR | ARRAYS).items():
+        for name, (learned, earlier) in (SCALAR | ARRAYS).items():
             graph, cost = task_graph(name), eqx_cc.Published()
             blocks = certificate(name)
             row = measure(graph, cost, limits[name], options.seed, blocks)
-            yield _cells(name, row, learned, known)
+            yield _cells(name, row, learned, earlier)
 
     def true():
         for name in filter(TASKS.__contains__, SCALAR | ARRAYS):
@@ -170,9 +166,9 @@ def main() -> None:
     heads = ["task", "forward", "reverse", "Markowitz", "published RL", "known"]
     heads += ["ours, 1 s", "ours", "found at (s)", "proved"]
     print("Multiplications as published\n")
-    _table(heads, published())
+    _print_table(heads, published())
     print("\nMultiplications that are done (known constants are free)\n")
-    _table(heads, true())
+    _print_table(heads, true())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How good learned orders are, and how soon they are there.
+"""Costs of learned orders, and the seconds that they take.
 
     python -m benchmarks.policy [--part held-out|functions|curve|tables] [...]
 
@@ -30,14 +30,13 @@ from eqx_cc.policy import (
     pretrained,
 )
 from eqx_cc.policy._game.game import padded
-from eqx_cc.policy._ordering import forget
+from eqx_cc.policy._ordering import clear_cache
 from eqx_cc.policy._search.shorten import shortened
 
-from ._policy_tables import draw, tables
-from ._report import machine
-from ._rows import merged, written
+from .cases.tasks import TASKS
+from .harness.rows import machine, merged, written
 from .orders import ARRAYS, SCALAR, task_graph
-from .tasks import TASKS
+from .reports.policy_tables import draw, tables
 
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -67,7 +66,7 @@ class Timed:
             if key not in self._warm or not _scalar(graph):
                 ordering(graph)
                 self._warm.add(key)
-            forget()
+            clear_cache()
         started = time.monotonic()
         searched = isinstance(ordering, eqx_cc.AbstractSearch)
         order = ordering.search(graph) if searched else ordering(graph)
@@ -80,12 +79,12 @@ def _scalar(graph: ComputationalGraph) -> bool:
 
 def _policies(args: argparse.Namespace) -> dict[str, PolicyOrdering]:
     policy = pretrained()
-    found = {"policy, greedy": PolicyOrdering(policy, cost=COST)}
+    orderings = {"policy, greedy": PolicyOrdering(policy, cost=COST)}
     if args.search:
         beam = PolicyOrdering(policy, beam=16, cost=COST)
         tree = PolicyOrdering(policy, num_simulations=64, cost=COST)
-        found |= {"policy, beam of 16": beam, "policy, 64 simulations": tree}
-    return found
+        orderings |= {"policy, beam of 16": beam, "policy, 64 simulations": tree}
+    return orderings
 
 
 def measure_held_out(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -158,21 +157,20 @@ def measure_curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _traced(search: Any, graph: ComputationalGraph) -> list[tuple[int, float]]:
-    started, seen = time.monotonic(), []
+    started, events = time.monotonic(), []
     search.search(
-        graph, lambda now: seen.append((now.cost, time.monotonic() - started))
+        graph, lambda now: events.append((now.cost, time.monotonic() - started))
     )
-    return seen
+    return events
 
 
 def _keep(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Writes rows, in the place of those that were measured before for the same."""
-
     old = json.loads(path.read_text())["rows"] if path.exists() else []
-    found = merged(old, rows, ("part", "group", "name", "contestant"))
+    kept = merged(old, rows, ("part", "group", "name", "contestant"))
     about = json.dumps(machine())
-    path.write_text(f'{{"machine": {about}, "rows": {written(found)}}}\n')
-    return found
+    path.write_text(f'{{"machine": {about}, "rows": {written(kept)}}}\n')
+    return kept
 
 
 def main(arguments: Iterable[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How long Jacobians take, next to those of other ways to them.
+"""Times of Jacobians, next to those of other ways to them.
 
     python -m benchmarks.runtime --group headline
 
@@ -8,14 +8,14 @@ prints the table of goals, and what was measured;
         [--setting NAME ...] [--dtype NAME ...] [--contestant NAME ...]
         [--seconds 2] [--json FILE] [--plot FILE] [--markdown FILE] [--list]
 
-a row for every case (those of which the name contains the text), setting, type and
+a row for each case (those of which the name contains the text), setting, type and
 contestant, as they are measured. `--from FILE` reads what an earlier run wrote with
 `--json` in place of measuring. Peers come with `pip install "eqx_cc[benchmarks]"`.
 
 `ratio` is the better median of `jax.jacfwd` and `jax.jacrev` in the same run, by that
 of the contestant. Every Jacobian is compared with that of `jax.jacfwd` before it is
-timed; one that differs is an ERROR, and not timed. `benchmarks._timing` says what is
-timed.
+timed; one that differs is an ERROR, and not timed. `benchmarks.harness.timing` says
+what is timed.
 """
 
 import argparse
@@ -27,10 +27,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import _headline, _report
-from ._contestants import contestants
-from ._measure import measure, Row
 from .cases import Case, CASES, SETTINGS
+from .harness import rows as files
+from .harness.contestants import contestants
+from .harness.measure import measure, Row
+from .reports import headline, tables
+from .reports.plots import plot
 
 
 HEADLINE = "headline"
@@ -60,18 +62,19 @@ def _options() -> argparse.Namespace:
 
 
 def _headline_blocks() -> Iterator[tuple[Case, str, tuple[str, ...]]]:
-    for cases, setting, names in _headline.BLOCKS:
+    for cases, setting, names in headline.BLOCKS:
         yield from ((CASES[case], setting, names) for case in cases)
 
 
 def _blocks(options: argparse.Namespace) -> Iterator[tuple[Case, str, tuple[str, ...]]]:
     """Cases with a setting and the contestants, as the options choose."""
     if HEADLINE in options.group:
-        every = _headline_blocks()
+        blocks = _headline_blocks()
     else:
-        every = ((c, s, tuple(contestants())) for c in CASES.values() for s in SETTINGS)
+        names = tuple(contestants())
+        blocks = ((c, s, names) for c in CASES.values() for s in SETTINGS)
     groups = set(options.group) - {HEADLINE}
-    for case, setting, names in every:
+    for case, setting, names in blocks:
         wanted = not options.case or any(text in case.name for text in options.case)
         wanted &= not groups or case.group in groups
         wanted &= setting in (options.setting or SETTINGS)
@@ -85,17 +88,17 @@ def _measured(options: argparse.Namespace, about: dict) -> list[Row]:
     what is wanted is the table of goals."""
     out = sys.stderr if HEADLINE in options.group else sys.stdout
     everyone, rows = contestants(), []
-    print(_report.table(_report.HEADS, []), file=out, flush=True)
+    print(tables.table(tables.HEADS, []), file=out, flush=True)
     for dtype in options.dtype or ["float64"]:
         for case, setting, names in _blocks(options):
             chosen = {name: everyone[name] for name in names}
             new = measure(case, setting, dtype, chosen, options.seconds)
             for row in new:
                 if row.status != "refused" or options.contestant:
-                    print(_report.line(_report.cells(row)), file=out, flush=True)
+                    print(tables.line(tables.cells(row)), file=out, flush=True)
             rows += new
             if options.json:
-                _report.save(options.json, rows, about)
+                files.save(options.json, rows, about)
     return rows
 
 
@@ -109,19 +112,19 @@ def main() -> None:
         return
     jax.jit(jax.jacfwd(jnp.sin))(1.0)  # Whoever is first is not to start up JAX.
     if getattr(options, "from"):
-        rows, about = _report.load(getattr(options, "from"))
+        rows, about = files.load(getattr(options, "from"))
     else:
-        about = _report.machine()
+        about = files.machine()
         rows = _measured(options, about)
     if HEADLINE in options.group:
         for dtype in options.dtype or ["float64"]:
-            lines = _headline.lines(rows, dtype)
+            lines = headline.lines(rows, dtype)
             print(f"{about['processor']}, {about['device']}, {dtype}\n")
-            print(_report.table(("case", "goal", "measured"), lines), flush=True)
+            print(tables.table(("case", "goal", "measured"), lines), flush=True)
     if options.markdown:
-        pathlib.Path(options.markdown).write_text(_report.markdown(rows, about))
+        pathlib.Path(options.markdown).write_text(tables.markdown(rows, about))
     if options.plot:
-        _report.plot(options.plot, rows, about)
+        plot(options.plot, rows, about)
 
 
 if __name__ == "__main__":

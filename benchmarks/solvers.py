@@ -1,4 +1,4 @@
-"""How long stiff solves take with our root finder and linear solver.
+"""Times of stiff solves with our root finder and linear solver.
 
     python -m benchmarks.solvers [--problem TEXT ...] [--contestant NAME ...]
         [--mode forward gradient batch linearised] [--repeats 15]
@@ -26,11 +26,13 @@ import eqx_cc
 import jax
 import jax.numpy as jnp
 
-from ._linearised import LINEARISED, with_jax
-from ._report import seconds
-from ._rows import add, read, TABLES, write_tables
-from ._shares import shares
-from ._stiff import FINDERS, Problem, PROBLEMS, solve
+from .cases.linearised import LINEARISED, with_jax
+from .cases.stiff import Problem, PROBLEMS
+from .harness.root_finders import FINDERS, solve
+from .harness.rows import add, read
+from .reports.shares import shares
+from .reports.solver_tables import TABLES
+from .reports.tables import seconds, write_tables
 
 
 BASELINE = "repaired"
@@ -54,22 +56,23 @@ def _options() -> argparse.Namespace:
 
 def _function(problem: Problem, contestant: str, mode: str) -> Callable:
     def forward(start):
-        found = solve(problem, METHOD, contestant, start)
-        steps = found.stats["num_steps"], found.stats["num_rejected_steps"]
-        assert found.ys is not None
-        return found.ys[0], steps, found.result == diffrax.RESULTS.successful
+        solution = solve(problem, METHOD, contestant, start)
+        stats = solution.stats
+        steps = stats["num_steps"], stats["num_rejected_steps"]
+        assert solution.ys is not None
+        return solution.ys[0], steps, solution.result == diffrax.RESULTS.successful
 
     def loss(start):
-        found, *rest = forward(start)
-        return jnp.sum(found**2), rest
+        end, *rest = forward(start)
+        return jnp.sum(end**2), rest
 
     def gradient(start):
-        found, rest = jax.grad(loss, has_aux=True)(start)
-        return found, *rest
+        cotangent, rest = jax.grad(loss, has_aux=True)(start)
+        return cotangent, *rest
 
     def batch(starts):
-        found, steps, good = jax.vmap(forward)(starts)
-        return found, [jnp.max(x) for x in steps], jnp.all(good)
+        ends, steps, good = jax.vmap(forward)(starts)
+        return ends, [jnp.max(x) for x in steps], jnp.all(good)
 
     return {"forward": forward, "gradient": gradient, "batch": batch}[mode]
 
@@ -113,7 +116,7 @@ def timed(name: str, mode: str, programs: dict, repeats: int) -> list[dict]:
             begun = time.perf_counter()
             jax.block_until_ready(program(start))
             times[contestant].append(time.perf_counter() - begun)
-    medians = {c: statistics.median(own) for c, own in times.items()}
+    medians = {c: statistics.median(seconds) for c, seconds in times.items()}
     base = _baseline(mode)
     base = base if base in first else next(iter(first))
     reference = first[base][0]
@@ -139,8 +142,8 @@ def _baseline(mode: str) -> str:
     return "jax.jacfwd" if mode == "linearised" else BASELINE
 
 
-def _error(found: jax.Array, reference: jax.Array) -> float:
-    return float(jnp.max(jnp.abs(found - reference)) / jnp.max(jnp.abs(reference)))
+def _error(result: jax.Array, reference: jax.Array) -> float:
+    return float(jnp.max(jnp.abs(result - reference)) / jnp.max(jnp.abs(reference)))
 
 
 def _count(x: Any) -> int | None:
@@ -190,8 +193,8 @@ def main() -> None:
         for row in rows:
             print(line(row), flush=True)
             if options.shares and mode == "forward" and row["contestant"] != "diffrax":
-                own = PROBLEMS[name](), METHOD, row["contestant"]
-                row["shares"] = shares(*own, row["steps"], row["median"])
+                solved = PROBLEMS[name](), METHOD, row["contestant"]
+                row["shares"] = shares(*solved, row["steps"], row["median"])
                 print("    ", {k: f"{x:.3g}" for k, x in row["shares"].items()})
         if options.json:
             add(options.json, rows, ("problem", "mode", "contestant"))

@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 
-# The settings; `benchmarks._timing` says what each of them is.
+# The settings; `benchmarks.harness.timing` says what each of them is.
 SETTINGS = "call", "loop", "batch 512", "batch 65536"
 
 # Dense Jacobians in entries: of one evaluation, those of 2,048 states at most; of a
@@ -50,33 +50,33 @@ class Case:
         """The function and the point in a floating-point type. What a module holds is
         constant, as it is where a trained or an identified model is used."""
         fun = _cast(self.fun, dtype)
-        # A function of its own: modules that hold arrays cannot be hashed, as
+        # A new function: modules that hold arrays cannot be hashed, as
         # `jax.jit` wishes to.
         return lambda x: fun(x), _cast(self.point, dtype, numbers=True)
 
     @property
     def num_inputs(self) -> int:
-        """How many numbers go in."""
+        """Number of scalar inputs."""
         return sum(np.size(leaf) for leaf in jax.tree.leaves(self.point))
 
     @property
     def num_outputs(self) -> int:
-        """How many numbers come out."""
+        """Number of scalar outputs."""
         out = jax.eval_shape(*self.at("float32"))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(out))
 
     @property
     def num_entries(self) -> int:
-        """The size of the dense Jacobian."""
+        """Number of entries of the dense Jacobian."""
         return self.num_inputs * self.num_outputs
 
     @property
     def is_dense(self) -> bool:
-        """Whether a dense Jacobian is of a reasonable size."""
+        """True if a dense Jacobian is of a reasonable size."""
         return self.num_entries <= MAX_DENSE
 
     def fits(self, setting: str) -> bool:
-        """Whether the setting makes sense, and a batch of dense Jacobians its size."""
+        """True if the setting makes sense, and a batch of dense Jacobians fits."""
         fits = batch_size(setting) * self.num_entries <= MAX_BATCHED
         return setting in self.settings and (fits or batch_size(setting) == 1)
 
@@ -93,7 +93,7 @@ class Case:
 
 
 def batch_size(setting: str) -> int:
-    """How many points a setting evaluates at once."""
+    """Number of points that a setting evaluates at once."""
     return int(setting.removeprefix("batch ")) if setting.startswith("batch") else 1
 
 

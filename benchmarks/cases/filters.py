@@ -1,4 +1,4 @@
-"""What an extended Kalman filter linearises at every step.
+"""The measurements that an extended Kalman filter linearises at every step.
 
 ??? cite "Reference"
 
@@ -27,9 +27,9 @@ class Measurement(eqx.Module):
         position, velocity, angles, errors = jnp.split(state, 4)
         sight = self.landmarks - position[None]
         span = jnp.sqrt(jnp.sum(sight**2, axis=1))
-        seen = sight @ _attitude(angles)
-        azimuth = jnp.arctan2(seen[:, 1], seen[:, 0]) + errors[1]
-        elevation = jnp.arcsin(seen[:, 2] / span) + errors[1]
+        local = sight @ _attitude(angles)
+        azimuth = jnp.arctan2(local[:, 1], local[:, 0]) + errors[1]
+        elevation = jnp.arcsin(local[:, 2] / span) + errors[1]
         rate = -(sight @ velocity) / span
         measured = [span + errors[0], azimuth, elevation, rate + errors[2]]
         return jnp.concatenate(measured)

@@ -55,7 +55,7 @@ class Heat(eqx.Module):
         return jnp.diff(rows, axis=0) + jnp.diff(columns, axis=0).T
 
     def _flux(self, u):
-        """Of the temperatures on either side of each face, along the first axis."""
+        """Heat flux through each face along the first axis, from both neighbours."""
         conductivity = 1.0 + self.slope * 0.5 * (u[1:] + u[:-1])
         return conductivity * (u[1:] - u[:-1])
 

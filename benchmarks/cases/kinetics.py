@@ -152,7 +152,7 @@ POLLU_START = np.zeros(20)
 POLLU_START[[1, 3, 6, 7, 8, 16]] = 0.2, 0.04, 0.1, 0.3, 0.01, 0.007
 HIRES_START = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0057])
 
-# As published, at times 60 and 321.8122; `tests/test_benchmarks.py` gets there.
+# As published, at times 60 and 321.8122; `tests/project/test_benchmarks.py` gets there.
 POLLU_END = np.array(
     [
         0.05646255480022769, 0.1342484130422339, 4.139734331099427e-9,

@@ -32,7 +32,7 @@ class Recurrence(eqx.Module):
 
 
 class Attention(eqx.Module):
-    """One head of self-attention over the rows of a sequence."""
+    """A head of self-attention over the rows of a sequence."""
 
     query: Float[Constant, "width width"]
     key: Float[Constant, "width width"]

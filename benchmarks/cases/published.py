@@ -1,4 +1,4 @@
-"""The published functions of `benchmarks.tasks`.
+"""The published functions of `benchmarks.cases.tasks`.
 
 Those of scalars take and return vectors here, as they do where they are used inside a
 loop (in a solver, a filter, a simulation), which is also the form that is fastest for
@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..tasks import Task, TASKS
 from ._case import Case, SETTINGS
+from .tasks import Task, TASKS
 
 
 def _is_scalar(task: Task) -> bool:

@@ -26,8 +26,8 @@ from ._case import Case, Constant
 
 
 class Arm(eqx.Module):
-    """Where the tool of an arm of revolute joints is: the first three rows of its
-    homogeneous transform, the product of one for each link.
+    """The first three rows of the homogeneous transform of the tool of an arm of
+    revolute joints, the product of one transform for each link.
 
     The twists are quarter turns; lengths are in metres.
     """

@@ -13,11 +13,10 @@ import jax.random as jr
 import numpy as np
 
 from .._orders.cost import as_cost
-from ._game.policy import AbstractPolicy
 from ._networks import EdgeTransformer, GraphPolicy
 from ._training.alphazero import AlphaZero
 from ._training.curve import draw_curve
-from ._training.imitation import forget, imitate, Imitation
+from ._training.imitation import imitate, Imitation, remove_lessons
 from ._training.ppo import PPO
 from ._training.random_graphs import held_out
 from ._training.train import (
@@ -47,12 +46,12 @@ def main(arguments: list[str] | None = None) -> None:
         args.seed,
         as_cost(args.cost),
     )
-    training = start(_policy(args), settings)
+    policy = _NETWORKS[args.network](args.width, args.rounds, key=jr.key(args.seed))
+    training = start(policy, settings)
     if (args.folder / "checkpoint.eqx").exists():
         training = load(args.folder, training)
     elif args.start is not None:
-        policy = load(args.start, training).policy
-        training = start(policy, settings)
+        training = start(load(args.start, training).policy, settings)
     args.folder.mkdir(parents=True, exist_ok=True)
     _train(_iterations(training, settings, args), training, settings, args)
 
@@ -68,19 +67,14 @@ def _iterations(
     return train(PPO(), training, settings)
 
 
-def _policy(args: argparse.Namespace) -> AbstractPolicy:
-    make = _NETWORKS[args.network]
-    return make(args.width, args.rounds, key=jr.key(args.seed))
-
-
 def _train(
     iterations: Iterator[tuple[Training, Metrics]],
     training: Training,
     settings: Settings,
     args: argparse.Namespace,
 ) -> None:
-    """Until there were enough iterations, counted from the first of all."""
-    told = {k: str(v) for k, v in vars(args).items()}
+    """Trains until there are enough iterations, counted from the first of all."""
+    options = {k: str(v) for k, v in vars(args).items()}
     graphs = held_out(args.graphs, args.smallest, args.largest)
     write, started = table(args.folder / "metrics.csv"), time.monotonic()
     if int(training.iteration) >= args.iterations:
@@ -91,8 +85,8 @@ def _train(
         if last or metrics.iteration % args.every == 0:
             ratios = evaluate(training.policy, graphs, settings.cost)
             row |= dict(zip(_JUDGED, (ratios.mean(), np.mean(ratios < 1))))
-            save(args.folder, training, told)
-            forget(args.folder, metrics.iteration - Imitation().memory)
+            save(args.folder, training, options)
+            remove_lessons(args.folder, metrics.iteration - Imitation().memory)
         write(row)
         if row["held_out_ratio"] != "":
             draw_curve(args.folder / "metrics.csv", args.folder / "learning.svg")

@@ -29,7 +29,7 @@ class _Perceptron(eqx.Module):
         return hidden @ self.second.weight.T + _bias(self.second)[None]
 
     def silent(self) -> _Perceptron:
-        """One that returns zero until it has been trained."""
+        """A copy that returns zero until it has been trained."""
         last = self.second.weight, _bias(self.second)
         zeros = jnp.zeros_like(last[0]), jnp.zeros_like(last[1])
         return eqx.tree_at(
@@ -48,7 +48,7 @@ def _normalised(x: Float[Array, "n d"]) -> Float[Array, "n d"]:
 
 
 class _Heads(eqx.Module):
-    """From what is known of every vertex to logits and the value."""
+    """Logits and value, from the hidden features of all vertices."""
 
     logits: _Perceptron
     value: _Perceptron
@@ -60,20 +60,20 @@ class _Heads(eqx.Module):
 
     def __call__(
         self,
-        seen: Observation,
+        observation: Observation,
         hidden: Float[Array, "n d"],
         sharpness: float,
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        """Until they are trained: the Markowitz rule, and a value as if every vertex
-        that remains cost what it would cost now."""
-        logits = self.logits(hidden)[:, 0] - sharpness * seen.costs
-        count = jnp.sum(seen.remaining, dtype=jnp.float32)
-        mean = _mean(hidden, seen.remaining)
-        known = jnp.concatenate(
-            [mean, jnp.log1p(count)[None], jnp.log1p(seen.share)[None]]
+        """Until they are trained, these are the Markowitz rule, and the cost of all
+        vertices that remain as if each cost what it would cost now."""
+        logits = self.logits(hidden)[:, 0] - sharpness * observation.costs
+        count = jnp.sum(observation.remaining, dtype=jnp.float32)
+        mean = _mean(hidden, observation.remaining)
+        summary = jnp.concatenate(
+            [mean, jnp.log1p(count)[None], jnp.log1p(observation.share)[None]]
         )
-        value = -seen.share * jnp.exp(self.value(known[None])[0, 0])
-        return jnp.where(seen.remaining, logits, -jnp.inf), value
+        value = -observation.share * jnp.exp(self.value(summary[None])[0, 0])
+        return jnp.where(observation.remaining, logits, -jnp.inf), value
 
 
 def _mean(x: Float[Array, "n d"], mask: Bool[Array, " n"]) -> Float[Array, " d"]:
@@ -82,9 +82,10 @@ def _mean(x: Float[Array, "n d"], mask: Bool[Array, " n"]) -> Float[Array, " d"]
 
 
 class _Messages(eqx.Module):
-    """One round: every vertex hears from its predecessors, its successors, and all.
+    """A round of messages: to each vertex from its predecessors, its successors, and
+    all that remain.
 
-    What it hears along edges is a mean, weighted in as many ways as there are."""
+    Messages along edges are means, one for each weighting in `Observation.ways`."""
 
     update: _Perceptron
 
@@ -92,15 +93,16 @@ class _Messages(eqx.Module):
         self.update = _Perceptron((2 + 2 * NUM_WAYS) * width, width, width, key)
 
     def __call__(
-        self, seen: Observation, hidden: Float[Array, "n d"]
+        self, observation: Observation, hidden: Float[Array, "n d"]
     ) -> Float[Array, "n d"]:
-        x = jnp.where(seen.present[:, None], _normalised(hidden), 0.0)
-        before = seen.ways / jnp.maximum(jnp.sum(seen.edges, 0), 1.0)[None, None]
-        after = seen.ways / jnp.maximum(jnp.sum(seen.edges, 1), 1.0)[None, :, None]
+        x = jnp.where(observation.present[:, None], _normalised(hidden), 0.0)
+        ways, edges = observation.ways, observation.edges
+        before = ways / jnp.maximum(jnp.sum(edges, 0), 1.0)[None, None]
+        after = ways / jnp.maximum(jnp.sum(edges, 1), 1.0)[None, :, None]
         along = jnp.concatenate([jnp.matrix_transpose(before), after]) @ x
-        everywhere = jnp.broadcast_to(_mean(x, seen.remaining)[None], x.shape)
-        heard = jnp.concatenate([x, everywhere, *along], 1)
-        return hidden + self.update(heard)
+        everywhere = jnp.broadcast_to(_mean(x, observation.remaining)[None], x.shape)
+        inputs = jnp.concatenate([x, everywhere, *along], 1)
+        return hidden + self.update(inputs)
 
 
 class GraphPolicy(AbstractPolicy):
@@ -112,7 +114,7 @@ class GraphPolicy(AbstractPolicy):
 
     **Arguments:**
 
-    - `width`, `rounds`: numbers that every vertex has, and rounds of messages.
+    - `width`, `rounds`: hidden features of each vertex, and rounds of messages.
     - `sharpness`: see [`eqx_cc.policy.Markowitz`][].
     - `key`: of the random weights.
 
@@ -151,12 +153,12 @@ class GraphPolicy(AbstractPolicy):
     def __call__(
         self, game: EliminationGame, state: EliminationState
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        return _answer(self, self.messages, game, state)
+        return _evaluate(self, self.messages, game, state)
 
 
 class _Attention(eqx.Module):
-    """Every vertex attends to every other; an edge between them, either way, has a
-    learned say in how much, head by head."""
+    """Attention between all pairs of vertices; an edge, either way, adds a learned bias
+    to the scores of each head."""
 
     project: eqx.nn.Linear
     along: Float[Array, "2 heads"]
@@ -173,18 +175,18 @@ class _Attention(eqx.Module):
         self.heads = heads
 
     def __call__(
-        self, seen: Observation, hidden: Float[Array, "n d"]
+        self, observation: Observation, hidden: Float[Array, "n d"]
     ) -> Float[Array, "n d"]:
         x = _normalised(hidden)
         split = (x @ self.project.weight.T).reshape(len(x), 3, self.heads, -1)
         query, key, value = jnp.moveaxis(split, 1, 0)
         scores = jnp.einsum("uhd,vhd->huv", query, key) / value.shape[-1] ** 0.5
-        edges = jnp.stack([seen.edges, seen.edges.T])
+        edges = jnp.stack([observation.edges, observation.edges.T])
         scores = scores + jnp.einsum("euv,eh->huv", edges, self.along)
-        scores = jnp.where(seen.present[None, None], scores, -1e9)
+        scores = jnp.where(observation.present[None, None], scores, -1e9)
         weights = jax.nn.softmax(scores, axis=-1)
-        heard = jnp.einsum("huv,vhd->uhd", weights, value).reshape(x.shape)
-        return hidden + self.out(jnp.concatenate([x, heard], 1))
+        context = jnp.einsum("huv,vhd->uhd", weights, value).reshape(x.shape)
+        return hidden + self.out(jnp.concatenate([x, context], 1))
 
 
 class EdgeTransformer(AbstractPolicy):
@@ -243,22 +245,22 @@ class EdgeTransformer(AbstractPolicy):
     def __call__(
         self, game: EliminationGame, state: EliminationState
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        return _answer(self, self.layers, game, state)
+        return _evaluate(self, self.layers, game, state)
 
 
-def _answer(
+def _evaluate(
     policy: GraphPolicy | EdgeTransformer,
     layers: _Messages | _Attention,
     game: EliminationGame,
     state: EliminationState,
 ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    """Logits and value: what is known of every vertex goes through the layers. (As a
-    scan, which is compiled in a third of the time.)"""
-    seen = observe(game, state)
+    """Logits and value: the features of all vertices go through the layers. (A scan is
+    compiled in a third of the time of a loop.)"""
+    observation = observe(game, state)
     weights, rest = eqx.partition(layers, eqx.is_array)
 
     def through(hidden, weights):
-        return eqx.combine(weights, rest)(seen, hidden), None
+        return eqx.combine(weights, rest)(observation, hidden), None
 
-    hidden, _ = jax.lax.scan(through, policy.encode(seen.vertices), weights)
-    return policy.heads(seen, _normalised(hidden), policy.sharpness)
+    hidden, _ = jax.lax.scan(through, policy.encode(observation.vertices), weights)
+    return policy.heads(observation, _normalised(hidden), policy.sharpness)

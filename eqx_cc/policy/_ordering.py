@@ -1,4 +1,4 @@
-"""Policies as orderings, and as the beginning of a search."""
+"""Policies as orderings, and as the start of a search."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ._search.shorten import shortened
 from ._search.tree import searched_rollout
 
 
-class Held:
-    """A policy as a setting that has a hash: it is itself alone, and no tree of arrays,
-    as settings of a transform must not be."""
+class HashablePolicy:
+    """A policy that is compared by identity, and not a PyTree: static fields and the
+    settings of a transform need a hash."""
 
     def __init__(self, policy: AbstractPolicy):
         self.policy = policy
@@ -35,14 +35,14 @@ class Held:
         return id(self.policy)
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Held) and other.policy is self.policy
+        return isinstance(other, HashablePolicy) and other.policy is self.policy
 
     def __repr__(self) -> str:
         return type(self.policy).__name__
 
 
-def held(policy: AbstractPolicy | Held) -> Held:
-    return policy if isinstance(policy, Held) else Held(policy)
+def hashable(policy: AbstractPolicy | HashablePolicy) -> HashablePolicy:
+    return policy if isinstance(policy, HashablePolicy) else HashablePolicy(policy)
 
 
 class PolicyOrdering(AbstractOrdering):
@@ -57,7 +57,7 @@ class PolicyOrdering(AbstractOrdering):
     - `num_simulations`: eliminations that are tried before each move, by tree search;
         none by default. Needs mctx.
     - `beam`: of how many games, played next to each other, to take the cheapest: after
-        every move those are kept which, so the policy believes, will cost least.
+        each move those are kept that the policy expects to cost least.
     - `cost`: the cost model, or its name.
 
     !!! Example
@@ -68,7 +68,7 @@ class PolicyOrdering(AbstractOrdering):
         ```
     """
 
-    policy: Held = eqx.field(converter=held, static=True)
+    policy: HashablePolicy = eqx.field(converter=hashable, static=True)
     num_simulations: int = eqx.field(static=True, default=0)
     beam: int = eqx.field(static=True, default=1)
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
@@ -85,7 +85,7 @@ class PolicyOrdering(AbstractOrdering):
 
 
 class PolicyAnnealing(AbstractSearch):
-    """Simulated annealing that begins with what a policy proposes.
+    """Simulated annealing that starts from the order of a policy.
 
     **Arguments:**
 
@@ -101,16 +101,17 @@ class PolicyAnnealing(AbstractSearch):
         ```
     """
 
+    # The base has `seconds`, `seed` and `cost` first: `policy` goes ahead of them here.
     seconds: float
     seed: int
     cost: AbstractCost
-    policy: Held = eqx.field(static=True)
+    policy: HashablePolicy = eqx.field(static=True)
     num_simulations: int = eqx.field(static=True)
     beam: int = eqx.field(static=True)
 
     def __init__(
         self,
-        policy: AbstractPolicy | Held,
+        policy: AbstractPolicy | HashablePolicy,
         seconds: float = 10.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",
@@ -118,19 +119,15 @@ class PolicyAnnealing(AbstractSearch):
         beam: int = 1,
     ):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
-        self.policy = held(policy)
+        self.policy = hashable(policy)
         self.num_simulations, self.beam = num_simulations, beam
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
-        yield self._ordering(graph)
+        settings = self.num_simulations, self.beam, self.cost
+        yield PolicyOrdering(self.policy, *settings)(graph)
 
     def _improve(self, part) -> None:
         Annealing(self.seconds, self.seed, self.cost)._improve(part)
-
-    @property
-    def _ordering(self) -> PolicyOrdering:
-        settings = self.num_simulations, self.beam, self.cost
-        return PolicyOrdering(self.policy, *settings)
 
 
 @lru_cache(maxsize=256)
@@ -143,18 +140,18 @@ def _played(ordering: PolicyOrdering, graph: ComputationalGraph) -> tuple[int, .
     return *short.prefix, *(names[vertex] for vertex in moves)
 
 
-def forget() -> None:
-    """What was played before is played again when it is asked for."""
+def clear_cache() -> None:
+    """Forgets the orders of earlier games."""
     _played.cache_clear()
 
 
 def _moves(ordering: PolicyOrdering, graph: ComputationalGraph) -> list[int]:
     size = padded(graph)
     try:
-        made = new_game(graph, ordering.cost, size=size)
+        game = new_game(graph, ordering.cost, size=size)
     except ValueError:  # There are too many patterns.
         return hosted_rollout(ordering.policy.policy, graph, ordering.cost, size)
-    return _play(ordering, *made)
+    return _play(ordering, *game)
 
 
 def _play(
@@ -162,13 +159,13 @@ def _play(
 ) -> list[int]:
     """The moves of the cheapest game."""
     policy, simulations = ordering.policy.policy, ordering.num_simulations
-    found = [_rollout(policy, game, state, None)]
+    games = [_rollout(policy, game, state, None)]
     if simulations:
-        found.append(_search(policy, game, state, simulations))
+        games.append(_search(policy, game, state, simulations))
     if ordering.beam > 1:
-        found.append(_beam(policy, game, state, ordering.beam))
-    best = min(found, key=lambda played: float(played[0].total))
-    return [int(vertex) for vertex in np.asarray(best[1]) if vertex >= 0]
+        games.append(_beam(policy, game, state, ordering.beam))
+    state, order = min(games, key=lambda game: float(game[0].total))
+    return [int(vertex) for vertex in np.asarray(order) if vertex >= 0]
 
 
 _rollout = eqx.filter_jit(rollout)

@@ -21,9 +21,9 @@ from ._game.game import new_game, numbering, padded
 from ._game.host import HostedGame
 from ._game.play import rollout
 from ._game.policy import AbstractPolicy
-from ._ordering import Held, held, PolicyOrdering
+from ._ordering import hashable, HashablePolicy, PolicyOrdering
 from ._search.shorten import shortened
-from ._training.imitation import Imitation, learnt, stacked
+from ._training.imitation import Imitation, learn, stack_lessons
 from ._training.lessons import annealed, lessons_along
 from ._training.train import Settings, start
 
@@ -32,15 +32,15 @@ class FineTuning(AbstractSearch):
     """Trains a copy of a policy on the graph that it is asked for: expert iteration.
 
     In every round, games are drawn at random as the policy says. The best order so far,
-    polished by a little annealing if one likes, is what it then learns from: which
-    moves on the way were good, and how much dearer the others would have been. A graph
-    that has too many patterns for the game is played once, without training.
+    polished by a little annealing if one likes, is what it then learns from: the
+    good moves on the way, and how much dearer the others would have been. A graph
+    with too many patterns for the game is played once, without training.
 
     **Arguments:**
 
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
-    - `games`: how many are drawn in a round.
+    - `games`: number of games that are drawn in a round.
     - `moves`: of annealing in a round, for each vertex; none by default.
     - `steps`: of the optimiser in a round.
     - `rate`: the learning rate.
@@ -56,7 +56,7 @@ class FineTuning(AbstractSearch):
     seconds: float
     seed: int
     cost: AbstractCost
-    policy: Held = eqx.field(static=True)
+    policy: HashablePolicy = eqx.field(static=True)
     games: int = eqx.field(static=True)
     moves: int = eqx.field(static=True)
     steps: int = eqx.field(static=True)
@@ -64,7 +64,7 @@ class FineTuning(AbstractSearch):
 
     def __init__(
         self,
-        policy: AbstractPolicy | Held,
+        policy: AbstractPolicy | HashablePolicy,
         seconds: float = 60.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",
@@ -74,7 +74,7 @@ class FineTuning(AbstractSearch):
         rate: float = 1e-3,
     ):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
-        self.policy, self.rate = held(policy), rate
+        self.policy, self.rate = hashable(policy), rate
         self.games, self.moves, self.steps = games, moves, steps
         if not (games >= 1 and moves >= 0 and steps >= 0):
             raise ValueError(
@@ -83,7 +83,7 @@ class FineTuning(AbstractSearch):
             )
 
     def _improve(self, part: Any) -> None:
-        """All has been proposed."""
+        """Does nothing: all rounds are proposals."""
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
         deadline = time.monotonic() + self.seconds
@@ -96,46 +96,46 @@ class FineTuning(AbstractSearch):
     def _rounds(
         self, graph: ComputationalGraph, deadline: float
     ) -> Iterator[tuple[int, ...]]:
-        """The best order so far, by numbers in the game, after every round."""
-        own, rng = space(graph, self.cost), random.Random(self.seed)
-        size = padded(graph)
+        """The best order so far, by numbers in the game, after each round."""
+        search_space, rng = space(graph, self.cost), random.Random(self.seed)
+        state, inner, size = search_space.start, search_space.inner, padded(graph)
         with jax.ensure_compile_time_eval():
             try:
-                made = new_game(graph, self.cost, size=size)
+                game = new_game(graph, self.cost, size=size)
             except ValueError:  # There are too many patterns.
                 return
             settings = Settings(rate=self.rate, seed=self.seed, cost=self.cost)
             imitation = Imitation(steps=self.steps, memory=4)
             training = start(self.policy.policy, settings)
         best, memory = ((), np.inf), []
-        while len(own.inner) > 1:  # One round at least, as it has been compiled.
+        while len(inner) > 1:  # One round at least, as it has been compiled.
             with jax.ensure_compile_time_eval():
                 key = jr.fold_in(jr.key(self.seed), training.iteration)
                 keys = jr.split(key, self.games)
-                best = min(best, _best(training.policy, *made, keys), key=_cost)
+                best = min(best, _best(training.policy, *game, keys), key=_cost)
             if self.moves:
-                order = annealed(own, own.start, own.inner, rng, self.moves, best[0])
-                best = tuple(order), total(own, own.start, order)
+                order = annealed(search_space, state, inner, rng, self.moves, best[0])
+                best = tuple(order), total(search_space, state, order)
             yield best[0]
-            played = HostedGame(graph, own, size)
-            lessons, _ = lessons_along(played, best[0], rng, len(best[0]))
-            memory = [*memory, stacked(lessons)][-imitation.memory :]
+            hosted = HostedGame(graph, search_space, size)
+            lessons, _ = lessons_along(hosted, best[0], rng, len(best[0]))
+            memory = [*memory, stack_lessons(lessons)][-imitation.memory :]
             with jax.ensure_compile_time_eval():
-                training, _ = learnt(imitation, training, settings, memory)
+                training, _ = learn(imitation, training, settings, memory)
             if time.monotonic() > deadline:
                 return
 
 
-def _cost(found: tuple[tuple[int, ...], float]) -> float:
-    return found[1]
+def _cost(candidate: tuple[tuple[int, ...], float]) -> float:
+    return candidate[1]
 
 
 def _best(policy, game, state, keys) -> tuple[tuple[int, ...], float]:
     """The cheapest of some games that are drawn at random, and its cost."""
     ends, orders = _drawn(policy, game, state, keys)
-    which = int(jnp.argmin(ends.total))
-    order = tuple(int(v) for v in np.asarray(orders[which]) if v >= 0)
-    return order, float(ends.total[which])
+    cheapest = int(jnp.argmin(ends.total))
+    order = tuple(int(v) for v in np.asarray(orders[cheapest]) if v >= 0)
+    return order, float(ends.total[cheapest])
 
 
 _drawn = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, None, None, 0)))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from eqx_cc import ComputationalGraph, Forward, MinimalMarkowitz, Reverse
 from eqx_cc._graph.elimination import plan
 from eqx_cc._graph.graph import SCALAR

@@ -6,7 +6,7 @@ import eqx_cc
 import jax
 import jax.numpy as jnp
 import pytest
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from eqx_cc import (
     AbstractCost,
     ComputationalGraph,

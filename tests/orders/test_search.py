@@ -15,7 +15,7 @@ import helpers
 import jax.numpy as jnp
 import pytest
 from benchmarks.orders import published_graph
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from eqx_cc import (
     AbstractSearch,
     Annealing,

@@ -72,17 +72,17 @@ _step = jax.jit(step)
 @ft.cache
 def _states(size=None):
     """Before the first move, and after two, of two graphs under two cost models."""
-    found = []
+    positions = []
     for graph, cost in (
         (helpers.random_graph(5), Published()),
         (_structured(), Flops()),
     ):
         game, state = new_game(graph, cost, size=size)
-        found.append((game, state))
+        positions.append((game, state))
         for name in graph.intermediates[::3][:2]:
             state, _ = _step(game, state, jnp.asarray(numbering(graph).index(name)))
-        found.append((game, state))
-    return found
+        positions.append((game, state))
+    return positions
 
 
 def _permuted(tree, order, n):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from eqx_cc import (
     AbstractCost,
     Annealing,
@@ -130,10 +130,10 @@ def test_fine_tuning(tmp_path):
     """After a round it has something better than what it began with; it is kept."""
     cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
     tuning = FineTuning(_policy(), 0.0, cost="published", games=4, moves=5, steps=1)
-    found = eqx_cc.optimise(graph, ordering=tuning, cache=cache, progress=False)
-    assert found.cost < _cost(graph, PolicyOrdering(_policy(), cost="published"))
-    assert cache.get(graph, Published()) == found
-    assert found.found_by.startswith("FineTuning, seed 0")
+    order = eqx_cc.optimise(graph, ordering=tuning, cache=cache, progress=False)
+    assert order.cost < _cost(graph, PolicyOrdering(_policy(), cost="published"))
+    assert cache.get(graph, Published()) == order
+    assert order.found_by.startswith("FineTuning, seed 0")
 
 
 def test_too_many_patterns():
@@ -173,14 +173,14 @@ def test_optimise(tmp_path):
     """What is found is kept, and polished by annealing if one likes."""
     cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
 
-    def found(ordering):
+    def optimised(ordering):
         return eqx_cc.optimise(
             graph, ordering=ordering, cost="published", cache=cache, progress=False
         )
 
-    plain = found(PolicyOrdering(_policy()))
+    plain = optimised(PolicyOrdering(_policy()))
     assert cache.get(graph, Published()) == plain == PolicyOrdering(_policy())(graph)
-    polished = found(PolicyAnnealing(_policy(), seconds=1.0))
+    polished = optimised(PolicyAnnealing(_policy(), seconds=1.0))
     assert polished.cost < plain.cost
     assert polished.found_by.startswith("PolicyAnnealing, seed 0")
 
@@ -206,9 +206,9 @@ def test_annealing_begins_with_what_is_proposed():
     order = Annealing(seconds=0.5, cost="published").search(graph)
     policy = _Ranked(numbering(graph), order)
     assert PolicyOrdering(policy)(graph) == order
-    found = PolicyAnnealing(policy, seconds=0.0, cost="published").search(graph)
+    annealed = PolicyAnnealing(policy, seconds=0.0, cost="published").search(graph)
     alone = Annealing(seconds=0.0, cost="published").search(graph)
-    assert found.cost <= order.cost < alone.cost
+    assert annealed.cost <= order.cost < alone.cost
 
 
 def test_what_comes_with_the_package():

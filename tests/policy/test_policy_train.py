@@ -34,7 +34,7 @@ from eqx_cc.policy import (
 from eqx_cc.policy.__main__ import main
 from eqx_cc.policy._game.host import HostedGame
 from eqx_cc.policy._training.agent import parts_of, returns_to_go
-from eqx_cc.policy._training.imitation import forget
+from eqx_cc.policy._training.imitation import remove_lessons
 from eqx_cc.policy._training.lessons import annealed, lessons_along
 from eqx_cc.policy._training.random_functions import random_structured_graph
 
@@ -71,13 +71,13 @@ def test_it_learns_and_goes_on(name, tmp_path):
     if name == "alphazero":
         pytest.importorskip("mctx")
     agent, begin = AGENTS[name], start(_policy(), SETTINGS)
-    seen = list(it.islice(train(agent, begin, SETTINGS), 9))
-    random_return, learned = _return(begin.policy, DRAWN), seen[-1][0]
+    history = list(it.islice(train(agent, begin, SETTINGS), 9))
+    random_return, learned = _return(begin.policy, DRAWN), history[-1][0]
     assert random_return < -1.15
     assert _return(learned.policy, DRAWN) > random_return + 0.06
     assert _return(learned.policy, GREEDY) > random_return + 0.15
-    assert all(np.isfinite(metrics[2:]).all() for _, metrics in seen)
-    save(tmp_path, seen[-3][0], {})
+    assert all(np.isfinite(metrics[2:]).all() for _, metrics in history)
+    save(tmp_path, history[-3][0], {})
     again = load(tmp_path, begin)
     assert int(again.iteration) == 7
     *_, (resumed, _) = it.islice(train(agent, again, SETTINGS), 2)
@@ -112,7 +112,7 @@ def test_lessons_that_no_checkpoint_needs(tmp_path):
     folder.mkdir()
     for number in (0, 9, 10, 11):
         (folder / f"{number}.npz").touch()
-    forget(tmp_path, 10)
+    remove_lessons(tmp_path, 10)
     assert {path.stem for path in folder.iterdir()} == {"10", "11"}
 
 
@@ -121,16 +121,16 @@ def test_lessons(cost):
     """Regrets are by how much the whole becomes dearer; the graph turned round has the
     same; and so have policies."""
     graph = random_structured_graph(3, 8, 10)
-    own, rng = space(graph, cost), random.Random(0)
-    order = annealed(own, own.start, own.inner, rng, 20)
-    least = total(own, own.start, order)
-    lessons, paid = lessons_along(HostedGame(graph, own, 32), order, rng, 99)
+    search_space, rng = space(graph, cost), random.Random(0)
+    order = annealed(search_space, search_space.start, search_space.inner, rng, 20)
+    least = total(search_space, search_space.start, order)
+    lessons, paid = lessons_along(HostedGame(graph, search_space, 32), order, rng, 99)
     assert paid == least and len(lessons) > 1
     first = next(x for x in lessons if x.ends[2].sum() == len(order))
     assert first.to_go * first.baseline == pytest.approx(least)
-    for vertex in own.inner:
+    for vertex in search_space.inner:
         rest = [vertex, *(v for v in order if v != vertex)]
-        regret = total(own, own.start, rest) - least
+        regret = total(search_space, search_space.start, rest) - least
         assert first.regrets[vertex] * first.baseline == pytest.approx(regret, abs=1e-2)
     turned = jax.tree.map(jnp.asarray, first).transposed
     for leaf, back in zip(first, turned.transposed):

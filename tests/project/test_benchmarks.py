@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import _headline, _measure, _report, _timing, runtime
-from benchmarks._contestants import contestants, Transform
+from benchmarks import runtime
 from benchmarks.cases import Case, CASES, kinetics, robots
 from benchmarks.cases.coupled import arrowhead, MeanField
 from benchmarks.cases.networks import Attention
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
+from benchmarks.harness import measure, rows as files, timing
+from benchmarks.harness.contestants import contestants, Transform
+from benchmarks.reports import headline
 from helpers import assert_jacobian_close, relative_error
 from jax.flatten_util import ravel_pytree
 
@@ -64,8 +66,8 @@ def quick(monkeypatch):
     """Samples are as short as they can be, other tests keep what they have compiled,
     and JAX is as peers expect it."""
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
-    monkeypatch.setattr(_timing, "SAMPLE", 1e-4)
-    monkeypatch.setattr(_timing, "MIN_ROUNDS", 1)
+    monkeypatch.setattr(timing, "SAMPLE", 1e-4)
+    monkeypatch.setattr(timing, "MIN_ROUNDS", 1)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -106,7 +108,7 @@ def test_products_of_what_is_too_large_to_be_dense(name, quick):
     if CASES[name].is_dense:
         pytest.skip("the test above compares the whole Jacobian")
     chosen = {"eqx_cc structured": contestants()["eqx_cc structured"]}
-    [row] = _measure.measure(CASES[name], "call", "float64", chosen, 0.0)
+    [row] = measure.measure(CASES[name], "call", "float64", chosen, 0.0)
     assert row.status == "ok", row.reason
 
 
@@ -239,7 +241,7 @@ def test_forward_dynamics_invert_inverse_dynamics():
 def test_the_loop_is_what_it_says():
     """As written out, with a shift that matters."""
     fun, start = TINY.at("float64")
-    program = _timing.loop_program(jax.jacfwd(fun), start, eps=0.1)
+    program = timing.loop_program(jax.jacfwd(fun), start, eps=0.1)
     jacobian, expected = jax.jit(jax.jacfwd(fun)), np.zeros((2, 3))
     for _ in range(4):
         expected = np.asarray(jacobian(np.asarray(start) + 0.1 * expected.sum(0)))
@@ -250,7 +252,7 @@ def test_the_loop_is_what_it_says():
 def test_the_loop_reads_every_entry():
     """Zeroing any of them changes what the next iteration finds."""
     fun, x = TINY.at("float64")
-    body = jax.jit(_timing.loop_body(jax.jacfwd(fun), x, jnp.asarray(0.1)))
+    body = jax.jit(timing.loop_body(jax.jacfwd(fun), x, jnp.asarray(0.1)))
     [first] = body([jnp.zeros((2, 3))])
     [second] = body([first])
     for entry in np.ndindex(2, 3):
@@ -266,8 +268,8 @@ def test_the_loop_reads_what_several_inputs_have():
         return pair[0] * pair[1][0], jnp.sum(pair[0]) * pair[1]
 
     x = jnp.linspace(0.2, 0.4, 3), jnp.linspace(0.5, 0.6, 2)
-    values = _timing.stored(jax.jit(jax.jacfwd(fun))(x))
-    shifted = jax.jit(lambda values: _timing.shifted(x, values, jnp.asarray(0.1)))
+    values = timing.stored(jax.jit(jax.jacfwd(fun))(x))
+    shifted = jax.jit(lambda values: timing.shifted(x, values, jnp.asarray(0.1)))
     for i, value in enumerate(values):
         moved = [np.asarray(v) + (i == j) for j, v in enumerate(values)]
         ends = zip(shifted(values), shifted(moved))
@@ -279,7 +281,7 @@ def test_the_loop_reads_what_several_inputs_have():
 @pytest.mark.parametrize("size", [1, 4, 5, 6, 12])
 def test_fold_adds_everything_up(size):
     values = [jnp.arange(1.0, size + 1), jnp.ones((2, 1))]
-    folded = _timing.fold(values, jnp.zeros(5))
+    folded = timing.fold(values, jnp.zeros(5))
     assert folded.shape == (5,)
     assert float(jnp.sum(folded)) == pytest.approx(size * (size + 1) / 2 + 2)
 
@@ -296,7 +298,7 @@ def test_fold_adds_everything_up(size):
 )
 def test_contestants_agree(case, setting, quick):
     everyone = contestants()
-    rows = _measure.measure(case, setting, "float64", everyone, 0.0)
+    rows = measure.measure(case, setting, "float64", everyone, 0.0)
     assert [row.contestant for row in rows] == list(everyone)
     for row in rows:
         assert (row.reason == "") == (row.status == "ok")
@@ -329,7 +331,7 @@ def _failing(fun):
 @pytest.mark.parametrize("wrong", [_doubled, _late])
 def test_a_wrong_jacobian_is_not_timed(wrong, setting, quick):
     chosen = {"wrong": Transform("wrong", transform=wrong)}
-    [row] = _measure.measure(TINY, setting, "float64", chosen, 0.0)
+    [row] = measure.measure(TINY, setting, "float64", chosen, 0.0)
     if wrong is _late and not setting.startswith("batch"):
         assert row.status == "ok"
     else:
@@ -339,13 +341,13 @@ def test_a_wrong_jacobian_is_not_timed(wrong, setting, quick):
 
 def test_who_fails_is_skipped(quick):
     chosen = {"failing": Transform("failing", transform=_failing)}
-    [row] = _measure.measure(TINY, "call", "float64", chosen, 0.0)
+    [row] = measure.measure(TINY, "call", "float64", chosen, 0.0)
     assert (row.status, row.reason) == ("skipped", "ValueError: it does not")
 
 
 def test_float32(quick):
     chosen = {name: contestants()[name] for name in ("jax.jacfwd", "eqx_cc", "floor")}
-    rows = _measure.measure(TINY, "loop", "float32", chosen, 0.0)
+    rows = measure.measure(TINY, "loop", "float32", chosen, 0.0)
     assert [row.status for row in rows] == ["ok"] * 3
 
 
@@ -353,7 +355,7 @@ def test_float32(quick):
 def test_interpretation_by_casadi():
     """Moving, reducing, contracting and choosing of arrays of expressions."""
     casadi: Any = importlib.import_module("casadi")
-    from benchmarks._sx import expressions
+    from benchmarks.harness.casadi_expressions import expressions
 
     def fun(x):
         a = x.reshape(2, 3)
@@ -375,7 +377,7 @@ def test_interpretation_by_casadi():
 
 def _row(**changes):
     about = ("RoeFlux_1d", "scalar tasks", "loop", "float64", 1, 18)
-    row = _measure.Row(*about, contestant="eqx_cc", structured=False)
+    row = measure.Row(*about, contestant="eqx_cc", structured=False)
     for key, value in {"median": 2e-6, "ratio": 3.0, "rounds": 3, **changes}.items():
         setattr(row, key, value)
     return row
@@ -383,12 +385,12 @@ def _row(**changes):
 
 def test_goals():
     rows = [_row(), _row(case="Lighthouse", ratio=12.0), _row(status="ERROR")]
-    goal = {line[0]: line[2] for line in _headline.lines(rows[:2], "float64")}
+    goal = {line[0]: line[2] for line in headline.lines(rows[:2], "float64")}
     said = goal["scalar tasks in a compiled loop"]
     assert said == "eqx_cc: geometric mean 6x of 2, least 3.00x (RoeFlux_1d)"
     assert goal["arrowhead 1,024"] == "not measured"
-    assert _headline.Found(rows[2:], "float64").row(*_key(rows[2])) is None
-    for cases, setting, names in _headline.BLOCKS:
+    assert headline.Measurements(rows[2:], "float64").row(*_key(rows[2])) is None
+    for cases, setting, names in headline.BLOCKS:
         assert set(names) <= set(contestants())
         assert all(CASES[case].fits(setting) for case in cases)
 
@@ -418,4 +420,4 @@ def test_command(quick, monkeypatch, tmp_path, capsys):
 
 
 def test_machine_says_nothing_of_paths():
-    assert not any("/" in str(value) for value in _report.machine().values())
+    assert not any("/" in str(value) for value in files.machine().values())

@@ -14,8 +14,8 @@ import optimistix as optx
 import pytest
 import scipy.integrate
 from benchmarks import answers
-from benchmarks._rows import read
-from benchmarks._stiff import Repaired
+from benchmarks.harness.root_finders import Repaired
+from benchmarks.harness.rows import read
 from diffrax import with_stepsize_controller_tols
 from eqx_cc import (
     Banded,

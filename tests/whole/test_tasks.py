@@ -4,7 +4,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import pytest
-from benchmarks.tasks import TASKS
+from benchmarks.cases.tasks import TASKS
 from jax.extend.core import Literal
 
 

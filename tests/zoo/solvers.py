@@ -10,19 +10,14 @@ import jax.random as jr
 import lineax
 import numpy as np
 import optimistix
+from benchmarks.cases import kinetics, stiff
 
 from ._case import Case, case, spd, uniform, well_conditioned
 
 
-def robertson(t, y, args):
-    r1 = 0.04 * y[0]
-    r2 = 1e4 * y[1] * y[2]
-    r3 = 3e7 * y[1] ** 2
-    return jnp.stack([r2 - r1, r1 - r2 - r3, r3])
-
-
-def van_der_pol(t, y, args):
-    return jnp.stack([y[1], 5.0 * (1.0 - y[0] ** 2) * y[1] - y[0]])
+def _oscillator(t, y, args):
+    """Without stiffness, for few steps."""
+    return stiff.van_der_pol(y, stiffness=5.0)
 
 
 def lotka_volterra(t, y, args):
@@ -42,24 +37,6 @@ def brusselator(t, y, args):
     reaction = u**2 * v
     return jnp.stack(
         [1.0 + reaction - 4.0 * u + diffuse(u), 3.0 * u - reaction + diffuse(v)]
-    )
-
-
-def hires(t, y, args):
-    """High irradiance responses: eight species (Schaefer 1975)."""
-    y1, y2, y3, y4, y5, y6, y7, y8 = y
-    exchange = 280.0 * y6 * y8
-    return jnp.stack(
-        [
-            -1.71 * y1 + 0.43 * y2 + 8.32 * y3 + 0.0007,
-            1.71 * y1 - 8.75 * y2,
-            -10.03 * y3 + 0.43 * y4 + 0.035 * y5,
-            8.32 * y2 + 1.71 * y3 - 1.12 * y4,
-            -1.745 * y5 + 0.43 * y6 + 0.43 * y7,
-            -exchange + 0.69 * y4 + 1.71 * y5 - 0.43 * y6 + 0.69 * y7,
-            exchange - 1.81 * y7,
-            -exchange + 1.81 * y7,
-        ]
     )
 
 
@@ -100,7 +77,7 @@ def _diffeqsolve(solver, y0, fun, adjoint):
 
 def _adaptive(y):
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(van_der_pol),
+        diffrax.ODETerm(_oscillator),
         diffrax.Tsit5(),
         0.0,
         0.5,
@@ -116,7 +93,7 @@ def _adaptive(y):
 def _implicit(y):
     root_finder = diffrax.VeryChord(rtol=1e-9, atol=1e-12)
     return diffrax.diffeqsolve(
-        diffrax.ODETerm(van_der_pol),
+        diffrax.ODETerm(_oscillator),
         diffrax.Kvaerno3(root_finder=root_finder),
         0.0,
         0.2,
@@ -165,22 +142,22 @@ _ITERATED = "iterated to convergence"
 
 CASES: dict[str, Case] = {
     "field_brusselator": case(_field(brusselator), uniform(2, 4)),
-    "field_hires": case(_field(hires), uniform(8)),
+    "field_hires": case(kinetics.hires, uniform(8)),
     "field_lorenz": case(_field(lorenz), uniform(3)),
     "field_lotka_volterra": case(
         _field(lotka_volterra), (np.array(1.5), np.array(0.7))
     ),
     "field_neural": Case(_neural_field),
     "field_pendulum": case(_field(pendulum), uniform(4)),
-    "field_robertson": case(_field(robertson), np.array([0.9, 2e-5, 0.1])),
-    "field_van_der_pol": case(_field(van_der_pol), uniform(2)),
+    "field_robertson": case(kinetics.robertson, np.array([0.9, 2e-5, 0.1])),
+    "field_van_der_pol": case(_field(_oscillator), uniform(2)),
     "diffeqsolve_adaptive": case(_adaptive, uniform(2)),
     "diffeqsolve_euler": _diffeqsolve(
         diffrax.Euler(), uniform(3), lorenz, diffrax.DirectAdjoint()
     ),
     "diffeqsolve_implicit": case(_implicit, uniform(2), rtol=1e-7, reason=_ITERATED),
     "diffeqsolve_tsit5": _diffeqsolve(
-        diffrax.Tsit5(), uniform(2), van_der_pol, diffrax.ForwardMode()
+        diffrax.Tsit5(), uniform(2), _oscillator, diffrax.ForwardMode()
     ),
     "lineax_cholesky": case(_positive_definite_solve, (spd(2), uniform(2))),
     "lineax_diagonal": case(

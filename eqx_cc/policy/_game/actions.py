@@ -1,4 +1,4 @@
-"""What an elimination does to the edges of a graph that are in one array.
+"""The effect of an elimination on the edges of a graph, which are in one array.
 
 `edges[u, v]` is the edge from `u` to `v`; what is false is no edge.
 """
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 
 class AbstractRules(eqx.Module):
-    """How edges are multiplied and added up, and what that costs.
+    """Multiplication and addition of edges, and its cost.
 
     Costs have JAX's default floating-point dtype: without 64 bits they are exact up to
     $2^{24}$.
@@ -24,15 +24,15 @@ class AbstractRules(eqx.Module):
     def eliminate(
         self, edges: Shaped[Array, "n n"], vertex: Int[Array, ""]
     ) -> tuple[Shaped[Array, "n n"], Float[Array, ""]]:
-        """The edges that are left, and the cost."""
+        """Returns the edges that are left, and the cost."""
 
     @abc.abstractmethod
     def costs(self, edges: Shaped[Array, "n n"]) -> Float[Array, " n"]:
-        """What eliminating each vertex would cost."""
+        """The cost of eliminating each vertex."""
 
     @abc.abstractmethod
     def sizes(self, edges: Shaped[Array, "n n"]) -> Float[Array, "n n"]:
-        """How many numbers every edge stores."""
+        """The number of values that each edge stores."""
 
 
 class Scalars(AbstractRules):
@@ -55,8 +55,8 @@ class Scalars(AbstractRules):
 
 
 class Numbers(AbstractRules):
-    """Scalars of which some are known, the others being NaN: a pair of edges costs one
-    if neither is known."""
+    """Scalars, NaN where the coefficient is unknown: a pair of edges costs one
+    multiplication if both are."""
 
     def eliminate(
         self, edges: Float[Array, "n n"], vertex: Int[Array, ""]
@@ -77,7 +77,7 @@ class Numbers(AbstractRules):
 
 class Patterns(AbstractRules):
     """Edges are codes of patterns, whose products and sums are looked up: see
-    `_closure.Tables`."""
+    `closure.Tables`."""
 
     new: Int[Array, "k k k"]
     cost: Float[Array, "k k k"]

@@ -18,9 +18,9 @@ _Codes: TypeAlias = frozenset[int]
 
 
 class Tables(NamedTuple):
-    """Patterns by their codes, of which 0 is no edge: `new[old, left, right]` is what
-    `old + left @ right` is, and `cost` what it costs. `size[code]` is how many numbers
-    an edge stores, and `edges` holds the code of every edge of the graph."""
+    """Patterns by their codes, of which 0 is no edge: `new[old, left, right]` is the
+    code of `old + left @ right`, and `cost` its cost. `size[code]` is the number of
+    values that an edge stores, and `edges` has the code of each edge of the graph."""
 
     new: np.ndarray
     cost: np.ndarray
@@ -49,14 +49,14 @@ def tables(graph: ComputationalGraph, cost: AbstractCost, limit: int) -> Tables:
 def _close(
     graph: ComputationalGraph, table: Table, edges: dict[_Edge, int], limit: int
 ) -> None:
-    """Asks the table for all that can arise between each pair of vertices.
+    """Adds to the table all patterns that can arise between each pair of vertices.
 
     Every vertex between the two adds at most once: were it more often, then known
     coefficients would grow without end. In which order they add makes no difference but
     to the rounding of such coefficients; two orders are tried.
     """
     _check(len(table.patterns) - 1, limit)
-    found: dict[_Edge, _Codes] = {edge: frozenset([c]) for edge, c in edges.items()}
+    codes_of: dict[_Edge, _Codes] = {edge: frozenset([c]) for edge, c in edges.items()}
     into: dict[int, set[int]] = {}
     out: dict[int, set[int]] = {}
     for u, v in edges:
@@ -73,12 +73,12 @@ def _close(
 
     def between(u: int, w: int) -> _Codes:
         ways = sorted(out.get(u, set()) & into.get(w, set()) & inner)
-        start = found.get((u, w), frozenset([0]))
+        start = codes_of.get((u, w), frozenset([0]))
         codes: _Codes = frozenset()
         for order in (ways, ways[::-1]):
             new = start
             for v in order:
-                new = grown(new, found[v, w], found[u, v])
+                new = grown(new, codes_of[v, w], codes_of[u, v])
             codes |= new
         return codes - {0}
 
@@ -87,7 +87,7 @@ def _close(
     for span in range(2, len(vertices)):
         for u, w in zip(vertices, vertices[span:]):
             if codes := between(u, w):
-                found[u, w] = codes
+                codes_of[u, w] = codes
                 out.setdefault(u, set()).add(w)
                 into.setdefault(w, set()).add(u)
 

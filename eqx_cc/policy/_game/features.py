@@ -1,4 +1,4 @@
-"""What a policy sees of a state: numbers of every vertex, whatever the graph's size."""
+"""Features of a state: numbers for each vertex, for graphs of any size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class Observation(eqx.Module):
         would by that of $u$; and how many numbers the edge stores.
     - `present`: vertices that are inputs or outputs or remain.
     - `remaining`: vertices that may be eliminated.
-    - `costs`: $\\log(1 + c)$ of what eliminating each vertex costs.
-    - `share`: what all vertices that remain would cost now, over the baseline.
+    - `costs`: $\\log(1 + c)$ of the cost $c$ of eliminating each vertex.
+    - `share`: the cost of all vertices that remain, each as it is now, over the
+        baseline.
     """
 
     vertices: Float[Array, "n features"]
@@ -92,9 +93,9 @@ def _overlaps(
     after: Float[Array, " n"],
     inner: Float[Array, " n"],
 ) -> tuple[Float[Array, " n"], Float[Array, " n"], tuple[Float[Array, "n n"], ...]]:
-    """For every vertex: of the edges that its elimination would make, how many there
-    are already; by how much the Markowitz degrees of its neighbours, predecessors times
-    successors, would grow in all. And for every edge, what its ends would gain.
+    """For each vertex, the number of edges that exist already among those that its
+    elimination makes, and the growth of the Markowitz degrees (predecessors times
+    successors) of its neighbours; for each edge, the neighbours that its ends gain.
 
     A predecessor $u$ of $v$ would lose $v$ and gain those successors of $v$ that it has
     not: $s_v - 1 - |S_u \\cap S_v|$ more in all.

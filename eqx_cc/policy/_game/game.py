@@ -25,18 +25,18 @@ FEW_SIZES = 32, 64, 128, 256  # Of lessons: fewer, as gradients take longer to c
 
 
 class EliminationGame(eqx.Module):
-    """What stays the same while a graph is eliminated.
+    """The constant part of the elimination of a graph.
 
     Graphs of fewer vertices are padded with some that are neither inputs nor outputs
     nor to be eliminated, so that graphs of different size make one batch.
 
     **Attributes:**
 
-    - `rules`: what an elimination does to edges, and what it costs.
-    - `inputs`, `outputs`, `vertices`: which vertices are independents, dependents and
-        intermediates.
+    - `rules`: the effect of an elimination on edges, and its cost.
+    - `inputs`, `outputs`, `vertices`: masks of the independents, the dependents and
+        the intermediates.
     - `depth`, `height`: edges on the longest path from an input and to an output.
-    - `baseline`: what greedy Markowitz costs, at least 1: the unit of rewards.
+    - `baseline`: the cost of greedy Markowitz, at least 1: the unit of rewards.
 
     !!! Example
 
@@ -56,15 +56,15 @@ class EliminationGame(eqx.Module):
 
 
 class EliminationState(eqx.Module):
-    """What changes while a graph is eliminated.
+    """The state of the elimination of a graph.
 
     **Attributes:**
 
     - `edges`: from the first to the second vertex, as the rules have them; false where
         there is none.
     - `remaining`: the vertices that may be eliminated.
-    - `total`: what all eliminations cost so far.
-    - `illegal`: whether a move was refused.
+    - `total`: the cost of all eliminations so far.
+    - `illegal`: true if a move was refused.
 
     !!! Example
 
@@ -84,7 +84,7 @@ class EliminationState(eqx.Module):
 
     @property
     def finished(self) -> Bool[Array, ""]:
-        """Whether no vertex is left to be eliminated."""
+        """True if no vertex is left to be eliminated."""
         return ~jnp.any(self.remaining)
 
 
@@ -139,10 +139,10 @@ def new_game(
 
     - `graph`: a [`eqx_cc.ComputationalGraph`][].
     - `cost`: the cost model.
-    - `size`: how many vertices to pad it to; as many as there are, if left out.
-    - `patterns`: how many patterns may arise.
+    - `size`: the number of vertices to pad it to; by default, no padding.
+    - `patterns`: the largest number of patterns that may arise.
 
-    **Returns:** what stays the same, and the state before the first move. The vertices
+    **Returns:** the game, and the state before the first move. The vertices
     are those of `numbering`. Raises a `ValueError` if the graph has more than `size`
     vertices or if too many patterns may arise.
 
@@ -179,10 +179,8 @@ def new_games(
         ```
     """
     size = max(_size(graph) for graph in graphs) if size is None else size
-    made = _edges_and_rules(graphs, cost, size, patterns)
-    games = [
-        _game(graph, cost, edges, rules) for graph, (edges, rules) in zip(graphs, made)
-    ]
+    encoded = _edges_and_rules(graphs, cost, size, patterns)
+    games = [_game(graph, cost, *pair) for graph, pair in zip(graphs, encoded)]
     if not stack:
         return games[0]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *games)
@@ -212,16 +210,16 @@ def _size(graph: ComputationalGraph) -> int:
 
 
 def padded(graph: ComputationalGraph, sizes: tuple[int, ...] = SIZES) -> int:
-    """To how many vertices a graph is padded: one of a few sizes, as what is compiled
-    is compiled for each."""
-    own = _size(graph)
-    return next((size for size in sizes if size >= own), -(-own // 256) * 256)
+    """Number of vertices that a graph is padded to: one of a few sizes, as programs
+    are compiled for each."""
+    count = _size(graph)
+    return next((size for size in sizes if size >= count), -(-count // 256) * 256)
 
 
 def _edges_and_rules(
     graphs: Sequence[ComputationalGraph], cost: AbstractCost, size: int, limit: int
 ) -> list[tuple[np.ndarray, AbstractRules]]:
-    """By the simplest rules that are right for all of the graphs."""
+    """Edges of all graphs, under the simplest rules that are right for all of them."""
     for graph in graphs:
         if _size(graph) > size:
             raise ValueError(
@@ -229,48 +227,49 @@ def _edges_and_rules(
                 f"{size}."
             )
     spaces = [space(graph, cost) for graph in graphs]
-    bits = [own for own in spaces if isinstance(own, Bits)]
+    bits = [each for each in spaces if isinstance(each, Bits)]
     if len(bits) == len(graphs):
-        return [_scalars(graph, own, size) for graph, own in zip(graphs, bits)]
-    unknown = type(cost) is Multiplications
-    if unknown and all(isinstance(own, Bits | NumberSpace) for own in spaces):
+        return [_scalars(graph, b.unit, size) for graph, b in zip(graphs, bits)]
+    scalar = all(isinstance(each, Bits | NumberSpace) for each in spaces)
+    if scalar and type(cost) is Multiplications:
         return [_numbers(graph, size) for graph in graphs]
     return _patterns(graphs, cost, size, limit)
 
 
 def _scalars(
-    graph: ComputationalGraph, own: Bits, size: int
+    graph: ComputationalGraph, unit: int, size: int
 ) -> tuple[np.ndarray, AbstractRules]:
     edges = _filled(graph, dict.fromkeys(graph.edges, True), size, bool)
-    return edges, Scalars(jnp.asarray(own.unit, float))
+    return edges, Scalars(jnp.asarray(unit, float))
 
 
 def _numbers(graph: ComputationalGraph, size: int) -> tuple[np.ndarray, AbstractRules]:
-    known = {edge: _coefficient(block) for edge, block in graph.edges.items()}
-    return _filled(graph, known, size, float), Numbers()
+    coefficients = {edge: _coefficient(block) for edge, block in graph.edges.items()}
+    return _filled(graph, coefficients, size, float), Numbers()
 
 
 def _coefficient(block: Pattern) -> float:
+    """The known coefficient of a scalar edge, or NaN."""
     [term] = block.terms
-    known: Any = term.scale if term.value is None else np.nan
-    return float(known)
+    coefficient: Any = term.scale if term.value is None else np.nan
+    return float(coefficient)
 
 
 def _patterns(
     graphs: Sequence[ComputationalGraph], cost: AbstractCost, size: int, limit: int
 ) -> list[tuple[np.ndarray, AbstractRules]]:
-    found = [tables(graph, cost, limit) for graph in graphs]
-    most = max(len(table.size) for table in found)
-    made = []
-    for graph, table in zip(graphs, found):
+    lookups = [tables(graph, cost, limit) for graph in graphs]
+    most = max(len(table.size) for table in lookups)
+    encoded = []
+    for graph, table in zip(graphs, lookups):
         pad = (0, most - len(table.size))
         rules = Patterns(
             jnp.asarray(np.pad(table.new, [pad] * 3)),
             jnp.asarray(np.pad(table.cost, [pad] * 3), float),
             jnp.asarray(np.pad(table.size, [pad]), float),
         )
-        made.append((_filled(graph, table.edges, size, np.int32), rules))
-    return made
+        encoded.append((_filled(graph, table.edges, size, np.int32), rules))
+    return encoded
 
 
 def _filled(
@@ -294,19 +293,19 @@ def _game(
 
 
 def unpaid(edges: Any, remaining: Any) -> EliminationState:
-    """A state that is not known to have cost anything so far."""
+    """A state with no cost so far."""
     nothing, no = jnp.zeros((), float), jnp.asarray(False)
     return EliminationState(jnp.asarray(edges), jnp.asarray(remaining), nothing, no)
 
 
 def frame(
     graph: ComputationalGraph,
-    own: AbstractSpace,
+    search_space: AbstractSpace,
     edges: Bool[np.ndarray, "n n"],
     rules: AbstractRules,
 ) -> EliminationGame:
-    """What stays the same in a game of a graph, and of its space, that has these edges
-    at first."""
+    """The game of a graph, with the space that it is searched in and its edges before
+    the first move."""
     number = {name: i for i, name in enumerate(numbering(graph))}
 
     def mask(names):
@@ -314,7 +313,8 @@ def frame(
         array[[number[name] for name in names]] = True
         return jnp.asarray(array)
 
-    baseline = total(own, own.start, greedy(own, own.start, own.inner))
+    start, inner = search_space.start, search_space.inner
+    baseline = total(search_space, start, greedy(search_space, start, inner))
     return EliminationGame(
         rules,
         mask(graph.independents),
@@ -327,7 +327,7 @@ def frame(
 
 
 def _longest(edges: np.ndarray) -> np.ndarray:
-    """How many edges are on the longest path to each vertex, in topological order."""
+    """Length in edges of the longest path to each vertex, in topological order."""
     length = np.zeros(len(edges))
     for v in range(len(edges)):
         before = length[edges[:, v]]

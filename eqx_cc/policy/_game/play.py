@@ -42,7 +42,7 @@ def rollout(
         ```python
         game, state = eqx_cc.policy.new_game(graph)
         state, vertices = eqx_cc.policy.rollout(eqx_cc.policy.Markowitz(), game, state)
-        state.total  # What the order costs.
+        state.total  # The cost of the order.
         ```
     """
     n = state.remaining.size
@@ -53,8 +53,8 @@ def rollout(
         if key is None:
             vertex = best_vertex(logits)
         else:
-            key, own = jr.split(key)
-            vertex = jr.categorical(own, logits / temperature).astype(jnp.int32)
+            key, subkey = jr.split(key)
+            vertex = jr.categorical(subkey, logits / temperature).astype(jnp.int32)
         state, _ = step(game, state, vertex)
         return state, order.at[count].set(vertex), count + 1, key
 

@@ -12,7 +12,7 @@ from .game import EliminationGame, EliminationState
 
 
 class AbstractPolicy(eqx.Module):
-    """Says which vertex to eliminate next, in any graph.
+    """A preference for the vertex to eliminate next, in any graph.
 
     !!! Example
 
@@ -40,9 +40,9 @@ class AbstractPolicy(eqx.Module):
 
 
 class Markowitz(AbstractPolicy):
-    """The Markowitz rule as a policy: what costs less is preferred.
+    """The Markowitz rule as a policy: cheap vertices come first.
 
-    Its value is a guess: that every vertex that remains costs what it would cost now.
+    Its value is a guess: that each vertex that remains costs what it would cost now.
 
     **Arguments:**
 

@@ -11,7 +11,7 @@ from .._game.game import EliminationGame, EliminationState, step
 from .._game.policy import AbstractPolicy
 
 
-_BRANCHING = 4  # How many moves of each game are looked at: those of largest logits.
+_BRANCHING = 4  # Moves of each game that are tried: those of largest logits.
 
 
 class _Beam(eqx.Module):
@@ -19,7 +19,7 @@ class _Beam(eqx.Module):
 
     state: EliminationState
     logits: Float[Array, "b n"]
-    dearer: Float[Array, " b"]  # By how much it seems to be, infinite if it is no game.
+    dearer: Float[Array, " b"]  # Expected extra cost; infinite where there is no game.
     order: Int[Array, "b n"]
 
 
@@ -82,8 +82,8 @@ def _advanced(
 def _repeated(
     states: EliminationState, dearer: Float[Array, " b"]
 ) -> Bool[Array, " b"]:
-    """Whether a better game, or an equal one before it, comes to the same state. (The
-    state depends on what was eliminated, not on the order.)"""
+    """True where a better game, or an equal one before it, comes to the same state.
+    (A state depends on the set of eliminated vertices, not on their order.)"""
     remaining = states.remaining
     same = jnp.all(remaining[:, None] == remaining[None], -1)
     number = jnp.arange(dearer.size)

@@ -22,19 +22,19 @@ class Shortened(NamedTuple):
 def shortened(graph: ComputationalGraph, cost: AbstractCost) -> Shortened:
     """Eliminates vertices between two others, as searches do too, where it is known to
     be safe; of structured graphs, none."""
-    own = space(graph, cost)
-    if not isinstance(own, Bits):
+    bits = space(graph, cost)
+    if not isinstance(bits, Bits):
         return Shortened((), 0, graph)
-    prefix, paid, state = without_chains(own)
+    prefix, paid, state = without_chains(bits)
     if not prefix:
         return Shortened((), 0, graph)
-    name = own.names
+    names = [bits.names(v)[0] for v in range(len(bits.start) // 2)]
     blocks = tuple(
-        ((name(u)[0], name(v)[0]), SCALAR)
-        for v in range(len(own.start) // 2)
-        for u in sorted(own.predecessors(state, v))
+        ((names[u], v_name), SCALAR)
+        for v, v_name in enumerate(names)
+        for u in sorted(bits.predecessors(state, v))
     )
     rest = ComputationalGraph(
         graph.independents, graph.dependents, blocks, graph.labels
     )
-    return Shortened(tuple(name(v)[0] for v in prefix), paid, rest)
+    return Shortened(tuple(names[v] for v in prefix), paid, rest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._game.game import EliminationGame, EliminationState, step
+from .._game.play import rollout
 from .._game.policy import AbstractPolicy
 
 
@@ -21,14 +23,14 @@ def look_ahead(
     num_simulations: int,
     gumbel_scale: float = 1.0,
 ) -> tuple[Int[Array, " b"], Float[Array, "b n"]]:
-    """The next vertex of every game of a batch, and how good each vertex looked.
+    """The next vertex of each game of a batch, and improved weights of all vertices.
 
     **Arguments:**
 
-    - `policy`: says where to look, and what is left to pay where the looking ends.
+    - `policy`: its logits guide the search, its value stands for what lies beyond.
     - `games`, `states`: a batch, as `new_games` makes it.
     - `key`: of the random choices of vertices to try.
-    - `num_simulations`: how many eliminations are tried.
+    - `num_simulations`: number of eliminations that are tried.
     - `gumbel_scale`: 0 for no random choice.
 
     **Returns:** vertices; and weights to train a policy with, which sum to one. Needs
@@ -46,18 +48,18 @@ def look_ahead(
         states, rewards = jax.vmap(step)(games, states, vertices)
         logits, values = _evaluated(policy, games, states)
         discount = jnp.where(jax.vmap(lambda s: s.finished)(states), 0.0, 1.0)
-        made = mctx.RecurrentFnOutput(
+        output = mctx.RecurrentFnOutput(
             reward=rewards,
             discount=discount.astype(jnp.float32),
             prior_logits=logits,
             value=values,
         )
-        return made, states
+        return output, states
 
     logits, values = _evaluated(policy, games, states)
     root = mctx.RootFnOutput(prior_logits=logits, value=values, embedding=states)
     with jax.numpy_dtype_promotion("standard"):  # Mctx relies on it.
-        found = mctx.gumbel_muzero_policy(
+        output = mctx.gumbel_muzero_policy(
             games,
             key,
             root,
@@ -66,7 +68,23 @@ def look_ahead(
             invalid_actions=~states.remaining,
             gumbel_scale=gumbel_scale,
         )
-    return found.action.astype(jnp.int32), found.action_weights
+    return output.action.astype(jnp.int32), output.action_weights
+
+
+class _Searched(AbstractPolicy):
+    """The choice of a tree search without randomness, as logits."""
+
+    policy: AbstractPolicy
+    num_simulations: int = eqx.field(static=True)
+
+    def __call__(
+        self, game: EliminationGame, state: EliminationState
+    ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+        batch = jax.tree.map(lambda leaf: leaf[None], (game, state))
+        settings = jr.key(0), self.num_simulations
+        [vertex], _ = look_ahead(self.policy, *batch, *settings, gumbel_scale=0.0)
+        chosen = jnp.arange(state.remaining.size, dtype=jnp.int32) == vertex
+        return jnp.where(chosen, 0.0, -jnp.inf), jnp.zeros(())
 
 
 def searched_rollout(
@@ -75,23 +93,8 @@ def searched_rollout(
     state: EliminationState,
     num_simulations: int,
 ) -> tuple[EliminationState, Int[Array, " n"]]:
-    """As `rollout`, with a tree search before every move."""
-    batch = lambda tree: jax.tree.map(lambda leaf: leaf[None], tree)  # noqa: E731
-    games, n = batch(game), state.remaining.size
-
-    def move(carry):
-        states, order, count, key = carry
-        key, own = jr.split(key)
-        vertices, _ = look_ahead(policy, games, states, own, num_simulations, 0.0)
-        states, _ = jax.vmap(step)(games, states, vertices)
-        return states, order.at[count].set(vertices[0]), count + 1, key
-
-    count = jnp.zeros((), jnp.int32)
-    start = batch(state), jnp.full(n, -1, jnp.int32), count, jr.key(0)
-    states, order, *_ = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[0].remaining), move, start
-    )
-    return jax.tree.map(lambda leaf: leaf[0], states), order
+    """As `rollout`, with a tree search before each move."""
+    return rollout(_Searched(policy, num_simulations), game, state)
 
 
 def _evaluated(

@@ -1,4 +1,4 @@
-"""What agents have in common: they play batches of games, and learn from them."""
+"""The base of agents, which play batches of games and learn from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._game.policy import AbstractPolicy
 
 
 class Losses(NamedTuple):
-    """What a policy is trained to make small; the entropy of its choices."""
+    """Losses of the policy and of its value; the entropy of its choices."""
 
     policy: Float[Array, ""]
     value: Float[Array, ""]
@@ -25,7 +25,7 @@ class Losses(NamedTuple):
 class AbstractAgent(eqx.Module):
     """A way to train policies.
 
-    A *lesson* is what was seen at each move of a batch of games: a tree of arrays whose
+    A *lesson* has the data of each move of a batch of games: a PyTree of arrays whose
     first axis is that of the moves.
 
     !!! Example
@@ -57,7 +57,7 @@ class AbstractAgent(eqx.Module):
     def loss(
         self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
     ) -> tuple[Float[Array, ""], Losses]:
-        """What a policy is to make small, of some of the moves of a lesson."""
+        """The loss of a policy on some of the moves of a lesson."""
 
 
 def answers(
@@ -73,12 +73,13 @@ def returns_to_go(rewards: Float[Array, "t b"]) -> Float[Array, "t b"]:
 
 
 def log_probabilities(logits: Float[Array, "*t n"]) -> Float[Array, "*t n"]:
-    """Of every vertex; not minus infinity, whose gradient is not a number."""
+    """Logarithms of the probabilities of all vertices; finite, as the gradient of minus
+    infinity is not a number."""
     return jax.nn.log_softmax(jnp.maximum(logits, -1e9))
 
 
 def entropies(logits: Float[Array, "*t n"]) -> Float[Array, "*t"]:
-    """How undecided a policy is."""
+    """Entropies of the choices of a policy."""
     logs = log_probabilities(logits)
     return -jnp.sum(jnp.exp(logs) * logs, -1)
 
@@ -87,6 +88,13 @@ def mean_where(x: Float[Array, "*t"], mask: Bool[Array, "*t"]) -> Float[Array, "
     """The mean where the mask is true; zero if it is nowhere."""
     weights = mask.astype(x.dtype)
     return jnp.sum(x * weights) / jnp.maximum(jnp.sum(weights), 1.0)
+
+
+def mean_losses(
+    terms: tuple[Float[Array, "t b"], ...], playing: Bool[Array, "t b"]
+) -> Losses:
+    """Means of the terms of all losses over the moves of games that are not over."""
+    return Losses(*(mean_where(term, playing) for term in terms))
 
 
 def parts_of(lesson: Any, count: int, key: PRNGKeyArray) -> Any:

@@ -1,4 +1,4 @@
-"""Gumbel AlphaZero: a policy learns what a tree search with it finds."""
+"""Gumbel AlphaZero: a policy learns the choices of a tree search with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .agent import (
     entropies,
     log_probabilities,
     Losses,
-    mean_where,
+    mean_losses,
     returns_to_go,
 )
 
@@ -30,7 +30,7 @@ class AlphaZero(AbstractAgent):
 
     **Arguments:**
 
-    - `num_simulations`: eliminations that are tried before each move.
+    - `num_simulations`: number of eliminations that are tried before each move.
     - `value`: the weight of the loss of the value.
     - `epochs`, `parts`: as for [`eqx_cc.policy.PPO`][].
 
@@ -67,12 +67,12 @@ class AlphaZero(AbstractAgent):
             vertices, weights = look_ahead(
                 policy, games, states, key, self.num_simulations
             )
-            playing = ~jax.vmap(lambda state: state.finished)(states)
             after, reward = jax.vmap(step)(games, states, vertices)
+            playing = jnp.any(states.remaining, -1)
             return after, (states, weights, reward, playing)
 
-        states, seen = jax.lax.scan(move, states, jr.split(key, length))
-        before, weights, rewards, playing = seen
+        states, moves = jax.lax.scan(move, states, jr.split(key, length))
+        before, weights, rewards, playing = moves
         return states, (before, weights, returns_to_go(rewards), playing)
 
     def loss(
@@ -82,8 +82,6 @@ class AlphaZero(AbstractAgent):
         logits, value = answers(policy, games, states)
         logs = log_probabilities(logits)
         surprise = -jnp.sum(jnp.where(weights > 0, weights * logs, 0.0), -1)
-        policy_loss = mean_where(surprise, playing)
-        value_loss = mean_where((value - target) ** 2, playing)
-        entropy = mean_where(entropies(logits), playing)
-        losses = Losses(policy_loss, value_loss, entropy)
-        return policy_loss + self.value * value_loss, losses
+        terms = surprise, (value - target) ** 2, entropies(logits)
+        losses = mean_losses(terms, playing)
+        return losses.policy + self.value * losses.value, losses

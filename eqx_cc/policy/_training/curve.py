@@ -7,8 +7,8 @@ import pathlib
 
 
 def draw_curve(table: pathlib.Path, path: pathlib.Path) -> bool:
-    """Draws what graphs that are never trained on cost, over what greedy Markowitz
-    does, against the iterations. Returns whether it did: it needs matplotlib."""
+    """Draws the costs of held-out graphs, over those of greedy Markowitz, against the
+    iterations. Returns False, and draws nothing, without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

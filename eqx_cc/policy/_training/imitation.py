@@ -1,4 +1,4 @@
-"""Expert iteration: a policy learns to choose as annealing would, where it comes to."""
+"""Expert iteration: a policy learns the choices of annealing, in states it gets to."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ from .agent import entropies, log_probabilities, Losses
 from .lessons import Lesson, Teacher
 from .random_functions import random_structured_graph
 from .random_graphs import random_graph
-from .train import descended, Metrics, Settings, sharded, Training
+from .train import gradient_step, Metrics, Settings, sharded, Training
 
 
 class Imitation(NamedTuple):
     r"""Expert iteration: in half of the games the policy makes some of the moves, and
-    annealing completes them. For every state that the completed order goes through, it
-    is known by how much the whole would become dearer, were any other vertex eliminated
-    next: its regret $r_v$. The policy $\pi$ is trained to make
-    $-\log \sum_v \pi_v e^{-r_v / \tau}$ small: to choose among the moves that cost
-    nothing, whichever it is surest of.
+    annealing completes them. In each state of the completed order, each vertex has a
+    regret $r_v$: the extra cost of the whole if it were eliminated next. The policy
+    $\pi$ is trained to make $-\log \sum_v \pi_v e^{-r_v / \tau}$ small: to choose among
+    the moves that cost nothing, whichever it is surest of.
 
     **Arguments:**
 
     - `structured`: the share of graphs that are those of random functions of arrays.
     - `moves`: moves of annealing, for each vertex.
-    - `most`: at how many states of a graph there is something to learn.
-    - `tolerance`: $\tau$, in units of what greedy Markowitz costs.
+    - `most`: the largest number of states of a graph to learn from.
+    - `tolerance`: $\tau$, in units of the cost of greedy Markowitz.
     - `steps`, `parts`: of the optimiser in an iteration, and lessons in each.
-    - `memory`: so many iterations are learnt from again.
+    - `memory`: number of iterations whose lessons are used again.
     - `value`: the weight of the loss of the value.
 
     !!! Example
@@ -70,9 +69,9 @@ class Imitation(NamedTuple):
     def loss(
         self, policy: AbstractPolicy, lessons: Lesson
     ) -> tuple[Float[Array, ""], Losses]:
-        """What a policy is to make small, of a batch of lessons."""
+        """The loss of a policy on a batch of lessons."""
 
-        def of(lesson):
+        def losses_of(lesson):
             logits, value = policy(*lesson.situation)
             logs = log_probabilities(logits)
             least = jnp.min(lesson.regrets)
@@ -80,7 +79,7 @@ class Imitation(NamedTuple):
             good = jax.nn.logsumexp(logs - jnp.minimum(excess, 1e9))
             return -good, (value + lesson.to_go) ** 2, entropies(logits)
 
-        losses = Losses(*(jnp.mean(x) for x in jax.vmap(of)(lessons)))
+        losses = Losses(*(jnp.mean(x) for x in jax.vmap(losses_of)(lessons)))
         return losses.policy + self.value * losses.value, losses
 
 
@@ -91,8 +90,8 @@ def imitate(
     folder: pathlib.Path | None = None,
 ) -> Iterator[tuple[Training, Metrics]]:
     """Trains for ever. If there is a folder, then lessons are kept in it, and training
-    that was interrupted goes on as if it had not been. `ratio`, of the metrics, is what
-    annealed games cost.
+    that was interrupted goes on as if it had not been. `ratio`, of the metrics, is the
+    cost of annealed games.
 
     **Arguments:**
 
@@ -120,12 +119,12 @@ def imitate(
         memory = [*memory, lessons][-imitation.memory :]
         if folder is not None:
             _write(folder / "lessons" / f"{iteration}.npz", lessons)
-        training, losses = learnt(imitation, training, settings, memory)
+        training, losses = learn(imitation, training, settings, memory)
         seconds = time.monotonic() - started
         yield training, Metrics(iteration + 1, seconds, ratio, *losses)
 
 
-def forget(folder: pathlib.Path, before: int) -> None:
+def remove_lessons(folder: pathlib.Path, before: int) -> None:
     """Removes lessons of iterations that no checkpoint needs any more."""
     for path in (folder / "lessons").glob("*.npz"):
         if int(path.stem) < before:
@@ -146,8 +145,8 @@ def _remembered(
 def _graph(
     imitation: Imitation, settings: Settings, iteration: int, i: int
 ) -> tuple[ComputationalGraph, AbstractCost]:
-    """One of an iteration, and by what it is counted: of a training run there are never
-    two the same. Every other structured one is counted by what is really multiplied."""
+    """A graph of an iteration, and its cost model. A training run has no graph twice;
+    half of the structured graphs are counted by the true multiplications."""
     seed = settings.seed * 10**7 + iteration * settings.batch + i
     bounds = settings.smallest, settings.largest
     if i < round(imitation.structured * settings.batch):
@@ -168,18 +167,18 @@ def _lessons(
     def choose(game, state):
         return int(_chosen(policy, game, state, jr.fold_in(key, next(count))))
 
-    found: list[Lesson] = []
+    lessons: list[Lesson] = []
     ratios = []
     for i in range(settings.batch):
         graph, cost = _graph(imitation, settings, iteration, i)
         teacher = Teacher(imitation.moves, imitation.most, cost)
-        lessons, ratio = teacher.lessons(graph, choose, rng)
+        new, ratio = teacher.lessons(graph, choose, rng)
         ratios.append(ratio)
-        found += lessons
-    return stacked(found), float(np.mean(ratios))
+        lessons += new
+    return stack_lessons(lessons), float(np.mean(ratios))
 
 
-def stacked(lessons: list[Lesson]) -> dict[int, Lesson]:
+def stack_lessons(lessons: list[Lesson]) -> dict[int, Lesson]:
     """Lessons by the sizes to which they are padded."""
     sizes = {len(lesson.costs) for lesson in lessons}
     return {
@@ -193,28 +192,25 @@ def _chosen(policy: AbstractPolicy, game: Any, state: Any, key: PRNGKeyArray) ->
     return jr.categorical(key, policy(game, state)[0])
 
 
-def learnt(
+def learn(
     imitation: Imitation, training: Training, settings: Settings, memory: Any
 ) -> tuple[Training, list[float]]:
-    """Some steps of the optimiser, each with lessons of one size."""
+    """Takes some steps of the optimiser, each with lessons of one size."""
     rng = np.random.default_rng([settings.seed, int(training.iteration)])
     sizes = sorted({size for lessons in memory for size in lessons})
     blocks = {size: [x[size] for x in memory if size in x] for size in sizes}
     counts = np.array([sum(len(x.costs) for x in blocks[size]) for size in sizes])
-    seen = []
-    for size in rng.choice(sizes, imitation.steps if sizes else 0, p=_shares(counts)):
+    history = []
+    shares = counts / counts.sum() if sizes else None
+    for size in rng.choice(sizes, imitation.steps if sizes else 0, p=shares):
         # Less of what is large, as it takes so much longer.
         count = max(8, min(imitation.parts, imitation.parts * 48 // int(size)))
         part, turn = _drawn(blocks[int(size)], count, rng), rng.random(count) < 0.5
         part, turn = sharded((part, turn))
         training, losses = _step(imitation, training, settings, part, turn)
-        seen.append(losses)
+        history.append(losses)
     new = eqx.tree_at(lambda t: t.iteration, training, training.iteration + 1)
-    return new, np.mean(jax.device_get(seen), 0).tolist() if seen else [0.0] * 3
-
-
-def _shares(counts: np.ndarray) -> np.ndarray | None:
-    return counts / counts.sum() if counts.size else None
+    return new, np.mean(jax.device_get(history), 0).tolist() if history else [0.0] * 3
 
 
 def _drawn(blocks: list[Lesson], count: int, rng: np.random.Generator) -> Lesson:
@@ -222,9 +218,9 @@ def _drawn(blocks: list[Lesson], count: int, rng: np.random.Generator) -> Lesson
     ends = np.cumsum([len(block.costs) for block in blocks])
     chosen = []
     for i in rng.integers(ends[-1], size=count):
-        which = int(np.searchsorted(ends, i, "right"))
-        at = i - ends[which]
-        chosen.append([leaf[at] for leaf in blocks[which]])
+        block = int(np.searchsorted(ends, i, "right"))
+        row = i - ends[block]
+        chosen.append([leaf[row] for leaf in blocks[block]])
     return Lesson(*map(np.stack, zip(*chosen)))
 
 
@@ -242,13 +238,8 @@ def _step(
         )
 
     part = jax.vmap(turned)(part, turn)
-    policy, state, losses = descended(
-        training.policy,
-        training.optimiser,
-        lambda policy: imitation.loss(policy, part),
-        settings,
-    )
-    return Training(policy, state, training.iteration), losses
+    loss = lambda policy: imitation.loss(policy, part)  # noqa: E731
+    return gradient_step(training, loss, settings)
 
 
 def _write(path: pathlib.Path, lessons: dict[int, Lesson]) -> None:

@@ -1,4 +1,4 @@
-"""What an annealed order teaches: how much dearer every other move would have been."""
+"""Lessons of an annealed order: the extra cost of each other move on its way."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..._orders.search.component import Part
 from ..._orders.search.reductions import Reduced
 from ..._orders.state import AbstractSpace, space, State
 from .._game.game import EliminationGame, EliminationState, FEW_SIZES, padded, unpaid
-from .._game.host import HostedGame, Told
+from .._game.host import HostedGame, TabulatedRules
 from .._search.shorten import shortened
 
 
 class Lesson(NamedTuple):
-    """A state, by arrays that are padded to one of a few sizes, and what is known of
-    its moves.
+    """A state, by arrays that are padded to one of a few sizes, with the regrets of its
+    moves.
 
     **Attributes:**
 
-    - `edges`, `sizes`, `costs`, `ends`, `lengths`: what a policy is told: where there
-        are edges, how many numbers they store, what every vertex costs; inputs,
-        outputs, and what remains; the longest paths from the inputs and to the outputs.
-    - `regrets`: by how much the whole becomes dearer if a vertex is eliminated next and
-        the others as annealing has it, in units of the baseline; infinite for those
-        that do not remain.
-    - `to_go`: what is left to pay, in these units.
+    - `edges`, `sizes`, `costs`, `ends`, `lengths`: all that a policy observes: the mask
+        of edges, the numbers that they store, the cost of each vertex; masks of inputs,
+        outputs and remaining vertices; longest paths from inputs and to outputs.
+    - `regrets`: the extra cost of the whole if a vertex is eliminated next and the
+        others as annealing has it, in units of the baseline; infinite for vertices that
+        do not remain.
+    - `to_go`: the cost that is left, in these units.
     - `baseline`: see [`eqx_cc.policy.EliminationGame`][].
     """
 
@@ -49,7 +49,10 @@ class Lesson(NamedTuple):
     def situation(self) -> tuple[EliminationGame, EliminationState]:
         """The game and the state, for policies to look at."""
         inputs, outputs, remaining = self.ends
-        rules, baseline = Told(self.costs, self.sizes), self.baseline.astype(float)
+        rules, baseline = (
+            TabulatedRules(self.costs, self.sizes),
+            self.baseline.astype(float),
+        )
         depth, height = self.lengths
         game = EliminationGame(
             rules, inputs, outputs, remaining, depth, height, baseline
@@ -71,7 +74,7 @@ Choose = Callable[[EliminationGame, EliminationState], int]
 
 
 class Teacher(NamedTuple):
-    """How lessons are made.
+    """Settings of lessons.
 
     **Attributes:**
 
@@ -93,47 +96,47 @@ class Teacher(NamedTuple):
         Returns them and the cost of the whole, over that of greedy Markowitz.
         """
         graph = shortened(graph, self.cost).graph
-        own = space(graph, self.cost)
-        if len(own.inner) < 2:
+        search_space = space(graph, self.cost)
+        inner = search_space.inner
+        if len(inner) < 2:
             return [], 1.0
-        played = HostedGame(graph, own, padded(graph, FEW_SIZES))
-        count = rng.randrange(len(own.inner)) if rng.random() < 0.5 else 0
-        paid = sum(played.move(choose(*played.shown)) for _ in range(count))
-        start, left = played.state, played.left
-        order = annealed(own, start, left, rng, self.moves)
-        lessons, rest = lessons_along(played, order, rng, self.most)
-        return lessons, (paid + rest) / float(played.game.baseline)
+        hosted = HostedGame(graph, search_space, padded(graph, FEW_SIZES))
+        count = rng.randrange(len(inner)) if rng.random() < 0.5 else 0
+        paid = sum(hosted.move(choose(*hosted.view)) for _ in range(count))
+        order = annealed(search_space, hosted.state, hosted.left, rng, self.moves)
+        lessons, rest = lessons_along(hosted, order, rng, self.most)
+        return lessons, (paid + rest) / float(hosted.game.baseline)
 
 
 def lessons_along(
-    played: HostedGame, order: Sequence[int], rng: random.Random, most: int
+    hosted: HostedGame, order: Sequence[int], rng: random.Random, most: int
 ) -> tuple[list[Lesson], int]:
     """Plays the rest of a game in a given order.
 
     Returns lessons from at most so many of the states where moves differ, and the
     cost."""
-    states, costs = _eliminated(played.own, played.state, order)
-    regrets = _regrets(played.own, states, costs, order)
+    states, costs = _eliminated(hosted.space, hosted.state, order)
+    regrets = _regrets(hosted.space, states, costs, order)
     at = [t for t in range(len(order)) if np.ptp(regrets[t, list(order[t:])]) > 0]
     chosen, lessons = set(rng.sample(at, min(most, len(at)))), []
     for t, vertex in enumerate(order):
         if t in chosen:
-            lessons.append(_lesson(played, regrets[t], sum(costs[t:])))
-        played.move(vertex)
+            lessons.append(_lesson(hosted, regrets[t], sum(costs[t:])))
+        hosted.move(vertex)
     return lessons, sum(costs)
 
 
 def annealed(
-    own: AbstractSpace,
+    search_space: AbstractSpace,
     state: State,
     left: Sequence[int],
     rng: random.Random,
     moves: int,
     first: Sequence[int] = (),
 ) -> Sequence[int]:
-    """An order of what is left, cooled down once from the best simple one, or from a
-    given one if that is better."""
-    part = Part(Reduced(own, (), 0, state, ()), tuple(sorted(left)), None, rng)
+    """An order of the vertices that are left, annealed once from the best simple one,
+    or from `first` if that is better."""
+    part = Part(Reduced(search_space, (), 0, state, ()), tuple(sorted(left)), None, rng)
     if first:
         part.offer(first)
     if len(left) > 1 and not part.solved:
@@ -142,46 +145,48 @@ def annealed(
 
 
 def _eliminated(
-    own: AbstractSpace, state: State, order: Sequence[int]
+    search_space: AbstractSpace, state: State, order: Sequence[int]
 ) -> tuple[list[State], list[int]]:
     states, costs = [state], []
     for vertex in order:
-        cost, state = own.eliminate(state, vertex)
+        cost, state = search_space.eliminate(state, vertex)
         states.append(state)
         costs.append(cost)
     return states, costs
 
 
 def _regrets(
-    own: AbstractSpace, states: list[State], costs: list[int], order: Sequence[int]
+    search_space: AbstractSpace,
+    states: list[State],
+    costs: list[int],
+    order: Sequence[int],
 ) -> np.ndarray:
-    """By how much the whole becomes dearer if, at each place of the order, each vertex
-    is moved there from where it is; infinite where it is gone.
+    """The extra cost of the whole if, at each place of the order, each vertex is moved
+    there from where it is; infinite where it is gone.
 
     A vertex moves ahead place by place, as in annealing, so that all its places cost no
     more than the last.
     """
-    most = max(own.inner) + 1
-    found = np.full((len(order), most), np.inf)
+    regrets = np.full((len(order), max(search_space.inner) + 1), np.inf)
     for k, vertex in enumerate(order):
         change = -costs[k]
-        found[k, vertex] = 0
+        regrets[k, vertex] = 0
         for t in range(k - 1, -1, -1):
-            paid, state = own.eliminate(states[t], vertex)
-            change += own.cost(state, order[t]) - costs[t]
-            found[t, vertex] = change + paid
-    return found
+            paid, state = search_space.eliminate(states[t], vertex)
+            change += search_space.cost(state, order[t]) - costs[t]
+            regrets[t, vertex] = change + paid
+    return regrets
 
 
-def _lesson(played: HostedGame, regrets: np.ndarray, to_go: int) -> Lesson:
-    """The state as it is now, with what is known of its moves."""
-    game, baseline = played.game, float(played.game.baseline)
-    padding = np.full(len(played.remaining) - len(regrets), np.inf)
+def _lesson(hosted: HostedGame, regrets: np.ndarray, to_go: int) -> Lesson:
+    """The present state, with the regrets of its moves."""
+    game, baseline = hosted.game, float(hosted.game.baseline)
+    padding = np.full(len(hosted.remaining) - len(regrets), np.inf)
     return Lesson(
-        played.seen.edges.copy(),
-        played.seen.sizes.astype(np.float32),
-        played.seen.costs.astype(np.float32),
-        np.stack([game.inputs, game.outputs, played.remaining]),
+        hosted.arrays.edges.copy(),
+        hosted.arrays.sizes.astype(np.float32),
+        hosted.arrays.costs.astype(np.float32),
+        np.stack([game.inputs, game.outputs, hosted.remaining]),
         np.stack([game.depth, game.height]),
         np.concatenate([regrets, padding]).astype(np.float32) / np.float32(baseline),
         np.asarray(to_go / baseline, np.float32),

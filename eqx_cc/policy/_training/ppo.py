@@ -18,13 +18,14 @@ from .agent import (
     entropies,
     log_probabilities,
     Losses,
+    mean_losses,
     mean_where,
     returns_to_go,
 )
 
 
 class Trajectory(eqx.Module):
-    """What happened at one move of every game, or, with an axis in front, at all."""
+    """A move of each game of a batch, or, with an axis in front, all moves."""
 
     state: EliminationState
     vertex: Int[Array, "*t b"]
@@ -43,12 +44,12 @@ class PPO(AbstractAgent):
 
     **Arguments:**
 
-    - `clip`: by how much the ratio of probabilities may differ from one.
+    - `clip`: the largest distance of a ratio of probabilities from one that counts.
     - `trace_decay`: $\lambda$.
     - `entropy`, `value`: weights of these losses.
-    - `epochs`: how often each game is learnt from.
-    - `parts`: into how many parts the moves of a batch are split, each a step of the
-        optimiser.
+    - `epochs`: number of times that each game is learnt from.
+    - `parts`: number of parts that the moves of a batch are split into, each a step of
+        the optimiser.
 
     !!! Example
 
@@ -83,23 +84,24 @@ class PPO(AbstractAgent):
         def move(states, key):
             logits, value = jax.vmap(policy)(games, states)
             # Where a game is over, any vertex will do: moves have no effect.
-            playing = ~jax.vmap(lambda state: state.finished)(states)
+            playing = jnp.any(states.remaining, -1)
             logits = jnp.where(playing[:, None], logits, 0.0)
             vertex = jr.categorical(key, logits).astype(jnp.int32)
             after, reward = jax.vmap(step)(games, states, vertex)
-            log_probability = _log_probability(logits, vertex)
-            seen = Trajectory(states, vertex, log_probability, value, reward, playing)
-            return after, seen
+            log = _log_probability(logits, vertex)
+            return after, Trajectory(states, vertex, log, value, reward, playing)
 
-        states, seen = jax.lax.scan(move, states, jr.split(key, length))
-        advantage = self._advantages(seen)
-        scale = mean_where(advantage**2, seen.playing) ** 0.5 + 1e-6
-        return states, (seen, advantage / scale, returns_to_go(seen.reward))
+        states, trajectory = jax.lax.scan(move, states, jr.split(key, length))
+        advantage = self._advantages(trajectory)
+        scale = mean_where(advantage**2, trajectory.playing) ** 0.5 + 1e-6
+        return states, (trajectory, advantage / scale, returns_to_go(trajectory.reward))
 
-    def _advantages(self, seen: Trajectory) -> Float[Array, "t b"]:
-        values = jnp.where(seen.playing, seen.value, 0.0)
+    def _advantages(self, trajectory: Trajectory) -> Float[Array, "t b"]:
+        values = jnp.where(trajectory.playing, trajectory.value, 0.0)
         following = jnp.concatenate([values[1:], jnp.zeros_like(values[:1])])
-        change = jnp.where(seen.playing, seen.reward + following - values, 0.0)
+        change = jnp.where(
+            trajectory.playing, trajectory.reward + following - values, 0.0
+        )
 
         def back(after, change):
             now = change + self.trace_decay * after
@@ -110,17 +112,18 @@ class PPO(AbstractAgent):
     def loss(
         self, policy: AbstractPolicy, games: EliminationGame, lesson: Any
     ) -> tuple[Float[Array, ""], Losses]:
-        seen, advantage, target = lesson
-        logits, value = answers(policy, games, seen.state)
-        logits = jnp.where(seen.playing[..., None], logits, 0.0)
-        ratio = jnp.exp(_log_probability(logits, seen.vertex) - seen.log_probability)
+        trajectory, advantage, target = lesson
+        logits, value = answers(policy, games, trajectory.state)
+        logits = jnp.where(trajectory.playing[..., None], logits, 0.0)
+        ratio = jnp.exp(
+            _log_probability(logits, trajectory.vertex) - trajectory.log_probability
+        )
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         gain = jnp.minimum(ratio * advantage, clipped * advantage)
-        policy_loss = -mean_where(gain, seen.playing)
-        value_loss = mean_where((value - target) ** 2, seen.playing)
-        entropy = mean_where(entropies(logits), seen.playing)
-        total = policy_loss + self.value * value_loss - self.entropy * entropy
-        return total, Losses(policy_loss, value_loss, entropy)
+        terms = -gain, (value - target) ** 2, entropies(logits)
+        losses = mean_losses(terms, trajectory.playing)
+        total = losses.policy + self.value * losses.value
+        return total - self.entropy * losses.entropy, losses
 
 
 def _log_probability(

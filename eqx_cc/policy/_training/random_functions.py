@@ -19,7 +19,7 @@ _BINARY = jnp.multiply, jnp.multiply, jnp.add, jnp.subtract, jnp.divide
 
 
 class _Line(NamedTuple):
-    """One line of a program: an operation on values that there are already."""
+    """A line of a program: an operation on earlier values."""
 
     operation: Callable[..., jax.Array]
     operands: tuple[int, ...]
@@ -39,7 +39,7 @@ class _Program:
 
     @property
     def results(self) -> list[int]:
-        """What no line uses."""
+        """Values that no line uses."""
         used = {i for line in self.lines for i in line.operands}
         return [i for i in range(self._inputs, len(self.shapes)) if i not in used]
 
@@ -58,8 +58,8 @@ def random_function(
 
     **Arguments:**
 
-    - `seed`: which function.
-    - `smallest`, `largest`: how many lines its program has; drawn by their logarithm.
+    - `seed`: the seed that determines the function.
+    - `smallest`, `largest`: bounds of the number of lines; drawn by the logarithm.
 
     **Returns:** the function, and the shapes of the tuple of arrays that it is one of.
 
@@ -77,7 +77,7 @@ def random_function(
     program = _Program([rng.choice(choices[1:]) for _ in range(rng.randint(1, 4))])
     inputs = tuple(jax.ShapeDtypeStruct(s, jnp.float32) for s in program.shapes)
     reach, far = rng.randint(3, 12), rng.uniform(0.0, 0.3)
-    wide = rng.uniform(0.0, 0.4)  # How much is done to more than entries.
+    wide = rng.uniform(0.0, 0.4)  # The share of operations that mix entries.
     for _ in range(round(smallest * (largest / smallest) ** rng.random())):
         count = len(program.shapes)
         least = 0 if rng.random() < far else max(0, count - reach)
@@ -135,7 +135,7 @@ def _mean(rng: random.Random, program: _Program, value: int) -> None:
 
 
 def _known_product(rng: random.Random, program: _Program, value: int) -> None:
-    """Of the last axis with a matrix that is not differentiated by."""
+    """Multiplies the last axis by a constant matrix."""
     n = program.shapes[value][-1]
     sizes = {s[-1] for s in program.shapes if s}
     m = rng.choice(sorted(sizes))

@@ -25,8 +25,9 @@ def random_graph(
 
     **Arguments:**
 
-    - `seed`: which graph. Those from `HELD_OUT_SEED` on are never trained on.
-    - `smallest`, `largest`: how many intermediate vertices; drawn by their logarithm.
+    - `seed`: the seed; those from `HELD_OUT_SEED` on are never trained on.
+    - `smallest`, `largest`: bounds of the number of intermediate vertices; drawn by the
+        logarithm.
 
     **Returns:** an [`eqx_cc.ComputationalGraph`][]; it may have fewer intermediates
     than `smallest`, where some lead to no output.
@@ -67,9 +68,9 @@ def held_out(
 
     **Arguments:**
 
-    - `count`: how many.
+    - `count`: number of graphs.
     - `smallest`, `largest`: as for [`eqx_cc.policy.random_graph`][].
-    - `structured`: whether they are those of functions of arrays; else of scalars.
+    - `structured`: true for graphs of functions of arrays, not of scalars.
 
     **Returns:** a list of [`eqx_cc.ComputationalGraph`][]s.
 
@@ -98,7 +99,7 @@ def _uses(
 def _outputs(
     rng: random.Random, edges: list[tuple[int, int]], inner: range, count: int
 ) -> list[int]:
-    """Those that nothing uses, the others at random, the later the likelier."""
+    """The vertices without a use, then others at random; the later, the likelier."""
     used = {u for u, _ in edges}
     outputs = {v for v in inner if v not in used}
     while len(outputs) < min(count, len(inner)):

@@ -1,4 +1,4 @@
-"""Training: playing, learning, and being judged, again and again."""
+"""Training, evaluation and checkpoints of policies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .random_graphs import HELD_OUT_SEED, random_graph
 
 
 class Settings(NamedTuple):
-    """How to train.
+    """Settings of training.
 
     **Attributes:**
 
@@ -55,12 +55,12 @@ class Settings(NamedTuple):
 
 
 class Training(eqx.Module):
-    """All that changes while a policy is trained; what a checkpoint holds.
+    """The state of training, as a checkpoint stores it.
 
     **Attributes:**
 
-    - `policy`, `optimiser`: as they are now.
-    - `iteration`: how many there were.
+    - `policy`, `optimiser`: the present policy, and the state of the optimiser.
+    - `iteration`: number of iterations so far.
 
     !!! Example
 
@@ -78,8 +78,8 @@ class Training(eqx.Module):
 
 
 class Metrics(NamedTuple):
-    """What is known after an iteration: `ratio` is the mean of the costs of the games
-    that were played over those of the Markowitz rule."""
+    """Metrics of an iteration: `ratio` is the mean of the costs of its games over those
+    of the Markowitz rule."""
 
     iteration: int
     seconds: float
@@ -125,7 +125,7 @@ def train(
     - `settings`: an [`eqx_cc.policy.Settings`][].
 
     **Returns:** an iterator, with an item for each iteration: the training after it,
-    and metrics, among them `ratio`, what games cost over what Markowitz costs.
+    and metrics, among them `ratio`, the cost of games over that of Markowitz.
 
     !!! Example
 
@@ -149,7 +149,7 @@ def train(
 
 
 def _graphs(settings: Settings, iteration: int) -> list[ComputationalGraph]:
-    """Those of an iteration: of a training run there are never two the same."""
+    """The graphs of an iteration. A training run has no graph twice."""
     first = settings.seed * 10**7 + iteration * settings.batch
     seeds = range(first, first + settings.batch)
     assert seeds.stop <= HELD_OUT_SEED
@@ -157,13 +157,13 @@ def _graphs(settings: Settings, iteration: int) -> list[ComputationalGraph]:
 
 
 def _size(settings: Settings) -> int:
-    """As many vertices as a graph may have: inputs, intermediates, and outputs, which
-    are copies where they are used again."""
+    """The largest number of vertices of a graph: inputs, intermediates, and outputs,
+    which are copies where they are used again."""
     return round(1.8 * settings.largest) + 4
 
 
 def sharded(batch: Any) -> Any:
-    """Over all devices, if they share the batch evenly."""
+    """Splits a batch over all devices, if they divide it evenly."""
     devices = jax.devices()
     count = jax.tree.leaves(batch)[0].shape[0]
     if len(devices) == 1 or count % len(devices):
@@ -179,20 +179,21 @@ def optimiser(settings: Settings) -> Any:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(settings.rate))
 
 
-def descended(
-    policy: AbstractPolicy,
-    state: Any,
+def gradient_step(
+    training: Training,
     loss: Callable[[AbstractPolicy], tuple[Float[Array, ""], Losses]],
     settings: Settings,
-) -> tuple[AbstractPolicy, Any, Losses]:
-    """The policy after a step down the gradient of a loss, the state of the optimiser
-    after it, and the losses before it."""
-    weights, rest = eqx.partition(policy, eqx.is_array)
+) -> tuple[Training, Losses]:
+    """Takes a step of the optimiser. Returns the losses before it."""
+    weights, rest = eqx.partition(training.policy, eqx.is_array)
     gradient = jax.grad(lambda w: loss(eqx.combine(w, rest)), has_aux=True)
     with jax.numpy_dtype_promotion("standard"):
         changes, losses = gradient(weights)
-        changes, state = optimiser(settings).update(changes, state, weights)
-    return eqx.combine(eqx.apply_updates(weights, changes), rest), state, losses
+        changes, state = optimiser(settings).update(
+            changes, training.optimiser, weights
+        )
+    policy = eqx.combine(eqx.apply_updates(weights, changes), rest)
+    return Training(policy, state, training.iteration), losses
 
 
 @eqx.filter_jit
@@ -209,22 +210,19 @@ def _iterate(
     length = settings.largest  # No graph has more vertices to eliminate.
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
-    weights, rest = eqx.partition(training.policy, eqx.is_array)
+    arrays, static = eqx.partition(training, eqx.is_array)
 
-    def learn(carry, part):
-        policy, state, losses = descended(
-            eqx.combine(carry[0], rest),
-            carry[1],
-            lambda policy: agent.loss(policy, games, part),
-            settings,
-        )
-        return (eqx.filter(policy, eqx.is_array), state), losses
+    def learn(arrays, part):
+        loss = lambda policy: agent.loss(policy, games, part)  # noqa: E731
+        new, losses = gradient_step(eqx.combine(arrays, static), loss, settings)
+        return eqx.filter(new, eqx.is_array), losses
 
-    carry, losses = (weights, training.optimiser), None
+    losses = None
     for key in keys:
-        carry, losses = jax.lax.scan(learn, carry, parts_of(lesson, agent.parts, key))
+        arrays, losses = jax.lax.scan(learn, arrays, parts_of(lesson, agent.parts, key))
+    new = eqx.combine(arrays, static)
+    new = eqx.tree_at(lambda t: t.iteration, new, new.iteration + 1)
     ratio = jnp.mean(ends.total / games.baseline)
-    new = Training(eqx.combine(carry[0], rest), carry[1], training.iteration + 1)
     return new, (ratio, jax.tree.map(jnp.mean, losses))
 
 
@@ -233,9 +231,9 @@ def evaluate(
     graphs: Sequence[ComputationalGraph],
     cost: AbstractCost = Published(),
 ) -> Float[np.ndarray, " graphs"]:
-    """What a policy's games cost, over what the Markowitz rule costs; by graph. (Where
-    both are nothing, it is 0.) As in searches, vertices whose place is known are
-    eliminated before.
+    """The cost of a policy's game over that of the Markowitz rule, for each graph. It
+    is 0 where both are zero. As in searches, vertices that are safe to eliminate go
+    first.
 
     **Arguments:**
 
@@ -253,14 +251,14 @@ def evaluate(
         eqx_cc.policy.evaluate(policy, [graph])
         ```
     """
-    short, found = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
+    short, totals = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
     sizes = np.asarray([padded(s.graph, FEW_SIZES) for s in short])
     for size in np.unique(sizes):
-        [which] = np.nonzero(sizes == size)
-        chosen = [short[i].graph for i in which]
+        [members] = np.nonzero(sizes == size)
+        chosen = [short[i].graph for i in members]
         ends, _ = _rollouts(policy, *new_games(chosen, cost, size=int(size)))
-        found[which] = ends.total
-    totals = found + [s.cost for s in short]
+        totals[members] = ends.total
+    totals += [s.cost for s in short]
     greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
     return totals / np.maximum(greedy, 1)
 
@@ -269,13 +267,13 @@ _rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
 
 
 def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
-    """Writes a checkpoint, the policy alone, and in words how it came about.
+    """Writes a checkpoint, the policy alone, and a description.
 
     **Arguments:**
 
-    - `folder`: where to; it is made if it is not there.
+    - `folder`: the folder, which is created if there is none.
     - `training`: an [`eqx_cc.policy.Training`][].
-    - `told`: what to write about it, as JSON.
+    - `told`: a description, which is written as JSON.
 
     **Returns:** nothing.
 

@@ -20,15 +20,15 @@ from typing import Any
 
 import jax
 
-from ._sx import expressions
-from ._timing import Cost
+from .casadi_expressions import expressions
+from .timing import Cost
 
 
 FLAGS = "-O3", "-march=native", "-fno-fast-math", "-fPIC", "-shared"
 # More than this many take the C compiler minutes.
 MAX_OPERATIONS = 20_000
 
-# The loop is that of `_timing`; the matrix is written row by row.
+# The loop is that of `timing`; the matrix is written row by row.
 _DRIVER = """
 #include "jacobian.c"
 

@@ -100,7 +100,7 @@ def _array(values: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _interpreted(jaxpr: Any, consts: list, args: list) -> list[np.ndarray]:
-    """What a jaxpr returns. Whatever has no symbols in it stays an array of numbers."""
+    """Evaluates a jaxpr. Values without symbols stay arrays of numbers."""
     values = dict(zip(jaxpr.constvars, map(np.asarray, consts)))
     values |= dict(zip(jaxpr.invars, args))
 
@@ -160,7 +160,7 @@ def _moved(primitive: Primitive, params: dict, operands: list) -> list[np.ndarra
 
 def _select(operands: list[np.ndarray], params: dict) -> np.ndarray:
     ca: Any = importlib.import_module("casadi")
-    return _each(lambda which, no, yes: ca.if_else(which, yes, no), operands)
+    return _each(lambda condition, no, yes: ca.if_else(condition, yes, no), operands)
 
 
 def _reduced(combine: Callable[[Any, Any], Any]) -> Callable:

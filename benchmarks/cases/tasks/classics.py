@@ -22,7 +22,7 @@ from ._task import Task
 
 
 def lighthouse(nu, gamma, omega, t):
-    """Where the beam of a turning lighthouse meets the quay `y2 = gamma y1`."""
+    """Point where the beam of a turning lighthouse meets the quay `y2 = gamma y1`."""
     tangent = jnp.tan(omega * t)
     y1 = nu * tangent / (gamma - tangent)
     y2 = gamma * nu * tangent / (gamma - tangent)

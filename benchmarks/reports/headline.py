@@ -1,13 +1,13 @@
-"""The table of goals: which measurements it takes, and what each row says of them."""
+"""The table of goals: the measurements that it takes, and the text of each row."""
 
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ._measure import Row
-from ._report import compile_seconds, seconds
-from .cases import CASES
+from ..cases import CASES
+from ..harness.measure import Row
+from .tables import compile_seconds, seconds
 
 
 ARM = "6-DOF arm, matrices"
@@ -36,7 +36,7 @@ BLOCKS = (
 )
 
 
-class Found:
+class Measurements:
     """The rows that took part, by case, setting and contestant."""
 
     def __init__(self, rows: Iterable[Row], dtype: str):
@@ -54,7 +54,7 @@ class Found:
         return None if row is None else row.ratio
 
     def by(self, case: str, setting: str, one: str, other: str) -> float | None:
-        """How many times the median of `other` that of `one` is."""
+        """Median of `one`, in medians of `other`."""
         above, below = self.row(case, setting, one), self.row(case, setting, other)
         if above is None or below is None or not above.median or not below.median:
             return None
@@ -67,26 +67,26 @@ class Goal:
 
     case: str
     goal: str
-    measured: Callable[[Found], str]
+    measured: Callable[[Measurements], str]
 
 
-def _best(found: Found, case: str, setting: str) -> str:
+def _best(measurements: Measurements, case: str, setting: str) -> str:
     """The better baseline's time."""
-    rows = [found.row(case, setting, name) for name in _DENSE[:2]]
+    rows = [measurements.row(case, setting, name) for name in _DENSE[:2]]
     return seconds(min((r.median or math.inf for r in rows if r), default=None))
 
 
 def _speed(case: str, setting: str, names: Sequence[str] = OURS) -> Callable:
     """From the better baseline's time to that of each of `names`, with ratios."""
 
-    def measured(found: Found) -> str:
-        said = []
+    def measured(measurements: Measurements) -> str:
+        texts = []
         for name in names:
-            row = found.row(case, setting, name)
+            row = measurements.row(case, setting, name)
             if row is not None and row.ratio is not None:
-                times = f"{_best(found, case, setting)} -> {seconds(row.median)}"
-                said.append(f"{name} {row.ratio:.3g}x ({times})")
-        return "; ".join(said) or "not measured"
+                times = f"{_best(measurements, case, setting)} -> {seconds(row.median)}"
+                texts.append(f"{name} {row.ratio:.3g}x ({times})")
+        return "; ".join(texts) or "not measured"
 
     return measured
 
@@ -95,87 +95,97 @@ def _times(value: float | None, words: str) -> str:
     return "" if value is None else f"; {value:.3g}x {words}"
 
 
-def _arm(found: Found) -> str:
-    beside = _times(found.by(ARM, "loop", "eqx_cc", "CasADi"), "CasADi's time")
-    floor = found.row(ARM, "loop", "floor")
+def _arm(measurements: Measurements) -> str:
+    beside = _times(measurements.by(ARM, "loop", "eqx_cc", "CasADi"), "CasADi's time")
+    floor = measurements.row(ARM, "loop", "floor")
     return (
-        _speed(ARM, "loop")(found)
+        _speed(ARM, "loop")(measurements)
         + beside
         + (f"; floor {seconds(floor.median)}" if floor else "")
     )
 
 
-def _together(cases: Sequence[str], setting: str, copy: bool = False) -> Callable:
+def _together(cases: Sequence[str], setting: str, *, copy: bool = False) -> Callable:
     """The geometric mean over cases, and the least."""
 
-    def measured(found: Found) -> str:
-        said = []
+    def measured(measurements: Measurements) -> str:
+        texts = []
         for name in OURS:
-            ratios = {case: found.ratio(case, setting, name) for case in cases}
-            known = {case: ratio for case, ratio in ratios.items() if ratio}
-            if known:
-                mean = statistics.geometric_mean(known.values())
-                least = min(known, key=lambda case: known[case])
-                said.append(
-                    f"{name}: geometric mean {mean:.3g}x of {len(known)}, "
-                    f"least {known[least]:.2f}x ({least})"
+            ratios = {case: measurements.ratio(case, setting, name) for case in cases}
+            positive = {case: ratio for case, ratio in ratios.items() if ratio}
+            if positive:
+                mean = statistics.geometric_mean(positive.values())
+                least = min(positive, key=lambda case: positive[case])
+                texts.append(
+                    f"{name}: geometric mean {mean:.3g}x of {len(positive)}, "
+                    f"least {positive[least]:.2f}x ({least})"
                 )
-                said += _bandwidths(found, list(known), setting, name) if copy else []
-        return "; ".join(said) or "not measured"
+                if copy:
+                    texts += _bandwidths(measurements, list(positive), setting, name)
+        return "; ".join(texts) or "not measured"
 
     return measured
 
 
-def _bandwidths(found: Found, cases: list[str], setting: str, name: str) -> list[str]:
-    rows = [found.row(case, setting, name) for case in cases]
+def _bandwidths(
+    measurements: Measurements, cases: list[str], setting: str, name: str
+) -> list[str]:
+    rows = [measurements.row(case, setting, name) for case in cases]
     shares = [row.of_copy for row in rows if row is not None and row.of_copy]
     median = f"{statistics.median(shares):.0%}" if shares else ""
     return [f"writes at {median} of a copy's bandwidth (median)"] if shares else []
 
 
-def _brusselator(found: Found) -> str:
-    behind = found.by(BRUSSELATOR, "call", "eqx_cc", "asdex")
+def _brusselator(measurements: Measurements) -> str:
+    behind = measurements.by(BRUSSELATOR, "call", "eqx_cc", "asdex")
     beside = _times(behind, "asdex's time")
-    floor = found.by(BRUSSELATOR, "call", "eqx_cc", "floor")
-    return _speed(BRUSSELATOR, "call")(found) + beside + _times(floor, "the floor")
+    floor = measurements.by(BRUSSELATOR, "call", "eqx_cc", "floor")
+    return (
+        _speed(BRUSSELATOR, "call")(measurements) + beside + _times(floor, "the floor")
+    )
 
 
-def _structured(found: Found) -> str:
+def _structured(measurements: Measurements) -> str:
     name = "eqx_cc structured"
-    said = _speed(BRUSSELATOR, "loop", (name,))(found)
-    floor = found.by(BRUSSELATOR, "loop", name, "floor structured")
-    said += _times(floor, "writing and reading what is stored")
-    small, large = found.row(BRUSSELATOR, "loop", name), found.row(LARGE, "loop", name)
+    texts = _speed(BRUSSELATOR, "loop", (name,))(measurements)
+    floor = measurements.by(BRUSSELATOR, "loop", name, "floor structured")
+    texts += _times(floor, "writing and reading what is stored")
+    small, large = (
+        measurements.row(BRUSSELATOR, "loop", name),
+        measurements.row(LARGE, "loop", name),
+    )
     if small and large and small.median and large.median:
         growth = large.median / small.median
-        said += f"; 100,000 states take {seconds(large.median)}, {growth:.0f}x"
-    floor = found.by(LARGE, "loop", name, "floor structured")
-    return said + _times(floor, "the floor there")
+        texts += f"; 100,000 states take {seconds(large.median)}, {growth:.0f}x"
+    floor = measurements.by(LARGE, "loop", name, "floor structured")
+    return texts + _times(floor, "the floor there")
 
 
-def _and(*parts: Callable[[Found], str]) -> Callable[[Found], str]:
-    return lambda found: "; ".join(part(found) for part in parts)
+def _and(*parts: Callable[[Measurements], str]) -> Callable[[Measurements], str]:
+    return lambda measurements: "; ".join(part(measurements) for part in parts)
 
 
-def _arrowhead(found: Found) -> str:
-    beside = _times(found.by(ARROWHEAD, "call", "eqx_cc", "asdex"), "asdex's time")
-    return _speed(ARROWHEAD, "call")(found) + beside
+def _arrowhead(measurements: Measurements) -> str:
+    beside = _times(
+        measurements.by(ARROWHEAD, "call", "eqx_cc", "asdex"), "asdex's time"
+    )
+    return _speed(ARROWHEAD, "call")(measurements) + beside
 
 
-def _robots(found: Found) -> str:
-    said = []
+def _robots(measurements: Measurements) -> str:
+    texts = []
     for case in ROBOTS:
-        first, again = _compiling(found, case, "loop")
+        first, again = _compiling(measurements, case, "loop")
         words = "" if first is None else f", compile {first:.2f}x jacfwd's"
         words += "" if again is None else f", {again:.2f}x with known orders"
-        said.append(f"{case}: {_speed(case, 'loop')(found)}{words}")
-    return "; ".join(said)
+        texts.append(f"{case}: {_speed(case, 'loop')(measurements)}{words}")
+    return "; ".join(texts)
 
 
-def _compiling(found: Found, case: str, setting: str):
+def _compiling(measurements: Measurements, case: str, setting: str):
     """Our time to trace and compile by that of `jax.jacfwd`: at first, and again."""
-    ours = found.row(case, setting, "eqx_cc")
-    theirs = found.row(case, setting, "jax.jacfwd")
+    ours = measurements.row(case, setting, "eqx_cc")
+    theirs = measurements.row(case, setting, "jax.jacfwd")
     if ours is None or theirs is None:
         return None, None
     base = compile_seconds(theirs)
@@ -183,25 +193,25 @@ def _compiling(found: Found, case: str, setting: str):
     return tuple(t / base if t is not None and base else None for t in times)
 
 
-def _all_compiling(found: Found) -> str:
+def _all_compiling(measurements: Measurements) -> str:
     pairs = {(case, setting) for cases, setting, _ in BLOCKS for case in cases}
-    said = []
+    texts = []
     for i, words in enumerate(("cold", "with known orders")):
-        ratios = {pair: _compiling(found, *pair)[i] for pair in pairs}
-        known = {pair: ratio for pair, ratio in ratios.items() if ratio}
-        if known:
-            mean = statistics.geometric_mean(known.values())
-            worst = max(known, key=lambda pair: known[pair])
-            said.append(
-                f"{words}: geometric mean {mean:.2f}x of {len(known)} programs, "
-                f"worst {known[worst]:.2f}x ({', '.join(worst)})"
+        ratios = {pair: _compiling(measurements, *pair)[i] for pair in pairs}
+        positive = {pair: ratio for pair, ratio in ratios.items() if ratio}
+        if positive:
+            mean = statistics.geometric_mean(positive.values())
+            worst = max(positive, key=lambda pair: positive[pair])
+            texts.append(
+                f"{words}: geometric mean {mean:.2f}x of {len(positive)} programs, "
+                f"worst {positive[worst]:.2f}x ({', '.join(worst)})"
             )
-    return "; ".join(said) or "not measured"
+    return "; ".join(texts) or "not measured"
 
 
-def _batches(found: Found) -> str:
-    vectors = _together((ARM, *SCALAR), "batch 65536", copy=True)(found)
-    arguments = _together(ARGUMENTS, "batch 65536", copy=True)(found)
+def _batches(measurements: Measurements) -> str:
+    vectors = _together((ARM, *SCALAR), "batch 65536", copy=True)(measurements)
+    arguments = _together(ARGUMENTS, "batch 65536", copy=True)(measurements)
     return f"of vectors: {vectors}; of separate arguments: {arguments}"
 
 
@@ -261,5 +271,5 @@ GOALS = (
 
 def lines(rows: Iterable[Row], dtype: str) -> list[list[str]]:
     """Case, goal and what was measured."""
-    found = Found(rows, dtype)
-    return [[goal.case, goal.goal, goal.measured(found)] for goal in GOALS]
+    measurements = Measurements(rows, dtype)
+    return [[goal.case, goal.goal, goal.measured(measurements)] for goal in GOALS]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .cases import batch_size, Case
+from ..cases import batch_size, Case
 
 
 class Prepared:

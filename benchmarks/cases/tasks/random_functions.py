@@ -26,7 +26,7 @@ _BINARY = (jnp.add, jnp.subtract, jnp.multiply, lambda a, b: a / (2.0 + b * b))
 
 
 def _step(rng: random.Random, values: list[jax.Array]) -> jax.Array:
-    """One more value from some of those that there are; the latest are likelier."""
+    """Computes a new value from earlier ones; the latest are likelier."""
     a = values[-1 - int(min(rng.expovariate(0.3), len(values) - 1))]
     others = [b for b in values if b.shape in (a.shape, ())]
     vectors = [b for b in values if a.ndim and b.shape == a.shape[-1:]]

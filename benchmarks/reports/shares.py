@@ -1,4 +1,4 @@
-"""What Jacobian, factorisation, solves and the rest take of a whole solve.
+"""Shares of Jacobian, factorisation and linear solves in the time of a whole solve.
 
 Each part is timed by itself, in a compiled loop, and counted: with diffrax, two
 Jacobians and factorisations a step, of which one is that of the identity; with
@@ -17,15 +17,16 @@ from eqx_cc._solve.prepared import Prepared
 from eqx_cc._solve.system import of_operator
 from jax import lax
 
-from ._stiff import finder, Problem, solve
-from ._timing import Program, sample
+from ..cases.stiff import Problem
+from ..harness.root_finders import finder, solve
+from ..harness.timing import Program, sample
 
 
 PARTS = "jacobian", "factorisation", "solves"
 
 
 def iterations(problem: Problem, method: str, contestant: str) -> int:
-    """How many systems are solved in a whole solve."""
+    """Number of linear systems in a whole solve."""
     count = [0]
 
     def add():
@@ -33,14 +34,15 @@ def iterations(problem: Problem, method: str, contestant: str) -> int:
 
     # As `diffrax.with_stepsize_controller_tols` does it, around a finder that counts.
     tols = dict(rtol=problem.tol, atol=problem.tol)
-    own = finder(contestant, method, **tols)
+    root_finder = finder(contestant, method, **tols)
 
-    class Counting(type(own)):
+    class Counting(type(root_finder)):
         def step(self, *args):
             jax.debug.callback(add)
             return super().step(*args)
 
-    counting = Counting(**{k: getattr(own, k) for k in own.__dataclass_fields__})
+    fields = root_finder.__dataclass_fields__
+    counting = Counting(**{name: getattr(root_finder, name) for name in fields})
     start = jnp.asarray(problem.start)
     run = jax.jit(lambda y: solve(problem, method, contestant, y, counting).ys)
     jax.block_until_ready(run(start))
@@ -49,7 +51,7 @@ def iterations(problem: Problem, method: str, contestant: str) -> int:
 
 
 def seconds(problem: Problem, contestant: str) -> dict[str, float]:
-    """How long one of each part takes."""
+    """Seconds of one Jacobian, one factorisation and one linear solve."""
     start = jnp.asarray(problem.start)
     relation = lambda k: k - 1e-3 * problem.field(start + 0.25 * k)  # noqa: E731
     ours = contestant.startswith("CCChord")
@@ -86,12 +88,12 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
 def shares(
     problem: Problem, method: str, contestant: str, steps: int, median: float
 ) -> dict[str, float]:
-    """Of the time of a whole solve."""
+    """Share of each part in the time of a whole solve, and what they are made of."""
     times = seconds(problem, contestant)
     factored = steps * (1 if contestant.startswith("CCChord") else 2)
     counts = factored, factored, iterations(problem, method, contestant)
-    found = {k: n * times[k] / median for k, n in zip(PARTS, counts)}
-    return {**found, "iterations": counts[-1], **{f"{k} s": times[k] for k in PARTS}}
+    parts = {k: n * times[k] / median for k, n in zip(PARTS, counts)}
+    return {**parts, "iterations": counts[-1], **{f"{k} s": times[k] for k in PARTS}}
 
 
 def each(fun: Callable, x: jax.Array, most: float = 0.35) -> float:

@@ -1,4 +1,4 @@
-"""Who takes part. To add one, append it to the list in `contestants`."""
+"""Contestants. To add one, append it to the list in `contestants`."""
 
 import abc
 import importlib
@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._casadi import library
-from ._prepared import Prepared
-from ._timing import batch_program, call_program, EPS, is_number, loop_program, Program
-from .cases import batch_size, Case
+from ..cases import batch_size, Case
+from .casadi_code import library
+from .prepared import Prepared
+from .timing import batch_program, call_program, EPS, is_number, loop_program, Program
 
 
 # Those whose best is what everybody is compared with.
@@ -36,13 +36,13 @@ class AbstractContestant(abc.ABC):
     structured: bool = False
 
     @abc.abstractmethod
-    def program(self, given: Prepared) -> Program:
-        """What is to be timed. It may raise anything, as the reason why it is not."""
+    def program(self, prepared: Prepared) -> Program:
+        """Returns the program to time. Any error is the reason why it is not timed."""
 
     @abc.abstractmethod
-    def matrices(self, given: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
-        """What is to be checked of that which the program returned: numbers of points,
-        each with its Jacobian as a dense matrix or as `(values, rows, columns)`."""
+    def matrices(self, prepared: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
+        """Yields indices of points, each with the Jacobian that the program returned
+        there: a dense matrix, or `(values, rows, columns)`."""
 
     def refusal(self, case: Case, setting: str) -> str:
         """Why it does not take part; empty if it does."""
@@ -61,37 +61,39 @@ class _AbstractTransform(AbstractContestant):
         """The function to be timed; `x` is of the type that it will be called with."""
 
     @abc.abstractmethod
-    def matrix(self, given: Prepared, jacobian: Any) -> Any:
-        """What it returned at one point, as `matrices` says it."""
+    def matrix(self, prepared: Prepared, jacobian: Any) -> Any:
+        """The Jacobian at one point, in the form that `matrices` has it."""
 
-    def function(self, given: Prepared) -> tuple[Callable, Any]:
-        """What is differentiated, and its point."""
-        return given.fun, given.x
+    def function(self, prepared: Prepared) -> tuple[Callable, Any]:
+        """The function that is differentiated, and its point."""
+        return prepared.fun, prepared.x
 
-    def unravel(self, given: Prepared) -> Callable:
-        return given.unravel
+    def unravel(self, prepared: Prepared) -> Callable:
+        return prepared.unravel
 
-    def program(self, given: Prepared) -> Program:
-        fun, x = self.function(given)
+    def program(self, prepared: Prepared) -> Program:
+        fun, x = self.function(prepared)
         jacobian = self.jacobian(fun, x)
-        if given.setting == "call":
+        if prepared.setting == "call":
             return call_program(jacobian, x)
-        if given.setting == "loop":
+        if prepared.setting == "loop":
             return loop_program(jacobian, x)
-        return batch_program(jacobian, jax.vmap(self.unravel(given))(given.points))
+        return batch_program(
+            jacobian, jax.vmap(self.unravel(prepared))(prepared.points)
+        )
 
-    def matrices(self, given: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
-        if given.setting == "loop":
-            result = self._refilled(given, result)
-        for i in given.sampled:
+    def matrices(self, prepared: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
+        if prepared.setting == "loop":
+            result = self._refilled(prepared, result)
+        for i in prepared.sampled:
             one = result
-            if given.batch > 1:
+            if prepared.batch > 1:
                 one = jax.tree.map(lambda leaf: leaf[i], result)
-            yield i, self.matrix(given, one)
+            yield i, self.matrix(prepared, one)
 
-    def _refilled(self, given: Prepared, numbers: list) -> Any:
-        """The Jacobian whose numbers a loop returned without what held them."""
-        fun, x = self.function(given)
+    def _refilled(self, prepared: Prepared, numbers: list) -> Any:
+        """The Jacobian whose numbers a loop returned, without their containers."""
+        fun, x = self.function(prepared)
         leaves, treedef = jax.tree.flatten(jax.jit(self.jacobian(fun, x))(x))
         left = iter(numbers)
         leaves = [next(left) if is_number(leaf) else leaf for leaf in leaves]
@@ -107,9 +109,9 @@ class Transform(_AbstractTransform):
     def jacobian(self, fun: Callable, x: Any) -> Callable:
         return self.transform(fun)
 
-    def matrix(self, given: Prepared, jacobian: Any) -> Any:
+    def matrix(self, prepared: Prepared, jacobian: Any) -> Any:
         """The blocks side by side: for each output there is one for each input."""
-        sizes = [leaf.size for leaf in jax.tree.leaves(given.x)]
+        sizes = [leaf.size for leaf in jax.tree.leaves(prepared.x)]
         leaves = jax.tree.leaves(jacobian)
         rows = [leaves[i : i + len(sizes)] for i in range(0, len(leaves), len(sizes))]
         blocks = [
@@ -128,22 +130,22 @@ class Structured(_AbstractTransform):
     def jacobian(self, fun: Callable, x: Any) -> Callable:
         return eqx_cc.cc_jacobian(fun, structured=True)
 
-    def matrix(self, given: Prepared, jacobian: Any) -> Any:
+    def matrix(self, prepared: Prepared, jacobian: Any) -> Any:
         is_block = lambda leaf: isinstance(leaf, eqx_cc.Partial)  # noqa: E731
         [block] = jax.tree.leaves(jacobian, is_leaf=is_block)
         return block.to_coo()
 
 
 class _AbstractFlat(_AbstractTransform):
-    """One that takes a function of one vector."""
+    """A transform of functions of one vector."""
 
-    def function(self, given: Prepared) -> tuple[Callable, Any]:
-        return given.flat, given.points[0]
+    def function(self, prepared: Prepared) -> tuple[Callable, Any]:
+        return prepared.flat, prepared.points[0]
 
-    def unravel(self, given: Prepared) -> Callable:
+    def unravel(self, prepared: Prepared) -> Callable:
         return lambda x: x
 
-    def matrix(self, given: Prepared, jacobian: Any) -> Any:
+    def matrix(self, prepared: Prepared, jacobian: Any) -> Any:
         if hasattr(jacobian, "indices"):
             rows, columns = np.asarray(jacobian.indices).T
             return jacobian.data, rows, columns
@@ -193,32 +195,32 @@ class CasADi(AbstractContestant):
         too_large = "too many entries to write code for"
         return too_large if case.num_entries > 5_000 else ""
 
-    def program(self, given: Prepared) -> Program:
-        if given.dtype != "float64":
+    def program(self, prepared: Prepared) -> Program:
+        if prepared.dtype != "float64":
             raise TypeError("its C code calls the functions of doubles")
-        code, cost = library(given.flat, given.points[0])
-        xs = np.array(given.points)
-        result = np.zeros((given.batch, given.case.num_outputs, xs.shape[1]))
+        code, cost = library(prepared.flat, prepared.points[0])
+        xs = np.array(prepared.points)
+        result = np.zeros((prepared.batch, prepared.case.num_outputs, xs.shape[1]))
         moved = np.empty_like(xs)
 
         def evaluate(k: int):
-            if given.setting == "loop":
+            if prepared.setting == "loop":
                 pointers = [array.ctypes.data for array in (xs, moved, result)]
                 code.loop(k, *pointers, EPS)
             else:
                 for _ in range(k):
-                    code.batch(given.batch, xs.ctypes.data, result.ctypes.data)
+                    code.batch(prepared.batch, xs.ctypes.data, result.ctypes.data)
             return result
 
         return Program(evaluate, cost)
 
-    def matrices(self, given: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
-        return ((i, result[i]) for i in given.sampled)
+    def matrices(self, prepared: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
+        return ((i, result[i]) for i in prepared.sampled)
 
 
 @dataclass(frozen=True)
 class Floor(_AbstractTransform):
-    """No Jacobian: copies of `x` in its place, in as many and as large arrays."""
+    """Copies of `x` in place of the Jacobian, in as many and as large arrays."""
 
     def jacobian(self, fun: Callable, x: Any) -> Callable:
         real = Structured("") if self.structured else Transform("")
@@ -231,10 +233,10 @@ class Floor(_AbstractTransform):
 
         return copies
 
-    def matrix(self, given: Prepared, jacobian: Any) -> Any:
+    def matrix(self, prepared: Prepared, jacobian: Any) -> Any:
         raise AssertionError("it is no Jacobian")
 
-    def matrices(self, given: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
+    def matrices(self, prepared: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
         return iter(())
 
 
@@ -247,16 +249,16 @@ def _tiled(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 @dataclass(frozen=True)
 class Copy(AbstractContestant):
-    """No Jacobian: a negated copy of an array of the size of a batch of them."""
+    """A negated copy of an array of the size of a batch of Jacobians."""
 
     def refusal(self, case: Case, setting: str) -> str:
         return "" if batch_size(setting) > 1 else "only for batches"
 
-    def program(self, given: Prepared) -> Program:
-        shape = given.batch, given.case.num_entries
-        return call_program(jnp.negative, jnp.ones(shape, given.dtype))
+    def program(self, prepared: Prepared) -> Program:
+        shape = prepared.batch, prepared.case.num_entries
+        return call_program(jnp.negative, jnp.ones(shape, prepared.dtype))
 
-    def matrices(self, given: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
+    def matrices(self, prepared: Prepared, result: Any) -> Iterator[tuple[int, Any]]:
         return iter(())
 
 

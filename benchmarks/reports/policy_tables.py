@@ -1,4 +1,4 @@
-"""Tables and curves of how good learned orders are."""
+"""Tables and curves of the costs of learned orders."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -6,46 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from ._report import table
+from .tables import table
 
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 def tables(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """All that can be made of what was measured."""
-    made = []
+    """Tables of the parts that were measured."""
+    sections = []
     for group in dict.fromkeys(r["group"] for r in rows if r["part"] == "held-out"):
-        own = [r for r in rows if r["part"] == "held-out" and r["group"] == group]
-        made.append(f"Held-out graphs, {group}\n\n" + _held_out(own))
+        members = [r for r in rows if r["part"] == "held-out" and r["group"] == group]
+        sections.append(f"Held-out graphs, {group}\n\n" + _held_out(members))
     if functions := [r for r in rows if r["part"] == "functions"]:
-        made.append("Functions\n\n" + _functions(functions, published))
-    return made
+        sections.append("Functions\n\n" + _functions(functions, published))
+    return sections
 
 
 def _costs(rows: Rows) -> dict[str, dict[str, tuple[int, float]]]:
-    """By contestant and name: cost and seconds."""
-    found: dict[str, dict[str, tuple[int, float]]] = {}
+    """Cost and seconds, by contestant and name."""
+    costs: dict[str, dict[str, tuple[int, float]]] = {}
     for row in rows:
-        own = found.setdefault(row["contestant"], {})
-        own[row["name"]] = row["cost"], row["seconds"]
-    return found
+        by_name = costs.setdefault(row["contestant"], {})
+        by_name[row["name"]] = row["cost"], row["seconds"]
+    return costs
 
 
 def _held_out(rows: Rows) -> str:
     costs = _costs(rows)
     best = {
-        name: min(own[name][0] for own in costs.values() if name in own)
+        name: min(by_name[name][0] for by_name in costs.values() if name in by_name)
         for name in costs["Markowitz"]
     }
     heads = ["order", "graphs", "of Markowitz", "quartiles", "better / equal / worse"]
     heads += ["over best known", "seconds"]
     lines = []
-    for contestant, own in costs.items():
-        names = list(own)
-        cost = np.array([own[n][0] for n in names], float)
+    for contestant, by_name in costs.items():
+        names = list(by_name)
+        cost = np.array([by_name[n][0] for n in names], float)
         base = np.maximum([costs["Markowitz"][n][0] for n in names], 1)
-        known = np.maximum([best[n] for n in names], 1)
+        least = np.maximum([best[n] for n in names], 1)
         ratio = cost / base
         quartiles = np.quantile(ratio, (0.25, 0.5, 0.75))
         shares = [np.mean(x) for x in (ratio < 1, ratio == 1, ratio > 1)]
@@ -56,8 +56,8 @@ def _held_out(rows: Rows) -> str:
                 f"{ratio.mean():.3f}",
                 " / ".join(f"{q:.3f}" for q in quartiles),
                 " / ".join(f"{100 * s:.0f}%" for s in shares),
-                f"{100 * (np.mean(cost / known) - 1):+.1f}%",
-                f"{np.median([own[n][1] for n in names]):.3f}",
+                f"{100 * (np.mean(cost / least) - 1):+.1f}%",
+                f"{np.median([by_name[n][1] for n in names]):.3f}",
             ]
         )
     return table(heads, lines)
@@ -87,11 +87,11 @@ def draw(rows: Rows, path: pathlib.Path) -> None:
     shape = {"figsize": (4.0 * len(groups), 3.2), "squeeze": False}
     figure, axes = plt.subplots(1, len(groups), **shape)
     for axis, group in zip(axes[0], groups):
-        own = [row for row in curves if row["group"] == group]
+        members = [row for row in curves if row["group"] == group]
         for contestant in ("annealing", "policy, then annealing"):
-            axis.plot(*_mean_curve(own, contestant), label=contestant)
-        point = _costs(own)["policy, greedy"].values()
-        base = _costs(own)["Markowitz"].values()
+            axis.plot(*_mean_curve(members, contestant), label=contestant)
+        point = _costs(members)["policy, greedy"].values()
+        base = _costs(members)["Markowitz"].values()
         ratio = np.mean([p[0] / max(b[0], 1) for p, b in zip(point, base)])
         seconds = np.median([p[1] for p in point])
         axis.plot([seconds], [ratio], "o", label="policy, greedy")
@@ -104,14 +104,14 @@ def draw(rows: Rows, path: pathlib.Path) -> None:
 
 
 def _mean_curve(rows: Rows, contestant: str) -> tuple[np.ndarray, np.ndarray]:
-    """Until something was found, Markowitz is what there is."""
+    """Mean of the least cost so far over that of Markowitz, where it starts."""
     base = _costs([row for row in rows if row["contestant"] == "Markowitz"])
     grid, ratios = np.geomspace(0.003, 30, 120), []
-    own = [row for row in rows if row["contestant"] == contestant]
-    last = max(row["seconds"] for row in own)
+    raced = [row for row in rows if row["contestant"] == contestant]
+    last = max(row["seconds"] for row in raced)
     for name, (cost, _) in base["Markowitz"].items():
-        found = [(r["seconds"], r["cost"]) for r in own if r["name"] == name]
-        least = [min([c for s, c in found if s <= t] + [cost]) for t in grid]
+        events = [(r["seconds"], r["cost"]) for r in raced if r["name"] == name]
+        least = [min([c for s, c in events if s <= t] + [cost]) for t in grid]
         ratios.append(np.array(least) / max(cost, 1))
     shown = grid <= last
     return grid[shown], np.mean(ratios, 0)[shown]

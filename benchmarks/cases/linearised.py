@@ -1,4 +1,4 @@
-"""Where the Jacobian is nearly all the work: filters, flows and least squares.
+"""Filters, flows and least squares, of which the Jacobian is nearly all the work.
 
 As in `examples/`, in the sizes that such problems have.
 """
@@ -15,7 +15,7 @@ import jax.random as jr
 import numpy as np
 import optimistix as optx
 
-from .cases.robots import Arm
+from .robots import Arm
 
 
 def move(state, dt=0.1):
@@ -114,8 +114,8 @@ def _kinematics(linearise: Callable) -> Callable:
 
     def run(truth):
         target = arm(truth)
-        found = optx.least_squares(fun, solver, truth + 0.2, target, max_steps=200)
-        return arm(found.value)
+        solution = optx.least_squares(fun, solver, truth + 0.2, target, max_steps=200)
+        return arm(solution.value)
 
     return run
 

@@ -1,4 +1,4 @@
-"""One case in one setting: every contestant is checked, then all are timed."""
+"""Measurement of a case in a setting: contestants are checked, then timed."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._contestants import AbstractContestant, BASELINES
-from ._prepared import Prepared
-from ._timing import Cost, Program, quartiles, sample
-from .cases import batch_size, Case
+from ..cases import batch_size, Case
+from .contestants import AbstractContestant, BASELINES
+from .prepared import Prepared
+from .timing import Cost, Program, quartiles, sample
 
 
 # Of the largest entry of a row.
@@ -21,7 +21,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
 
 @dataclass
 class Row:
-    """What was found of one contestant.
+    """Measurement of one contestant.
 
     Times are in seconds for one evaluation (of the whole batch): the median, and the
     quartiles on either side. `status` is "ok", "refused" (it makes no sense here),

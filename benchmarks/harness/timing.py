@@ -69,7 +69,7 @@ MIN_ROUNDS, MAX_ROUNDS = 3, 25
 
 @dataclass
 class Cost:
-    """What it takes to get a program, in seconds, and what it needs, in bytes."""
+    """Seconds to trace and compile a program, and bytes that it needs."""
 
     trace: float | None = None
     lower: float | None = None
@@ -117,7 +117,7 @@ def stored(jacobian: Any) -> list[jax.Array]:
 
 
 def is_number(leaf: Any) -> bool:
-    """Whether an array holds numbers, and not positions."""
+    """True if an array holds numbers, and not positions."""
     return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
@@ -135,13 +135,13 @@ def shifted(x: Any, values: list[jax.Array], eps: jax.Array) -> Any:
     """`x + eps * fold(values)`. Of several inputs each folds the blocks that are its
     own: a Jacobian lists, for each output, one block for each input."""
     leaves, treedef = jax.tree.flatten(x)
-    own = [values[i :: len(leaves)] or values for i in range(len(leaves))]
-    moved = [leaf + eps * fold(vs, leaf) for leaf, vs in zip(leaves, own)]
+    blocks = [values[i :: len(leaves)] or values for i in range(len(leaves))]
+    moved = [leaf + eps * fold(vs, leaf) for leaf, vs in zip(leaves, blocks)]
     return jax.tree.unflatten(treedef, moved)
 
 
 def loop_body(jacobian: Callable, x: Any, eps: jax.Array) -> Callable:
-    """One iteration: from the numbers of a Jacobian to those of the next."""
+    """An iteration, from the numbers of a Jacobian to those of the next."""
     return lambda values: stored(jacobian(shifted(x, values, eps)))
 
 

@@ -1,0 +1,1 @@
+"""Programs that are timed, who takes part, and rows of measurements in files."""

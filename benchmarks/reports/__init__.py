@@ -1,0 +1,1 @@
+"""Tables and plots of measurements, and the table of goals."""
