@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import primitives as p
 
+from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import is_complex
 from .._sparsity.affine import single
-from .fallback import basis_of
 from .registry import axes, indexed, one_term, register_rule
 
 
@@ -112,7 +112,7 @@ def _fft(operands, results, params):
     sizes = indexed((*shape, *out_shape))
 
     def matrix(arrays):
-        basis = basis_of(jax.ShapeDtypeStruct(in_shape, operands[0].dtype))
+        [basis] = unit_vectors([jax.ShapeDtypeStruct(in_shape, operands[0].dtype)])
         columns = jax.vmap(lambda e: p.fft_p.bind(e, **params))(basis)
         return columns.reshape(*in_shape, *out_shape)
 
@@ -136,7 +136,7 @@ def _conv(operands, results, params):
 
     def kernel(arrays):
         inner = tuple(n for axis, n in enumerate(shape) if axis != batch)
-        basis = basis_of(jax.ShapeDtypeStruct(inner, operands[0].dtype))
+        [basis] = unit_vectors([jax.ShapeDtypeStruct(inner, operands[0].dtype)])
         basis = jnp.moveaxis(basis, 0, batch)
         columns = p.conv_general_dilated_p.bind(basis, arrays[1], **params)
         columns = jnp.moveaxis(columns, out_batch, 0)
