@@ -23,7 +23,7 @@ from typing import NamedTuple
 import eqx_cc
 import jax
 from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.baseline import order_cost
 
 from .cases.tasks import TASKS
 from .reports.tables import line, table

@@ -21,7 +21,7 @@ from typing import Any
 import eqx_cc
 import jax
 from eqx_cc import Annealing, ComputationalGraph, MinimalMarkowitz, RandomisedMarkowitz
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.baseline import order_cost
 from eqx_cc.policy import (
     FineTuning,
     held_out,

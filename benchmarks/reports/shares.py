@@ -13,7 +13,7 @@ import eqx_cc
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from eqx_cc._solve.prepared import Prepared
+from eqx_cc._solve.prepared import PreparedJacobian
 from eqx_cc._solve.system import of_operator
 from jax import lax
 
@@ -61,7 +61,7 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
 
     def jacobian(k):
         if ours:
-            return Prepared(solver, relation, k, shifted=True)._system.matrix()
+            return PreparedJacobian(solver, relation, k, shifted=True)._system.matrix()
         if contestant == "repaired":
             return jax.jacfwd(relation)(k)
         return of_operator(_operator(k)).matrix()
@@ -71,7 +71,7 @@ def seconds(problem: Problem, contestant: str) -> dict[str, float]:
 
     def factored(k):
         if ours:
-            return Prepared(solver, relation, k, shifted=True).factored()
+            return PreparedJacobian(solver, relation, k, shifted=True).factored()
         return solver.init(_operator(k), {})
 
     state = jax.jit(factored)(start)

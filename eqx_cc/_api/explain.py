@@ -14,7 +14,7 @@ from .._linearise.interpreter import linearise
 from .._orders.lookup import as_ordering, Automatic
 from .._orders.order import Order
 from .._orders.orderings import AbstractOrdering, check_order
-from .._scalarise.jacobian import entries
+from .._scalarise.jacobian import all_entries
 from .._strategy.granularity import Granularity
 from .._strategy.jacobian_blocks import method_name, trace_function
 from .._strategy.methods import Problem
@@ -118,7 +118,7 @@ def _graph(problem: Problem, order: AbstractOrdering) -> ComputationalGraph | No
     program, leaves = problem.program, problem.leaves
     num_outputs, scalars = problem.num_outputs, problem.scalars(order)
     if scalars is not None:
-        program, leaves = scalars.program, entries(leaves)
+        program, leaves = scalars.program, all_entries(leaves)
         num_outputs = len(program.outputs)
     elif problem.granularity != "array":
         return None

@@ -11,20 +11,14 @@ from typing import Any
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
+from .._orders.baseline import baseline, order_cost
 from .._orders.cache import default_cache, OrderCache
 from .._orders.cost import AbstractCost, as_cost
 from .._orders.lookup import Automatic
 from .._orders.order import Order
 from .._orders.orderings import AbstractOrdering, checked_order
-from .._orders.search.base import (
-    AbstractSearch,
-    as_seconds,
-    baseline,
-    order_cost,
-    Report,
-)
-from .._orders.search.interrupt import interruptible
-from .._orders.search.progress import progress_bar
+from .._orders.search.base import AbstractSearch, as_seconds, Report
+from .._orders.search.progress import interruptible, progress_bar
 from .._orders.search.searches import Annealing
 from .._strategy.jacobian_blocks import measure_methods
 from .explain import flat_of, graph_of

@@ -9,8 +9,8 @@ from functools import partial
 import jax
 import numpy as np
 
+from .._sparsity.cover import cover
 from .._sparsity.pattern import Pattern, update
-from .._sparsity.sum import cover
 from .add import run_sum, run_update
 from .arrays import of_type, Values
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.affine import Affine
-from .._sparsity.recipe import Embedding
+from .._sparsity.sum import Embedding
 from .arrays import common, is_row_major, transposed
 from .coordinates import ravelled
 

@@ -20,7 +20,7 @@ from .releases import ClosedJaxpr
 Result = TypeVar("Result")
 
 
-class Traced(Generic[Result]):
+class TracedFunction(Generic[Result]):
     """A function of a list of arrays as a jaxpr, which is evaluated when called."""
 
     def __init__(self, fun: Callable[[list[Array]], Result], leaves: Sequence[Any]):
@@ -44,7 +44,7 @@ class Traced(Generic[Result]):
         return jtu.tree_unflatten(self._tree, arrays)
 
 
-def opened(
+def lift_constants(
     closed: ClosedJaxpr, leaves: Callable[[Any], bool]
 ) -> tuple[list[Any], ClosedJaxpr]:
     """The captured constants for which `leaves` is true, and the function with these
@@ -63,7 +63,7 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, Tracer)
 
 
-def captured(program: Program) -> list[Any]:
+def captured_tracers(program: Program) -> list[Any]:
     """The tracers that a program captures from what is being traced around it."""
     equations = program.equations
     operands = [o for equation in equations for o in equation.operands]
@@ -72,7 +72,9 @@ def captured(program: Program) -> list[Any]:
     return list(filter(is_traced, values.values()))
 
 
-def replaced(program: Program, old: Sequence[Any], new: Sequence[Any]) -> Program:
+def replace_constants(
+    program: Program, old: Sequence[Any], new: Sequence[Any]
+) -> Program:
     """The program with other values for some of its constants."""
     values = {id(a): b for a, b in zip(old, new)}
 

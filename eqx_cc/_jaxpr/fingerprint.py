@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from .program import bodies, Constant, Program
+from .program import Constant, inner_jaxprs, Program
 
 
 _PLAIN = bool, int, float, complex, str, bytes, type(None), np.dtype, enum.Enum
@@ -43,7 +43,7 @@ def _parts(program: Program) -> Iterator[Any]:
 def _parameters(params: dict[str, Any]) -> Iterator[Any]:
     for name, value in sorted(params.items()):
         yield name, _plain(value)
-        for body in bodies(value):
+        for body in inner_jaxprs(value):
             for eqn in body.eqns:
                 yield eqn.primitive.name
                 yield [_aval(v.aval) for v in (*eqn.invars, *eqn.outvars)]

@@ -17,7 +17,7 @@ from jax.experimental import jet
 from .releases import checkify_operands, checkify_rules
 
 
-def seen_as_call(primitive: jex.Primitive, plain: Callable) -> None:
+def register_as_call(primitive: jex.Primitive, plain: Callable) -> None:
     """Has `jax.experimental.jet` and `checkify` see a primitive as `plain` of the same
     operands and parameters, which has JAX's own operations. Others bind primitives that
     they do not know, or differentiate them (folx)."""

@@ -13,7 +13,7 @@ import jax
 Result = TypeVar("Result")
 
 
-def aside(fun: Callable[[], Result]) -> Result:
+def call_outside_trace(fun: Callable[[], Result]) -> Result:
     """Calls a function in a thread of its own, out of reach of any trace or mesh.
 
     `jax.ensure_compile_time_eval` does not keep things apart: what is traced inside of
@@ -31,7 +31,7 @@ def aside(fun: Callable[[], Result]) -> Result:
 
 
 @contextlib.contextmanager
-def at_once() -> Iterator[None]:
+def computed_while_tracing() -> Iterator[None]:
     """Computes within it what is known while tracing.
 
     `jax.transfer_guard` watches over what a program moves when it runs, not over the

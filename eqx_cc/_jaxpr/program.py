@@ -12,12 +12,12 @@ import numpy as np
 from jax.core import Tracer
 
 from .avals import avals_of, is_inexact
-from .outside_trace import at_once
+from .outside_trace import computed_while_tracing
 from .primitives import facts
 from .releases import ClosedJaxpr
-from .shard_map import alike, is_split, is_split_type
+from .shard_map import is_split, is_split_type, vary_alike
 from .source_info import placed_at
-from .stop_elimination import held_p
+from .stop_elimination import stop_elimination_p
 
 
 # Calls that only group equations: their bodies are read in place.
@@ -89,7 +89,7 @@ def flatten(
         captured = _constants(jaxpr, constants)
     inliner = _Inliner(itertools.count(num_inputs), inlined, [])
     outputs = inliner.results(jaxpr, captured, inputs)
-    equations = tuple(needed(inliner.equations, outputs))
+    equations = tuple(live_equations(inliner.equations, outputs))
     avals = tuple(avals_of(jaxpr.outvars))
     return Program(num_inputs, equations, tuple(outputs), avals)
 
@@ -165,7 +165,7 @@ def _called(
     return None
 
 
-def needed(equations: Sequence[Equation], outputs) -> list[Equation]:
+def live_equations(equations: Sequence[Equation], outputs) -> list[Equation]:
     """Equations that an output depends on, or that have an effect."""
     live = {out for out in outputs if isinstance(out, int)}
     kept = []
@@ -193,11 +193,11 @@ def has_split(program: Program, inputs: Sequence[Any]) -> bool:
 
 def bind(eqn: jex.JaxprEqn, operands: Sequence[Any]) -> list[Any]:
     """Evaluates one equation."""
-    if eqn.primitive is held_p:
+    if eqn.primitive is stop_elimination_p:
         return list(operands)
     params = eqn.primitive.get_bind_params(eqn.params)
     with eqn.ctx.manager, placed_at(eqn):
-        results = eqn.primitive.bind(*alike(operands), **params)
+        results = eqn.primitive.bind(*vary_alike(operands), **params)
     return list(results) if eqn.primitive.multiple_results else [results]
 
 
@@ -240,29 +240,29 @@ def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
     return [read(o) for o in program.outputs]
 
 
-def bodies(value: Any) -> list[jex.Jaxpr]:
+def inner_jaxprs(value: Any) -> list[jex.Jaxpr]:
     """The jaxprs that a parameter of an equation holds."""
     if isinstance(value, ClosedJaxpr):
         return [value.jaxpr]
     if isinstance(value, jex.Jaxpr):
         return [value]
     if isinstance(value, tuple | list):
-        return [body for item in value for body in bodies(item)]
+        return [body for item in value for body in inner_jaxprs(item)]
     return []
 
 
-def plain(value: Any) -> Any:
+def plain_params(value: Any) -> Any:
     """Parameters with Python's integers in the place of NumPy's."""
     if isinstance(value, np.integer):
         return int(value)
     if type(value) in (tuple, list):
-        return type(value)(map(plain, value))
+        return type(value)(map(plain_params, value))
     if type(value) is dict:
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain_params(item) for key, item in value.items()}
     return value
 
 
-def concrete(
+def static_results(
     equation: Equation, indices: Mapping[int, np.ndarray]
 ) -> list[np.ndarray] | None:
     """The values of small integer results that can be computed while tracing.
@@ -274,14 +274,14 @@ def concrete(
         return None
     if not all(map(_is_index, equation.result_avals)):
         return None
-    operands = [known_value(operand, indices) for operand in equation.operands]
+    operands = [static_value(operand, indices) for operand in equation.operands]
     if any(operand is None for operand in operands):
         return None
-    with at_once():
+    with computed_while_tracing():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 
-def known_value(
+def static_value(
     operand: int | Constant, indices: Mapping[int, np.ndarray]
 ) -> np.ndarray | None:
     """The value of an operand, if it is a small integer array known while tracing."""

@@ -45,7 +45,7 @@ def _split_as(x: Any, aval: Any) -> Any:
     return convert_element_type_p.bind(x, **own)
 
 
-def alike(operands: Sequence[Any]) -> list[Any]:
+def vary_alike(operands: Sequence[Any]) -> list[Any]:
     """The operands, all of them varying over the same axes."""
     if not jax.sharding.get_abstract_mesh().manual_axes:
         return list(operands)

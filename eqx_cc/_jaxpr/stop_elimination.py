@@ -9,10 +9,10 @@ import jax
 import jax.extend.core as jex
 
 
-held_p = jex.Primitive("held")
-held_p.def_abstract_eval(lambda aval: aval)
+stop_elimination_p = jex.Primitive("held")
+stop_elimination_p.def_abstract_eval(lambda aval: aval)
 
 
-def held(x: jax.Array) -> jax.Array:
+def stop_elimination(x: jax.Array) -> jax.Array:
     """Returns `x`, at which elimination stops; for programs that are being traced."""
-    return held_p.bind(x)
+    return stop_elimination_p.bind(x)

@@ -11,7 +11,7 @@ from .._blocks.arrays import Values
 from .._graph.elimination import Plan
 
 
-def accumulate(
+def run_plan(
     plan: Plan,
     values: Mapping[tuple[int, int], Values],
     dtypes: Sequence[np.dtype],

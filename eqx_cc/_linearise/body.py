@@ -19,7 +19,7 @@ from .._jaxpr.program import evaluate, flatten, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .._sparsity.affine import single
 from .._sparsity.pattern import Pattern
-from .._sparsity.sum import dense
+from .._sparsity.sum import dense_term
 from .._sparsity.term import normalise, Take, Term
 
 
@@ -110,7 +110,7 @@ def _abstract_value(term: Term, dtype):
 def _filled(pattern: Pattern) -> Pattern:
     """The pattern of a dense block that acts on the same conjugates."""
     conjs = sorted({term.conj for term in pattern.terms})
-    terms = (dense(pattern.out_shape, pattern.in_shape, conj) for conj in conjs)
+    terms = (dense_term(pattern.out_shape, pattern.in_shape, conj) for conj in conjs)
     return replace(pattern, terms=tuple(terms))
 
 
@@ -183,6 +183,3 @@ def _timed_term(term: Term, kind: str, length: int) -> tuple[Term, Take]:
         kind="mask" if kind == "in" and term.kind == "selection" else term.kind,
     )
     return normalise(raw, dict(enumerate((*term.sizes, length))))
-
-
-Block = NumericBlock  # The name by which other folders import it.

@@ -17,17 +17,17 @@ from .._graph.low_rank import factored_plan
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.program import (
     bind,
-    concrete,
     Equation,
-    known_value,
     Program,
     reader,
     remainder,
+    static_results,
+    static_value,
 )
 from .._jaxpr.source_info import place, placed_at
-from .._jaxpr.stop_elimination import held_p
+from .._jaxpr.stop_elimination import stop_elimination_p
 from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz
-from .accumulate import accumulate
+from .accumulate import run_plan
 from .body import Ends
 from .cond import control_flow
 from .equation import local_partials, LocalPartials
@@ -86,12 +86,12 @@ def differentiate(
     """The outputs of a program, and the non-zero blocks `(output, input)` of the
     Jacobian of the first `num_outputs` with respect to the inputs `active`."""
     linearised = linearise(program, inputs, active, ordering, num_outputs)
-    blocks = accumulated(linearised, ordering)
+    blocks = eliminated_blocks(linearised, ordering)
     by_input = {(i, active[u]): block for (i, u), block in blocks.items()}
     return linearised.outputs, by_input, linearised
 
 
-def accumulated(
+def eliminated_blocks(
     linearised: Linearised, ordering: AbstractOrdering
 ) -> dict[Ends, NumericBlock]:
     """The non-zero blocks `(output, input)`, by their positions among dependents and
@@ -102,25 +102,25 @@ def accumulated(
     return {e: blocks[uv] for e, uv in _ends(linearised) if uv in blocks}
 
 
-class Factorised(NamedTuple):
+class LowRankBlock(NamedTuple):
     """A block as a sum: what is left of it without the products of its factors."""
 
     rest: NumericBlock | None
     factors: list[tuple[NumericBlock, NumericBlock]]
 
 
-def factorised(
+def low_rank_blocks(
     linearised: Linearised, ordering: AbstractOrdering
-) -> dict[Ends, Factorised]:
+) -> dict[Ends, LowRankBlock]:
     """The non-zero blocks as `accumulated` has them, those of low rank by factors."""
     graph = linearised.graph
     steps, factors = factored_plan(graph, checked_order(graph, ordering))
     blocks = _blocks(linearised, steps)
 
-    def block(u: int, v: int) -> Factorised:
+    def block(u: int, v: int) -> LowRankBlock:
         through = [f.vertex for f in factors.get((u, v), ())]
         pairs = [(blocks[k, v], blocks[u, k]) for k in through]
-        return Factorised(blocks.get((u, v)), pairs)
+        return LowRankBlock(blocks.get((u, v)), pairs)
 
     return {
         e: block(*uv) for e, uv in _ends(linearised) if uv in blocks or uv in factors
@@ -131,7 +131,7 @@ def _blocks(linearised: Linearised, steps: Plan) -> dict[Ends, NumericBlock]:
     """The blocks that a plan ends with, by their vertices."""
     graph, dtypes = linearised.graph, linearised.dtypes
     linearised.storage.check(steps, graph, dtypes)
-    values = accumulate(steps, linearised.values, dtypes)
+    values = run_plan(steps, linearised.values, dtypes)
     return {
         (u, v): NumericBlock(pattern, values[u, v], dtypes[v])
         for (u, v), pattern in steps.blocks.items()
@@ -166,7 +166,7 @@ class _Interpreter:
 
     def _active(self, equation: Equation) -> tuple[int, ...]:
         """The operands that depend on the inputs."""
-        if equation.primitive is held_p:
+        if equation.primitive is stop_elimination_p:
             return ()
         return tuple(i for i, o in enumerate(equation.operands) if o in self.vertices)
 
@@ -178,7 +178,7 @@ class _Interpreter:
             with placed_at(equation.eqn):
                 results = self._differentiate(equation, active, operands)
         else:
-            indices = None if active else concrete(equation, self.indices)
+            indices = None if active else static_results(equation, self.indices)
             self.indices.update(zip(equation.results, indices or ()))
             results = bind(equation.eqn, operands)
         self.env.update(zip(equation.results, results))
@@ -205,7 +205,7 @@ class _Interpreter:
             partials = control_flow(equation, active, operands, self._inner)
             if partials is not None:
                 return partials
-        constants = [known_value(o, self.indices) for o in equation.operands]
+        constants = [static_value(o, self.indices) for o in equation.operands]
         indices = {i: value for i, value in enumerate(constants) if value is not None}
         return local_partials(equation, active, indices)
 
@@ -289,7 +289,7 @@ class _Interpreter:
             {i: self.indices[v] for i, v in enumerate(live) if v in self.indices},
             self.storage.limit,
         )
-        blocks = accumulated(linearised, self._inner_ordering)
+        blocks = eliminated_blocks(linearised, self._inner_ordering)
         ends = []
         for i, value in enumerate(linearised.outputs[: self.num_outputs]):
             row = {v: blocks[i, u] for u, v in enumerate(sources) if (i, u) in blocks}
@@ -318,7 +318,7 @@ class _Interpreter:
         variables = [equation.operands[i] for i in active]
         ends = [(self.vertices[v], np.shape(self.env[v])) for v in variables]
         linearised = self._linearised(self.builder.copy(), ends, [])
-        blocks = accumulated(linearised, self._inner_ordering)
+        blocks = eliminated_blocks(linearised, self._inner_ordering)
         results, pushed = push(equation, active, operands, self.inputs, blocks)
         for (result, j), block in pushed.items():
             v = self._vertex(equation, result, fallback=True)

@@ -13,11 +13,11 @@ from jax.core import Tracer
 from .._blocks.arrays import Values
 from .._graph.elimination import plan
 from .._jaxpr.avals import avals_of, is_inexact
-from .._jaxpr.program import bind, Constant, Equation, flatten, plain, reader
+from .._jaxpr.program import bind, Constant, Equation, flatten, plain_params, reader
 from .._orders.orderings import MinimalMarkowitz
 from .._rules import linear_rule, Operand
 from .._rules.fallback import dense_pairs, dense_values, Pair, prefers_reverse
-from .accumulate import accumulate
+from .accumulate import run_plan
 from .graph_builder import GraphBuilder
 
 
@@ -50,7 +50,7 @@ def linear_blocks(
         for i, aval in enumerate(avals_of(eqn.invars))
     ]
     results = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals_of(eqn.outvars)]
-    blocks = rule(operands, results, plain(eqn.params))
+    blocks = rule(operands, results, plain_params(eqn.params))
     if blocks is None:
         return None
     pairs = [(b.operand, b.result, b.pattern) for b in blocks]
@@ -192,7 +192,7 @@ class LinearProgram:
                 env.update(zip(equation.results, bind(equation.eqn, arrays)))
         # A source that is no position has its values in it: all known, for a copy.
         edges = self._builder.values(self._edges, lambda key: values.get(key, key))
-        blocks = accumulate(self._plan, edges, self._builder.dtypes)
+        blocks = run_plan(self._plan, edges, self._builder.dtypes)
         return list(blocks.values())
 
 

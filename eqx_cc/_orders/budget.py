@@ -10,16 +10,16 @@ from contextvars import ContextVar
 # The budget of one graph, in pairs of terms that meet in products and sums of blocks,
 # and its default, which is some ten seconds.
 _LIMIT: ContextVar[float] = ContextVar("limit", default=float("inf"))
-MOST_EFFORT = 25_000.0
+DEFAULT_BUDGET = 25_000.0
 
 
-class TooDear(Exception):
+class BudgetExceeded(Exception):
     """The budget was exceeded before there was an order."""
 
 
 @contextmanager
 def limited(pairs: float) -> Iterator[None]:
-    """Limits the work on each graph to so many pairs of terms: beyond it, `TooDear` is
+    """Limits the work on each graph to so many pairs of terms: beyond it, `BudgetExceeded` is
     raised. Earlier searches and caches do not count."""
     token = _LIMIT.set(pairs)
     try:
@@ -38,4 +38,4 @@ class Budget:
         """Subtracts work that is about to be done."""
         self._remaining -= pairs
         if self._remaining < 0:
-            raise TooDear
+            raise BudgetExceeded

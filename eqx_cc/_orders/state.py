@@ -69,17 +69,17 @@ class AbstractSpace(abc.ABC):
 
 
 def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
-    """The space of a graph: `Bits` if every pair of edges costs the same, `Numbers` for
+    """The space of a graph: `BitSpace` if every pair of edges costs the same, `NumberSpace` for
     scalars with some known coefficients, otherwise `Blocks`."""
     graph = cost.view(graph)
     patterns = set(graph.edges.values())
     if patterns <= {SCALAR}:
         unit = cost(None, SCALAR, SCALAR)
         if cost(SCALAR, SCALAR, SCALAR) == unit:
-            return Bits(graph, unit)
+            return BitSpace(graph, unit)
     if type(cost) is Multiplications and all(map(_is_number, patterns)):
-        return Numbers(graph)
-    return Blocks(graph, cost)
+        return NumberSpace(graph)
+    return PatternSpace(graph, cost)
 
 
 def total(space: AbstractSpace, state: State, order: Iterable[int]) -> int:
@@ -91,7 +91,7 @@ def total(space: AbstractSpace, state: State, order: Iterable[int]) -> int:
     return cost
 
 
-class Bits(AbstractSpace):
+class BitSpace(AbstractSpace):
     """Scalars with unknown coefficients: adjacency as bits of Python integers.
 
     `state[v]` are the predecessors of `v` and `state[n + v]` its successors. In
@@ -112,7 +112,7 @@ class Bits(AbstractSpace):
             self.start[v] |= 1 << u
             self.start[self._n + u] |= 1 << v
 
-    def merged(self, groups: Iterable[tuple[int, ...]]) -> Bits:
+    def merged(self, groups: Iterable[tuple[int, ...]]) -> BitSpace:
         """The space in which each group of false twins is one vertex.
 
         Twins have equal predecessors and successors, and keep them equal. They are
@@ -242,7 +242,7 @@ class _Arithmetic:
         return left != left and right != right, old + left * right
 
 
-class Numbers(_Maps):
+class NumberSpace(_Maps):
     """Scalars with some known coefficients, under `Multiplications`: a pair of edges
     costs one if neither is known.
 
@@ -300,7 +300,7 @@ class Table(dict):
         return self[key]
 
 
-class Blocks(_Maps):
+class PatternSpace(_Maps):
     """Any patterns under any cost model: patterns are numbered, and their products and
     sums looked up in a table."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jax.core import ShapedArray, Tracer
 
-from .._jaxpr.outside_trace import at_once
+from .._jaxpr.outside_trace import computed_while_tracing
 from .._jaxpr.program import bind, Constant
 
 
@@ -81,5 +81,5 @@ def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
     if arithmetic is not None and all(a.dtype.kind in "fiu" for a in arrays):
         with np.errstate(all="ignore"):
             return [np.asarray(arithmetic(*arrays))]
-    with at_once():
+    with computed_while_tracing():
         return [np.asarray(result) for result in bind(eqn, arrays)]

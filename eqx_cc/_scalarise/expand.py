@@ -22,7 +22,7 @@ from jax import lax
 
 from .._jaxpr.avals import aval_of
 from .._jaxpr.primitives import facts, is_elementwise
-from .._jaxpr.program import Constant, Equation, flatten, needed, Program
+from .._jaxpr.program import Constant, Equation, flatten, live_equations, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import (
     as_entries,
@@ -87,7 +87,7 @@ def scalarise(
     for entries, aval in zip(results, program.output_avals):
         outputs += entries.flat
         avals += [scalar_aval(aval)] * entries.size
-    equations = tuple(needed(expansion.equations, outputs))
+    equations = tuple(live_equations(expansion.equations, outputs))
     scalars = Program(num_inputs, equations, tuple(outputs), tuple(avals))
     is_pure = all(_is_scalar(equation.primitive.name) for equation in equations)
     return ScalarProgram(scalars, expansion.is_strict, is_pure)
@@ -101,7 +101,7 @@ def _is_scalar(name: str) -> bool:
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:
     equations = list(map(without_factors, program.equations))
-    live = needed(equations, program.outputs[:num_outputs])
+    live = live_equations(equations, program.outputs[:num_outputs])
     for equation in live:
         name = equation.primitive.name
         if equation.eqn.effects:

@@ -15,8 +15,8 @@ from jax import lax
 from jaxtyping import Array
 
 from .._blocks.arrays import as_numbers, scaled
+from .._blocks.block import NumericBlock
 from .._jaxpr.program import Constant, evaluate
-from .._linearise.body import Block
 from .._linearise.interpreter import differentiate
 from .._orders.orderings import AbstractOrdering
 from .entries import entry
@@ -31,7 +31,7 @@ def scalar_values(
 
     def values(*arrays):
         results = _Results()
-        values = evaluate(scalars.program, entries(arrays))
+        values = evaluate(scalars.program, all_entries(arrays))
         results.add_outputs(_with_constants(scalars, values), outputs)
         return results.scalars, results.layouts
 
@@ -52,7 +52,7 @@ def scalar_jacobian(
     """
 
     def values_and_blocks(*arrays):
-        inputs = entries(arrays)
+        inputs = all_entries(arrays)
         count, active = len(scalars.program.outputs), range(len(inputs))
         values, blocks, _ = differentiate(scalars.program, inputs, active, order, count)
         results = _Results()
@@ -72,7 +72,7 @@ def _with_constants(scalars: ScalarProgram, values: Sequence[Any]) -> list[Any]:
     return [o.value if isinstance(o, Constant) else value for o, value in pairs]
 
 
-def entries(arrays: Sequence[Any]) -> list[Any]:
+def all_entries(arrays: Sequence[Any]) -> list[Any]:
     """The entries of all arrays: the inputs of a program of scalars."""
     return [entry(a, i) for a in arrays for i in np.ndindex(a.shape)]
 
@@ -91,24 +91,27 @@ class _Results:
             self._add(aval.shape, aval.dtype, dict(enumerate(values[start:stop])))
 
     def add_blocks(
-        self, blocks: Mapping[tuple[int, int], Block], avals: Sequence[Any], shapes
+        self,
+        blocks: Mapping[tuple[int, int], NumericBlock],
+        avals: Sequence[Any],
+        shapes,
     ) -> None:
         """Adds the blocks of the Jacobian, row by row; `blocks` are their entries."""
-        entries: dict[tuple[int, int], dict[int, Any]] = defaultdict(dict)
+        all_entries: dict[tuple[int, int], dict[int, Any]] = defaultdict(dict)
         rows = _positions([aval.size for aval in avals])
         columns = _positions([math.prod(shape) for shape in shapes])
         for (row, column), block in blocks.items():
             (i, k), (j, m) = rows[row], columns[column]
             position = k * math.prod(shapes[j]) + m
-            entries[i, j][position] = _number(block, avals[i].dtype)
+            all_entries[i, j][position] = _number(block, avals[i].dtype)
         for i, aval in enumerate(avals):
             for j, shape in enumerate(shapes):
-                self._add((*aval.shape, *shape), aval.dtype, entries[i, j])
+                self._add((*aval.shape, *shape), aval.dtype, all_entries[i, j])
 
-    def _add(self, shape, dtype, entries: Mapping[int, Any]) -> None:
+    def _add(self, shape, dtype, all_entries: Mapping[int, Any]) -> None:
         base = np.zeros(math.prod(shape), dtype)
         sources = {}
-        for position, value in entries.items():
+        for position, value in all_entries.items():
             if isinstance(value, jax.Array):
                 sources[position] = len(self.scalars)
                 self.scalars.append(lax.convert_element_type(value, dtype))
@@ -124,7 +127,7 @@ def _positions(sizes: Sequence[int]) -> list[tuple[int, int]]:
     return [(i, k) for i, size in enumerate(sizes) for k in range(size)]
 
 
-def _number(block: Block, dtype: Any) -> Any:
+def _number(block: NumericBlock, dtype: Any) -> Any:
     """The single entry of a block of scalars, an array unless it is constant."""
     constant, computed = 0, []
     for term, value in zip(block.pattern.terms, block.values):

@@ -19,9 +19,9 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .._jaxpr.program import bodies, Equation
+from .._jaxpr.program import Equation, inner_jaxprs
 from .._jaxpr.releases import ClosedJaxpr
-from .._jaxpr.stop_elimination import held
+from .._jaxpr.stop_elimination import stop_elimination
 from .entries import as_entries, constants, Entries, Entry, entry, scalar_aval
 from .native.inverse import inverse, MAX_NATIVE_ROWS
 from .rules import binary, inner_product
@@ -95,7 +95,7 @@ def _is_substitution(jaxpr: jex.Jaxpr) -> bool:
 def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
     """The equations of a jaxpr, and of what it calls."""
     for eqn in jaxpr.eqns:
-        inner = [body for value in eqn.params.values() for body in bodies(value)]
+        inner = [body for value in eqn.params.values() for body in inner_jaxprs(value)]
         for body in inner:
             yield from _equations(body)
         if not inner:
@@ -138,11 +138,13 @@ def _solution(
 
     inverse = traced(_inverse_entries, matrix)
     solution = refined(product(inverse, rhs))
-    return refined(traced(lambda *scalars: [held(x) for x in scalars], solution))
+    return refined(
+        traced(lambda *scalars: [stop_elimination(x) for x in scalars], solution)
+    )
 
 
 def _inverse_entries(*scalars: jax.Array) -> list[jax.Array]:
     """The entries of the inverse of the matrix that has these, held."""
     size = round(len(scalars) ** 0.5)
-    result = inverse(held(jnp.stack(scalars)).reshape(size, size))
+    result = inverse(stop_elimination(jnp.stack(scalars)).reshape(size, size))
     return [entry(result, index) for index in np.ndindex(result.shape)]

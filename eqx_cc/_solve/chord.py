@@ -19,7 +19,7 @@ from .elimination_solver import EliminationSolver
 from .matrix.ravel import is_real, size_of
 from .native_parts import MIN_NATIVE, natively
 from .operator import jacobian_operator
-from .prepared import Prepared
+from .prepared import PreparedJacobian
 from .stage import is_identity
 
 
@@ -132,7 +132,9 @@ class CCChord(optx.AbstractRootFinder):
             operator = lx.JacobianLinearOperator(lambda y, _: fun(y), y, tags=tags)
             return solver.init(operator, {})
         identity = is_identity(lambda y, args: fn(y, args)[0], y, args)
-        jacobian = Prepared(solver, fun, y, shifted=identity is not None, tags=tags)
+        jacobian = PreparedJacobian(
+            solver, fun, y, shifted=identity is not None, tags=tags
+        )
         if identity is None:
             return jacobian.factored()
         return lax.cond(identity, jacobian.identity, jacobian.factored)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
 
-from .._jaxpr.closed import is_traced, opened, Traced
+from .._jaxpr.closed import is_traced, lift_constants, TracedFunction
 from .._jaxpr.program import EVALUATING, flatten
 from .._jaxpr.shard_map import is_split
 from .._scalarise.jacobian import scalar_values
@@ -31,8 +31,10 @@ def natively(fun: Callable, *args: PyTree) -> Any:
     """
     leaves, tree = jtu.tree_flatten(args)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
-    traced = Traced(lambda leaves: fun(*jtu.tree_unflatten(tree, leaves)), leaves)
-    outside, closed = opened(traced.closed, is_traced)
+    traced = TracedFunction(
+        lambda leaves: fun(*jtu.tree_unflatten(tree, leaves)), leaves
+    )
+    outside, closed = lift_constants(traced.closed, is_traced)
     arrays, outputs = [*outside, *leaves], closed.out_avals
     if any(map(is_split, arrays)):
         return traced(leaves)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Num, PyTree
 
 from .._api.trees import check_callable
-from .._jaxpr.closed import Traced
+from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import flatten
 from .._strategy.sweep import directions
 from .matrix.assemble import Matrix, to_dense
@@ -128,7 +128,7 @@ def _tags_by_pattern(operator: lx.JacobianLinearOperator) -> frozenset[object]:
 
 def _has_forward_mode(operator: lx.JacobianLinearOperator) -> bool:
     """True if JAX has a forward mode of the function."""
-    closed = Traced(*_of_leaves(operator)).closed
+    closed = TracedFunction(*_of_leaves(operator)).closed
     program = flatten(closed.jaxpr, closed.consts)
     return "forward" in directions(program, len(closed.out_avals))
 

@@ -14,8 +14,8 @@ from jax.interpreters import ad, batching, mlir
 
 from .._api.trees import check_callable
 from .._jaxpr.avals import is_inexact
-from .._jaxpr.closed import is_traced, opened
-from .._jaxpr.interpreters import seen_as_call
+from .._jaxpr.closed import is_traced, lift_constants
+from .._jaxpr.interpreters import register_as_call
 from .._jaxpr.releases import ClosedJaxpr
 from .matrix.ravel import is_real, size_of
 from .system import of_function
@@ -60,7 +60,7 @@ def _bind(closed: ClosedJaxpr, arrays) -> list[jax.Array]:
     """Binds the primitive, with traced and large constants as arguments. Small ones
     stay inside, so that zeros and ones among them are known wherever it goes."""
     is_argument = lambda x: is_traced(x) or jnp.size(x) > _MOST_CONSTANT  # noqa: E731
-    constants, jaxpr = opened(closed, is_argument)
+    constants, jaxpr = lift_constants(closed, is_argument)
     return function_p.bind(*constants, *arrays, jaxpr=jaxpr)
 
 
@@ -253,7 +253,7 @@ def _products(vectors, matrix, structs, dtype) -> list[jax.Array]:
 for _primitive, _fun in ((function_p, _plain), (product_p, _plain_product)):
     _primitive.def_impl(_fun)
     mlir.register_lowering(_primitive, mlir.lower_fun(_fun, multiple_results=True))
-    seen_as_call(_primitive, _fun)
+    register_as_call(_primitive, _fun)
 ad.primitive_jvps[function_p] = _function_jvp
 ad.primitive_jvps[product_p] = _product_jvp
 ad.primitive_transposes[product_p] = _product_transpose

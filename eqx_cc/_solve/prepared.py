@@ -19,7 +19,7 @@ from .matrix.ravel import Flat, size_of, structure_of
 from .system import scalar_pattern
 
 
-class Prepared:
+class PreparedJacobian:
     """The Jacobian of a function between real vectors of one structure, with the
     factorisation selected and nothing computed. `shifted`: it is the identity plus a
     term that may be small."""

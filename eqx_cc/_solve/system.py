@@ -16,10 +16,10 @@ from jax import lax
 from jaxtyping import Array, Num, PyTree
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.closed import captured, Traced
+from .._jaxpr.closed import captured_tracers, TracedFunction
 from .._jaxpr.program import flatten
 from .._jaxpr.shard_map import is_split
-from .._orders.budget import limited, MOST_EFFORT, TooDear
+from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.lookup import Automatic
 from .._scalarise.depends import dependences
 from .._strategy.granularity import scalar_program
@@ -103,9 +103,9 @@ def scalar_pattern(fun: Callable, x: PyTree) -> Positions | None:
     """The positions of entries of the Jacobian of a program of few scalars, row by row;
     None of any other function."""
     fun, leaves = of_leaves(fun, x)
-    closed = Traced(fun, leaves).closed
+    closed = TracedFunction(fun, leaves).closed
     program = flatten(closed.jaxpr, closed.consts)
-    if any(map(is_split, [*leaves, *captured(program)])):
+    if any(map(is_split, [*leaves, *captured_tracers(program)])):
         return None
     scalars = scalar_program(program, closed.in_avals, len(closed.out_avals))
     if scalars is None:
@@ -120,7 +120,7 @@ def sparse_matrix(
     leaves: Sequence[Array],
     is_enough: Callable[[int], bool],
     low_rank: bool = True,
-) -> Traced[Matrix | None] | None:
+) -> TracedFunction[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
 
     def matrix(leaves):
@@ -132,9 +132,9 @@ def sparse_matrix(
         )
         return assemble(blocks, is_enough)
 
-    with contextlib.suppress(DoesNotFit, TooDear):
-        with limited(MOST_EFFORT):
-            return Traced(matrix, leaves)
+    with contextlib.suppress(DoesNotFit, BudgetExceeded):
+        with limited(DEFAULT_BUDGET):
+            return TracedFunction(matrix, leaves)
     return None
 
 

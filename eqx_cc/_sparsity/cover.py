@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .sum import dense, embed, Group, Sum
+from .sum import dense_term, embed, Group, Sum
 from .term import Term
 
 
@@ -35,7 +35,7 @@ def cover(
     for term in (term for terms in blocks for term in terms):
         values.setdefault(term.structure, set()).update(term.value or ())
     conjs = sorted({conj for *_, conj in values})
-    targets = [dense(shape[:num_out], shape[num_out:], conj) for conj in conjs]
+    targets = [dense_term(shape[:num_out], shape[num_out:], conj) for conj in conjs]
     if len(values) <= MAX_COVER and all(t.structure not in values for t in targets):
         targets = [
             Term(out, inp, sizes, tuple(sorted(value)), conj=conj)

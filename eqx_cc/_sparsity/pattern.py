@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from .affine import single, Unsolved
 from .keyed import keyed
 from .product import multiply, Product
-from .sum import add_terms, dense, densify, Sum
+from .sum import add_terms, dense_term, densify, Sum
 from .term import normalise, Scalar, Take, Term
 
 
@@ -115,7 +115,9 @@ def dense_pattern(
     conj: bool = False,
 ) -> Pattern:
     """The pattern that ties no axes and stores every entry."""
-    terms = () if 0 in out_shape + in_shape else (dense(out_shape, in_shape, conj),)
+    terms = (
+        () if 0 in out_shape + in_shape else (dense_term(out_shape, in_shape, conj),)
+    )
     return Pattern(out_shape, in_shape, terms, complex_out, complex_in)
 
 

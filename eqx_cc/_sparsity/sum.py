@@ -175,12 +175,12 @@ def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
     groups = []
     for conj in sorted({term.conj for term in terms}):
         sources = [i for i, term in enumerate(terms) if term.conj == conj]
-        target = dense(shape[:num_out], shape[num_out:], conj)
+        target = dense_term(shape[:num_out], shape[num_out:], conj)
         groups.append(_group(terms, target, sources))
     return Sum.of(terms, groups, assembles=True)
 
 
-def dense(
+def dense_term(
     out_shape: tuple[int, ...], inp_shape: tuple[int, ...], conj: bool = False
 ) -> Term:
     """The term that ties no axes.
@@ -309,7 +309,7 @@ def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
     """
     num_out, conj = len(terms[0].out), terms[0].conj
     if any(len(form.strides) > 1 for term in terms for form in term.axes):
-        return dense(shape[:num_out], shape[num_out:], conj)
+        return dense_term(shape[:num_out], shape[num_out:], conj)
     lines = _lines(terms, len(shape))
     forms = [Affine(0)] * len(shape)
     for index, line in enumerate(lines):
@@ -385,12 +385,3 @@ def _is_constant(term: Term, form: Affine, axes: Iterable[int]) -> bool:
     others = [f for axis, f in enumerate(term.axes) if axis not in axes]
     used = set(term.value or ()).union(*(f.indices for f in others))
     return used.isdisjoint(form.indices)
-
-
-def __getattr__(name: str):
-    """`cover` at its old place."""
-    if name == "cover":
-        from importlib import import_module
-
-        return import_module(f"{__package__}.cover").cover
-    raise AttributeError(name)

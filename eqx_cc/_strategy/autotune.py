@@ -10,10 +10,10 @@ import jax
 from jax.core import Tracer
 
 from .._blocks.arrays import DoesNotFit
-from .._jaxpr.closed import captured, replaced, Traced
+from .._jaxpr.closed import captured_tracers, replace_constants, TracedFunction
 from .._jaxpr.fingerprint import device_fingerprint, program_fingerprint
-from .._jaxpr.outside_trace import at_once
-from .._orders.budget import limited, MOST_EFFORT, TooDear
+from .._jaxpr.outside_trace import computed_while_tracing
+from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import OrderCache
 from .._orders.cost import Flops, Traffic
 from .._orders.lookup import Automatic, Cheapest
@@ -35,7 +35,7 @@ from .winners import is_empty, keep, winner
 
 
 # Raised by a method that does not apply to a problem.
-_INAPPLICABLE = NotDifferentiable, NotScalar, DoesNotFit, TooDear
+_INAPPLICABLE = NotDifferentiable, NotScalar, DoesNotFit, BudgetExceeded
 
 
 def candidates(granularity: Granularity) -> dict[str, AbstractMethod]:
@@ -73,7 +73,7 @@ def looked_up(problem: Problem, cache: OrderCache) -> Prepared | None:
     methods = candidates(problem.granularity)
     name = winner(cache, _key(problem))
     if name is not None and name in methods:
-        with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
+        with contextlib.suppress(*_INAPPLICABLE), limited(DEFAULT_BUDGET):
             return prepare(methods[name], problem)
     return None
 
@@ -86,7 +86,7 @@ def measure(problem: Problem, cache: OrderCache) -> str | None:
     """
     if any(equation.eqn.effects for equation in problem.program.equations):
         return None
-    with at_once():
+    with computed_while_tracing():
         arrays = arrays_like(_inputs(problem))
     if arrays is None:
         return None
@@ -101,7 +101,7 @@ def measure(problem: Problem, cache: OrderCache) -> str | None:
 
 def _inputs(problem: Problem) -> list[Any]:
     """All that the Jacobian depends on: the leaves, then what the function captures."""
-    return [*problem.leaves, *captured(problem.program)]
+    return [*problem.leaves, *captured_tracers(problem.program)]
 
 
 def _key(problem: Problem) -> str:
@@ -120,12 +120,12 @@ def _jacobians(problem: Problem) -> dict[str, JacobianJaxpr]:
 
         def run(arrays, method=method):
             leaves, captures = arrays[:num_leaves], arrays[num_leaves:]
-            program = replaced(problem.program, inputs[num_leaves:], captures)
+            program = replace_constants(problem.program, inputs[num_leaves:], captures)
             at = replace(problem, program=program, leaves=leaves)
             return method(at).materialise()
 
-        with contextlib.suppress(*_INAPPLICABLE), limited(MOST_EFFORT):
-            closed = Traced(run, avals).closed
+        with contextlib.suppress(*_INAPPLICABLE), limited(DEFAULT_BUDGET):
+            closed = TracedFunction(run, avals).closed
             if any(isinstance(x, Tracer) for x in closed.consts):
                 continue
             if (text := str(closed.jaxpr)) not in texts:

@@ -13,7 +13,7 @@ from jax import lax
 from jax.core import Tracer
 
 from .._blocks.arrays import memory
-from .._jaxpr.outside_trace import aside
+from .._jaxpr.outside_trace import call_outside_trace
 from .._jaxpr.releases import ClosedJaxpr
 from .time_model import jaxpr_work
 from .timing import timed
@@ -91,7 +91,7 @@ def fastest(
     `num_leaves` arrays are those to differentiate with respect to. None if no Jacobian
     can be compiled on its own.
     """
-    seconds = aside(lambda: _timed(jacobians, arrays, num_leaves))
+    seconds = call_outside_trace(lambda: _timed(jacobians, arrays, num_leaves))
     return (min(seconds, key=seconds.__getitem__), seconds) if seconds else None
 
 

@@ -13,11 +13,16 @@ from jax import lax
 from jaxtyping import Array
 
 from .._blocks.arrays import as_numbers
+from .._blocks.block import NumericBlock
 from .._blocks.partial import Partial
-from .._jaxpr.closed import Traced
+from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import evaluate, Program
-from .._linearise.body import Block
-from .._linearise.interpreter import accumulated, Factorised, factorised, linearise
+from .._linearise.interpreter import (
+    eliminated_blocks,
+    linearise,
+    low_rank_blocks,
+    LowRankBlock,
+)
 from .._linearise.storage import structured_limit
 from .._orders.orderings import AbstractOrdering
 from .._scalarise.expand import NotScalar, ScalarProgram
@@ -121,10 +126,10 @@ class ArrayElimination(AbstractMethod):
             program, leaves, range(len(leaves)), order, count, limit=limit
         )
         if self.low_rank:
-            blocks = factorised(linearised, order)
+            blocks = low_rank_blocks(linearised, order)
         else:
-            whole = accumulated(linearised, order)
-            blocks = {edge: Factorised(block, []) for edge, block in whole.items()}
+            whole = eliminated_blocks(linearised, order)
+            blocks = {edge: LowRankBlock(block, []) for edge, block in whole.items()}
         outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]
         rows = [
             [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
@@ -172,7 +177,7 @@ class Prepared(NamedTuple):
 
     method: AbstractMethod
     problem: Problem
-    traced: Traced[JacobianBlocks] | None = None
+    traced: TracedFunction[JacobianBlocks] | None = None
 
     def __call__(self) -> JacobianBlocks:
         if self.traced is None:
@@ -182,7 +187,7 @@ class Prepared(NamedTuple):
 
 def prepare(method: AbstractMethod, problem: Problem) -> Prepared:
     """Traces a method for one problem. Raises what the method raises."""
-    traced = Traced(
+    traced = TracedFunction(
         lambda leaves: method(replace(problem, leaves=leaves)), problem.leaves
     )
     return Prepared(method, problem, traced)
@@ -209,15 +214,15 @@ def _full(block: Array, out: Any, leaf: Array) -> Partial:
     return Partial(pattern, values, block.dtype)
 
 
-def _partial(block: Factorised | None, out: Any, leaf: Array) -> Partial:
+def _partial(block: LowRankBlock | None, out: Any, leaf: Array) -> Partial:
     rest, factors = block or (None, [])
     if rest is None:
-        rest = Block(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
+        rest = NumericBlock(Pattern(out.shape, leaf.shape, ()), (), out.dtype)
     sides = tuple((_stored(left), _stored(right)) for left, right in factors)
     return replace(_stored(rest), factors=sides)
 
 
-def _stored(block: Block) -> Partial:
+def _stored(block: NumericBlock) -> Partial:
     """The block with numbers in place of masks."""
     values = (v if v is None else as_numbers(v, block.dtype) for v in block.values)
     terms = tuple(replace(term, kind="value") for term in block.pattern.terms)

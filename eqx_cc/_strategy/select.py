@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from .._blocks.arrays import DoesNotFit
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
-from .._orders.budget import limited, MOST_EFFORT, TooDear
+from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Reverse
@@ -101,8 +101,8 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
             return prepared
     method = ArrayElimination(order)
     elimination, time = Prepared(method, problem), math.inf
-    with contextlib.suppress(DoesNotFit, TooDear):
-        with limited(MOST_EFFORT if times else math.inf):
+    with contextlib.suppress(DoesNotFit, BudgetExceeded):
+        with limited(DEFAULT_BUDGET if times else math.inf):
             traced = (elimination := prepare(method, problem)).traced
         assert traced is not None
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)

@@ -31,8 +31,8 @@ from eqx_cc import (
 from eqx_cc._api import optimise as _optimise
 from eqx_cc._api.explain import graph_of
 from eqx_cc._orders import cache as _cache
+from eqx_cc._orders.baseline import baseline, order_cost
 from eqx_cc._orders.search import base as _search
-from eqx_cc._orders.search.base import baseline, order_cost
 from jax import lax
 
 

@@ -17,7 +17,7 @@ from benchmarks.cases.tasks import TASKS
 from eqx_cc import ComputationalGraph, Forward, MinimalMarkowitz, Reverse
 from eqx_cc._graph.elimination import plan
 from eqx_cc._graph.graph import SCALAR
-from eqx_cc._linearise.accumulate import accumulate
+from eqx_cc._linearise.accumulate import run_plan
 from eqx_cc._linearise.interpreter import linearise
 from eqx_cc._strategy.jacobian_blocks import trace_function
 from jax.extend.core import Literal
@@ -272,7 +272,7 @@ def counted_and_emitted(fun, leaves, order):
 
     values = jax.eval_shape(local, leaves)
     steps = plan(linearised[0].graph, tuple(order(linearised[0].graph)))
-    replay = lambda values: accumulate(steps, values, linearised[0].dtypes)  # noqa: E731
+    replay = lambda values: run_plan(steps, values, linearised[0].dtypes)  # noqa: E731
     return steps, _Emitted(jax.make_jaxpr(replay)(values).jaxpr)
 
 

@@ -17,7 +17,7 @@ from eqx_cc._orders.search.bound_partition import take_blocks
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.lower_bounds import Cuts
 from eqx_cc._orders.search.reductions import reduce
-from eqx_cc._orders.state import Bits
+from eqx_cc._orders.state import BitSpace
 
 
 LIBRARY = json.loads(
@@ -93,7 +93,7 @@ def test_entries_are_plain_and_sorted():
 )
 def test_certificates(name, bound):
     """The proof is checked, not read: the blocks are bounded anew."""
-    reduced, cuts = reduce(bits := Bits(published_graph(name), 1)), Cuts(bits)
+    reduced, cuts = reduce(bits := BitSpace(published_graph(name), 1)), Cuts(bits)
     [vertices] = reduced.parts
     part = Part(reduced, vertices, cuts, random.Random(0))
     take_blocks(part, map(cuts.numbers, certificate(name)))

@@ -40,7 +40,14 @@ from eqx_cc._orders.search.bound_partition import find_blocks, take_blocks
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.lower_bounds import Cuts, disjoint_paths
 from eqx_cc._orders.search.reductions import reduce, Reduced
-from eqx_cc._orders.state import Bits, Blocks, members, Numbers, space, total
+from eqx_cc._orders.state import (
+    BitSpace,
+    members,
+    NumberSpace,
+    PatternSpace,
+    space,
+    total,
+)
 from eqx_cc._sparsity.pattern import Pattern
 from eqx_cc._sparsity.term import Term
 
@@ -73,7 +80,7 @@ SEEDS = range(60)
 
 def _parts(graph: ComputationalGraph) -> tuple[int, list[Part]]:
     """The cost of the prefix, and the parts."""
-    reduced, cuts = reduce(bits := Bits(graph, 1)), Cuts(bits)
+    reduced, cuts = reduce(bits := BitSpace(graph, 1)), Cuts(bits)
     parts = [Part(reduced, v, cuts, random.Random(0)) for v in reduced.parts]
     return reduced.cost, parts
 
@@ -159,7 +166,7 @@ def test_blocks_are_lower_bounds():
     vertices is exact."""
     for seed in SEEDS:
         states, rng = space(random_graph(seed), Published()), random.Random(seed)
-        assert isinstance(states, Bits)
+        assert isinstance(states, BitSpace)
         cuts = Cuts(states)
         single = sum(cuts.cost(v, 0, 0) for v in states.inner)
         shuffled = rng.sample(states.inner, len(states.inner))
@@ -226,7 +233,7 @@ def test_the_bound_of_a_vertex():
     edges = [(0, 2), (1, 3), (0, 3), (2, 4), (3, 4), (0, 4), (4, 5), (4, 6), (5, 7)]
     edges += [(6, 7)]
     graph = ComputationalGraph.from_edges(8, [0, 1], [7], edges)
-    cuts = Cuts(Bits(graph, 1))
+    cuts = Cuts(BitSpace(graph, 1))
     bounds = {v: cuts.cost(v, 0, 0) for v in range(2, 7)}
     assert bounds == {2: 1, 3: 2, 4: 2, 5: 1, 6: 1}
 
@@ -419,7 +426,7 @@ def test_parts_that_add_to_one_block():
     edges = [(0, 1), (1, 4), (0, 2), (2, 4), (0, 3), (3, 5)]
     graph = ComputationalGraph.from_edges(6, [0], [4, 5], edges)
     assert reduce(space(graph, Flops())).parts == ((3,), (1, 2))
-    apart = reduce(Blocks(graph, Multiplications())).parts
+    apart = reduce(PatternSpace(graph, Multiplications())).parts
     assert apart == ((1,), (2,), (3,))
     order = Exact(seconds=60.0, cost="flops").search(graph)
     assert order.optimal and order.cost == 4
@@ -438,7 +445,7 @@ def test_exact_search_of_sums():
 def test_bits_and_blocks_agree():
     for seed in range(40):
         graph = random_graph(seed)
-        bits, blocks = Bits(graph, 1), Blocks(graph, Published())
+        bits, blocks = BitSpace(graph, 1), PatternSpace(graph, Published())
         order = random.Random(seed).sample(bits.inner, len(bits.inner))
         steps = plan(graph, tuple(name for v in order for name in bits.names(v)))
         states = bits.start, blocks.start
@@ -467,7 +474,7 @@ def test_numbers_and_blocks_agree():
     """Known coefficients, with and without cancellation."""
     for seed in range(60):
         graph = some_known(seed)
-        spaces = Numbers(graph), Blocks(graph, Multiplications())
+        spaces = NumberSpace(graph), PatternSpace(graph, Multiplications())
         order = random.Random(seed).sample(spaces[0].inner, len(spaces[0].inner))
         steps = plan(graph, tuple(name for v in order for name in spaces[0].names(v)))
         states = [each.start for each in spaces]
@@ -479,12 +486,16 @@ def test_numbers_and_blocks_agree():
             assert [step.num_multiplications] * 2 == costs == list(spent), seed
         ends = [{v: set(into) for v, into in enumerate(s) if into} for s in states]
         assert ends[0] == ends[1], seed
-    assert isinstance(space(some_known(5), Multiplications()), Numbers)
+    assert isinstance(space(some_known(5), Multiplications()), NumberSpace)
 
 
 def test_states_are_left_as_they_were():
     graph = random_graph(5)
-    for states in (Bits(graph, 1), Numbers(graph), Blocks(graph, Published())):
+    for states in (
+        BitSpace(graph, 1),
+        NumberSpace(graph),
+        PatternSpace(graph, Published()),
+    ):
         before = states.key(states.start)
         total(states, states.start, states.inner)
         assert states.key(states.start) == before

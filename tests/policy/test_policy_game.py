@@ -11,7 +11,7 @@ import pytest
 from benchmarks.orders import published_graph
 from eqx_cc import ComputationalGraph, Flops, Multiplications, Published, Traffic
 from eqx_cc._graph.elimination import plan
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.baseline import order_cost
 from eqx_cc.policy import new_game, new_games, numbering, step
 
 

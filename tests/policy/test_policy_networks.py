@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from benchmarks.orders import published_graph
 from eqx_cc import ComputationalGraph, Flops, MinimalMarkowitz, Published
-from eqx_cc._orders.search.base import order_cost
+from eqx_cc._orders.baseline import order_cost
 from eqx_cc.policy import (
     EdgeTransformer,
     EliminationState,

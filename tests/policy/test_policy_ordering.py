@@ -20,8 +20,8 @@ from eqx_cc import (
     Multiplications,
     Published,
 )
+from eqx_cc._orders.baseline import order_cost
 from eqx_cc._orders.orderings import check_order
-from eqx_cc._orders.search.base import order_cost
 from eqx_cc.policy import (
     AbstractPolicy,
     evaluate,

@@ -119,7 +119,7 @@ def test_an_order_that_takes_too_long(methods, monkeypatch):
     def fun(x):
         return lax.associative_scan(jnp.multiply, jnp.cos(x))
 
-    monkeypatch.setattr(_select, "MOST_EFFORT", 100.0)
+    monkeypatch.setattr(_select, "DEFAULT_BUDGET", 100.0)
     x = uniform(24)
     np.testing.assert_allclose(
         eqx_cc.filter_jacobian(fun)(x), jax.jacfwd(fun)(x), rtol=1e-9, atol=1e-12

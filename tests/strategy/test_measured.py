@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._jaxpr.outside_trace import aside
+from eqx_cc._jaxpr.outside_trace import call_outside_trace
 from eqx_cc._strategy import (
     autotune as _autotune,
     benchmark as _measure,
@@ -363,7 +363,7 @@ def test_what_is_measured_is_what_will_run():
         return [eqn.primitive.name for eqn in jaxpr.eqns], jnp.ones(1).dtype
 
     def traced(x):
-        traced_equations.append(aside(equations))
+        traced_equations.append(call_outside_trace(equations))
         return x
 
     traced_equations: list = []

@@ -17,7 +17,7 @@ from ..baseline import baseline, order_cost
 from ..cost import AbstractCost
 from ..order import Order
 from ..orderings import AbstractOrdering
-from ..state import Bits, space
+from ..state import BitSpace, space
 from .best_first import solve
 from .component import Part
 from .lower_bounds import Cuts
@@ -138,7 +138,7 @@ class _GraphSearch:
         self._graph, self._cost, self._report = graph, cost, report
         self._reduced = reduce(states := space(graph, cost))
         small = len(states.inner) <= _MAX_BOUNDED
-        cuts = Cuts(states) if small and isinstance(states, Bits) else None
+        cuts = Cuts(states) if small and isinstance(states, BitSpace) else None
         rng = random.Random(seed)
         self._parts = [
             Part(self._reduced, vertices, cuts, rng, self._improved, interrupted)

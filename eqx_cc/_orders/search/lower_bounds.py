@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from ..state import Bits, members, State
+from ..state import BitSpace, members, State
 
 
 # The sizes of the memos: some hundred megabytes each.
@@ -39,7 +39,7 @@ class Cuts:
     `before` and `after` map each vertex to its ancestors and descendants, as bits.
     """
 
-    def __init__(self, space: Bits):
+    def __init__(self, space: BitSpace):
         self._space = space
         self._ends = ~sum(1 << v for v in space.inner)
         self.before = _closures(space.predecessors, space.start, space.inner)

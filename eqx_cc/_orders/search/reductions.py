@@ -3,7 +3,7 @@
 Independent parts are safe under every cost model: the cost of a vertex depends only on
 the vertices that it is connected with (and, where sums count, on those that lead from
 the same input to the same output). Chains and false twins are safe where every pair of
-edges costs the same, which is where `Bits` is used.
+edges costs the same, which is where `BitSpace` is used.
 
 ??? cite "Reference"
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..state import AbstractSpace, Bits, State
+from ..state import AbstractSpace, BitSpace, State
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reduced:
 def reduce(space: AbstractSpace) -> Reduced:
     """Applies the safe reductions to a space."""
     prefix, cost, start, vertices = [], 0, space.start, space.inner
-    if isinstance(space, Bits):
+    if isinstance(space, BitSpace):
         prefix, cost, start = without_chains(space)
         eliminated = set(prefix)
         rest = [v for v in vertices if v not in eliminated]
@@ -52,7 +52,7 @@ def reduce(space: AbstractSpace) -> Reduced:
     return Reduced(space, tuple(prefix), cost, start, parts)
 
 
-def without_chains(space: Bits) -> tuple[list[int], int, State]:
+def without_chains(space: BitSpace) -> tuple[list[int], int, State]:
     """Eliminates chains, as long as there are any: their order and cost, and the state
     after them."""
     state, prefix, cost = space.start, [], 0
@@ -92,7 +92,7 @@ def is_chain(space: AbstractSpace, state: State, vertex: int) -> bool:
 
 
 def _twins(
-    space: Bits, state: State, vertices: Iterable[int]
+    space: BitSpace, state: State, vertices: Iterable[int]
 ) -> Iterable[tuple[int, ...]]:
     """Groups of vertices with equal predecessors and successors."""
     groups: dict[Hashable, tuple[int, ...]] = {}

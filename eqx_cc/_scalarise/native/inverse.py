@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .function import native_function, NativeFunction
-from .loops import accumulated, get, loop, put
+from .loops import fixed_loop, get, loop, put
 
 
 # The most rows of matrices whose batches are inverted by expressions of vectors.
@@ -107,9 +107,9 @@ def _by_rows(matrix: jax.Array) -> list[jax.Array]:
         column = lax.dynamic_slice(work, (jnp.int32(0), get(order, j)), (size, 1))
         return lax.dynamic_update_slice(result, column, (jnp.int32(0), j))
 
-    work, swaps = accumulated(size, step, (matrix, jnp.zeros(size, jnp.int32)))
-    order = accumulated(size, back, index)
-    return [accumulated(size, place, jnp.zeros_like(matrix))]
+    work, swaps = fixed_loop(size, step, (matrix, jnp.zeros(size, jnp.int32)))
+    order = fixed_loop(size, back, index)
+    return [fixed_loop(size, place, jnp.zeros_like(matrix))]
 
 
 def _largest(column: jax.Array, k: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ def loop(low: Any, high: Any, step: Callable, carry: Any) -> Any:
     return lax.fori_loop(low, high, step, carry)
 
 
-def accumulated(high: int, step: Callable, carry: Any) -> Any:
+def fixed_loop(high: int, step: Callable, carry: Any) -> Any:
     """`lax.scan` over numbers of 32 bits: its length is known while tracing."""
     body = lambda carry, i: (step(i, carry), None)  # noqa: E731
     return lax.scan(body, carry, jnp.arange(high, dtype=jnp.int32))[0]

@@ -27,8 +27,8 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ..._jaxpr.interpreters import seen_as_call
-from ..._jaxpr.outside_trace import aside
+from ..._jaxpr.interpreters import register_as_call
+from ..._jaxpr.outside_trace import call_outside_trace
 from ..._jaxpr.releases import ClosedJaxpr
 from ..._jaxpr.shard_map import is_split
 
@@ -207,7 +207,7 @@ batching.primitive_batchers[native_p] = _batch
 ad.primitive_jvps[native_p] = _jvp
 mlir.register_lowering(native_p, _lower_plain)
 mlir.register_lowering(native_p, _lower_native, platform="cpu")
-seen_as_call(native_p, lambda *arrays, call: call.plain(*arrays))
+register_as_call(native_p, lambda *arrays, call: call.plain(*arrays))
 
 
 #
@@ -229,7 +229,7 @@ def _allows_native(module: Any) -> bool:
 @ft.cache
 def works() -> bool:
     """True if this version of XLA compiles a native call with a call inside."""
-    return aside(_probe)
+    return call_outside_trace(_probe)
 
 
 def _probe() -> bool:

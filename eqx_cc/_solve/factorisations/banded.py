@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Int, Num
 
 from ..._scalarise.native.function import native_function, NativeFunction
-from ..._scalarise.native.loops import accumulated, get, put
+from ..._scalarise.native.loops import fixed_loop, get, put
 from ..matrix.assemble import Matrix
 from ..matrix.structure import Structure
 from .base import AbstractFactorisation
@@ -126,7 +126,7 @@ def _factored(size: int, lower: int, bands: jax.Array) -> list[jax.Array]:
         jnp.zeros(size, jnp.int32),
         start,
     )
-    return list(accumulated(size, step, carry)[:3])
+    return list(fixed_loop(size, step, carry)[:3])
 
 
 def _pivoted(window):
@@ -176,8 +176,8 @@ def _solved(rows, multipliers, swaps, vector) -> list[jax.Array]:
         return put(solution, total, k), [total, *window][: width - 1]
 
     window = [entry(jnp.int32(k)) for k in range(lower + 1)]
-    solution, _ = accumulated(size, forward, (jnp.zeros(size, rows.dtype), window))
-    return [accumulated(size, backward, (solution, [zero] * (width - 1)))[0]]
+    solution, _ = fixed_loop(size, forward, (jnp.zeros(size, rows.dtype), window))
+    return [fixed_loop(size, backward, (solution, [zero] * (width - 1)))[0]]
 
 
 def _solved_transpose(rows, multipliers, swaps, vector) -> list[jax.Array]:
@@ -208,5 +208,5 @@ def _solved_transpose(rows, multipliers, swaps, vector) -> list[jax.Array]:
         return put(solution, new, k), [new, *rest][:lower]
 
     start = jnp.zeros(size, rows.dtype), [zero] * (width - 1)
-    solution, _ = accumulated(size, forward, start)
-    return [accumulated(size, backward, (solution, [zero] * lower))[0]]
+    solution, _ = fixed_loop(size, forward, start)
+    return [fixed_loop(size, backward, (solution, [zero] * lower))[0]]

@@ -13,8 +13,14 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ..._graph.graph import ComputationalGraph
 from ..._orders.cost import AbstractCost, Multiplications
-from ..._orders.greedy import greedy
-from ..._orders.state import AbstractSpace, Bits, Numbers as NumberSpace, space, total
+from ..._orders.orderings import greedy
+from ..._orders.state import (
+    AbstractSpace,
+    BitSpace,
+    NumberSpace,
+    space,
+    total,
+)
 from ..._sparsity.pattern import Pattern
 from .actions import AbstractRules, Numbers, Patterns, Scalars
 from .closure import tables
@@ -227,10 +233,10 @@ def _edges_and_rules(
                 f"{size}."
             )
     spaces = [space(graph, cost) for graph in graphs]
-    bits = [each for each in spaces if isinstance(each, Bits)]
+    bits = [each for each in spaces if isinstance(each, BitSpace)]
     if len(bits) == len(graphs):
         return [_scalars(graph, b.unit, size) for graph, b in zip(graphs, bits)]
-    scalar = all(isinstance(each, Bits | NumberSpace) for each in spaces)
+    scalar = all(isinstance(each, BitSpace | NumberSpace) for each in spaces)
     if scalar and type(cost) is Multiplications:
         return [_numbers(graph, size) for graph in graphs]
     return _patterns(graphs, cost, size, limit)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..._graph.graph import ComputationalGraph
 from ..._orders.cost import AbstractCost
-from ..._orders.state import AbstractSpace, Bits, Blocks, space, State
+from ..._orders.state import AbstractSpace, BitSpace, PatternSpace, space, State
 from .actions import AbstractRules
 from .game import EliminationGame, EliminationState, frame, unpaid
 from .play import best_vertex
@@ -135,6 +135,6 @@ class StateArrays:
 
 def _size(space: AbstractSpace, state: State, u: int, w: int) -> int:
     """Number of values that an edge stores."""
-    if isinstance(space, Blocks):
+    if isinstance(space, PatternSpace):
         return space.table.patterns[state[w][u]].num_values
-    return 1 if isinstance(space, Bits) else state[w][u] != state[w][u]
+    return 1 if isinstance(space, BitSpace) else state[w][u] != state[w][u]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..._graph.graph import ComputationalGraph, SCALAR
 from ..._orders.cost import AbstractCost
 from ..._orders.search.reductions import without_chains
-from ..._orders.state import Bits, space
+from ..._orders.state import BitSpace, space
 
 
 class Shortened(NamedTuple):
@@ -23,7 +23,7 @@ def shortened(graph: ComputationalGraph, cost: AbstractCost) -> Shortened:
     """Eliminates vertices between two others, as searches do too, where it is known to
     be safe; of structured graphs, none."""
     bits = space(graph, cost)
-    if not isinstance(bits, Bits):
+    if not isinstance(bits, BitSpace):
         return Shortened((), 0, graph)
     prefix, paid, state = without_chains(bits)
     if not prefix:

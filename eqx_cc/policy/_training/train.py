@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..._graph.graph import ComputationalGraph
+from ..._orders.baseline import order_cost
 from ..._orders.cost import AbstractCost, Published
 from ..._orders.orderings import greedy_order
-from ..._orders.search.base import order_cost
 from .._game.game import EliminationGame, EliminationState, FEW_SIZES, new_games, padded
 from .._game.play import rollout
 from .._game.policy import AbstractPolicy

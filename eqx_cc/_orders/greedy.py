@@ -1,3 +1,0 @@
-"""The old place of `greedy`."""
-
-from .orderings import greedy as greedy

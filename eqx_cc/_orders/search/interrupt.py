@@ -1,3 +1,0 @@
-"""The old place of `interruptible`."""
-
-from .progress import interruptible as interruptible
