@@ -1,4 +1,19 @@
-"""The arrays that a block stores: numbers, masks or both, and reading them."""
+"""The arrays that a block stores: numbers, masks or both, and reading them.
+
+Masks keep infinities out. A coefficient that chooses (of `where`, of a traced index, of
+a branch) is stored as a mask, and not as the numbers 0 and 1. A mask that is applied
+after an infinite partial selects zero in its place, as the tangents of `jax.jacfwd` do:
+
+    where(x > 0, log(x), 0) at x = 0: the mask is False, the partial of log is inf,
+    and their product is 0; with the numbers it would be 0 * inf, which is NaN.
+
+Masks are lost where a block of numbers is multiplied by a mask from the left, or added
+to one. There `0 * inf` is NaN, as it is in reverse mode. The same holds for `cumprod`
+and `reduce_window`, whose blocks are numbers with zeros among them, for the carry of a
+scan, and for sums of more than a few thousand masked numbers. The entries that are NaN
+depend on the order; "forward" has the fewest. To be exact in all of them, every
+multiplication would need a comparison.
+"""
 
 from __future__ import annotations
 

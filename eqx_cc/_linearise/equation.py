@@ -98,6 +98,10 @@ def _derive(arguments: _Arguments) -> LocalPartials:
         return LocalPartials(pairs, lambda arrays: (bind(eqn, arrays), read(arrays)))
     if eqn.primitive.name == "custom_vjp_call":
         return _by_vjp(eqn, active)
+    if eqn.primitive.name == "custom_lin":  # The tangent of one, which only transposes.
+        raise TypeError(
+            "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
+        )
     return _linearised(eqn, active, scalars)
 
 

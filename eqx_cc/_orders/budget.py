@@ -19,8 +19,9 @@ class BudgetExceeded(Exception):
 
 @contextmanager
 def limited(pairs: float) -> Iterator[None]:
-    """Limits the work on each graph to so many pairs of terms: beyond it, `BudgetExceeded` is
-    raised. Earlier searches and caches do not count."""
+    """Limits the work on each graph to so many pairs of terms.
+
+    Beyond it, `BudgetExceeded` is raised. Earlier searches and caches do not count."""
     token = _LIMIT.set(pairs)
     try:
         yield

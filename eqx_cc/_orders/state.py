@@ -69,8 +69,11 @@ class AbstractSpace(abc.ABC):
 
 
 def space(graph: ComputationalGraph, cost: AbstractCost) -> AbstractSpace:
-    """The space of a graph: `BitSpace` if every pair of edges costs the same, `NumberSpace` for
-    scalars with some known coefficients, otherwise `Blocks`."""
+    """The space of a graph.
+
+    `BitSpace` if every pair of edges costs the same, `NumberSpace` for scalars with
+    some known coefficients, otherwise `PatternSpace`.
+    """
     graph = cost.view(graph)
     patterns = set(graph.edges.values())
     if patterns <= {SCALAR}:

@@ -1,7 +1,8 @@
 """Detects relations that are the identity, plus terms with a factor that may be zero.
 
 The stages of an implicit method solve $k - f(y + a k) = 0$ with a coefficient $a$ that
-may be zero: then the Jacobian is the identity. That is read off the jaxpr.
+may be zero: then the Jacobian is the identity, as it is in an explicit stage of a
+Runge-Kutta method. That is read off the jaxpr.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ FOLDERS = sorted({file.parent for file in FILES})
 EXTRA = {"matplotlib", "mctx", "optax"}  # Imported where they are needed alone.
 
 MAX_LINES = 400
-MAX_FILES = 15  # In a folder; `_scalarise/native` has the most.
+MAX_FILES = 11  # In a folder.
 
 
 def _name(file: pathlib.Path) -> str:
