@@ -1,4 +1,8 @@
-"""The functions whose Jacobians are timed, by name."""
+"""Problems: the functions whose Jacobians are timed, by name, are `CASES`.
+
+`tasks` has the published functions, `stiff` the initial value problems of the solvers,
+and `linearised` the loops whose work is nearly all in Jacobians.
+"""
 
 from . import coupled, filters, grids, kinetics, networks, published, robots
 from ._case import batch_size as batch_size, Case as Case, SETTINGS as SETTINGS

@@ -60,14 +60,15 @@ def _point(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape)
 
 
+def _bottleneck(size: int, width: int) -> Case:
+    name, network = f"bottleneck {size}-{width}-{size}", _mlp(size, width, 1)
+    return Case(name, "networks", network, _point(size), structured=True)
+
+
 CASES = [
     Case("MLP 4-16-16-4", "networks", _mlp(4, 16, 2), _point(4)),
     Case("GRU cell, 16", "networks", _recurrence(), _point(16)),
-    Case("bottleneck 256-8-256", "networks", _mlp(256, 8, 1), _point(256)),
-    Case("bottleneck 1024-16-1024", "networks", _mlp(1024, 16, 1), _point(1024)),
+    _bottleneck(256, 8),
+    _bottleneck(1024, 16),
     Case("attention 24x16", "networks", _attention(16), _point(24, 16)),
-]
-CASES[2:4] = [
-    Case(case.name, case.group, case.fun, case.point, structured=True)
-    for case in CASES[2:4]
 ]
