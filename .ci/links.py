@@ -24,7 +24,7 @@ class Page(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
         self.anchors |= {given[key] for key in ("id", "name") if given.get(key)}
-        fetched = tag in FETCHED or tag == "link" and given.get("rel") != "canonical"
+        fetched = tag in FETCHED or (tag == "link" and given.get("rel") != "canonical")
         for key in ("href", "src"):
             if given.get(key) is not None and tag not in ("base", "use"):
                 self.links.append((given[key], fetched))

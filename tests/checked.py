@@ -75,5 +75,5 @@ class _Decorated(ast.NodeTransformer):
 def _checked_class(cls: type) -> type:
     """A dataclass, whose `__init__` was not written by hand, checks its fields."""
     if dataclasses.is_dataclass(cls) and "__init__" in vars(cls):
-        setattr(cls, "__init__", beartype(vars(cls)["__init__"]))
+        cls.__init__ = beartype(vars(cls)["__init__"])
     return cls

@@ -70,7 +70,7 @@ class ComputationalGraph:
         independents, dependents = tuple(independents), tuple(dependents)
         _check_vertices("independents", independents, num_vertices)
         _check_vertices("dependents", dependents, num_vertices)
-        blocks = {(u, v): SCALAR for u, v in edges}
+        blocks = {(u, v): SCALAR for u, v in edges}  # noqa: C420: edges may be lists
         for u, v in blocks:
             if not 0 <= u < v < num_vertices:
                 raise ValueError(

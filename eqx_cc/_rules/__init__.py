@@ -24,12 +24,12 @@ from .registry import (
 __all__ = [
     "Block",
     "BlockBuilder",
+    "Operand",
     "contraction",
     "elementwise",
     "indexing",
     "layout",
     "linear_rule",
-    "Operand",
     "register_rule",
     "registry_version",
     "rules",

@@ -71,7 +71,7 @@ def _matched(out_shape, in_shape):
         return [], [], {0: 0}
     strides = sorted({*_strides(out_shape), *_strides(in_shape)}, reverse=True)
     bounds = [math.prod(out_shape), *strides]
-    if any(high % low for high, low in zip(bounds, bounds[1:])):
+    if any(high % low for high, low in itertools.pairwise(bounds)):
         return None
     sizes = {i: bounds[i] // low for i, low in enumerate(strides)}
     return _forms(out_shape, strides), _forms(in_shape, strides), sizes

@@ -250,7 +250,8 @@ def _clipped(y: PyTree, lower: PyTree | None, upper: PyTree | None) -> PyTree:
     """An iterate between the bounds that are not None."""
     for limit, bound in ((jnp.maximum, lower), (jnp.minimum, upper)):
         if bound is not None:
-            y = jtu.tree_map(lambda a, b: limit(a, jnp.asarray(b, a.dtype)), y, bound)
+            bound = jtu.tree_map(lambda a, b: jnp.asarray(b, a.dtype), y, bound)
+            y = jtu.tree_map(limit, y, bound)
     return y
 
 

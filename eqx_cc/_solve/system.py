@@ -132,9 +132,8 @@ def sparse_matrix(
         )
         return assemble(blocks, is_enough)
 
-    with contextlib.suppress(DoesNotFit, BudgetExceeded):
-        with limited(DEFAULT_BUDGET):
-            return TracedFunction(matrix, leaves)
+    with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
+        return TracedFunction(matrix, leaves)
     return None
 
 

@@ -490,11 +490,11 @@ def test_fingerprints_are_those_of_another_process():
 
 @pytest.mark.parametrize(
     "independents, dependents, edges, message",
-    (
+    [
         ([0, 5], [2], [(0, 2)], "`independents`"),
         ([0], [2, 2], [(0, 2)], "`dependents`"),
         ([0, 1], [2], [(0, 1), (1, 2)], "into an independent"),
-    ),
+    ],
 )
 def test_ends_are_checked(independents, dependents, edges, message):
     with pytest.raises(ValueError, match=message):

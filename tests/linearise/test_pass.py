@@ -35,7 +35,7 @@ def _inside(p):
     return lax.map(lambda q: _scan(q * p)[0], jnp.stack([_P, 2 * _P]))
 
 
-@pytest.mark.parametrize("fun", (_scan, _while, _inside))
+@pytest.mark.parametrize("fun", [_scan, _while, _inside])
 def test_jacobian(fun):
     @jax.jit
     def both(p):
@@ -48,7 +48,7 @@ def test_jacobian(fun):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("fun", (_scan, _while))
+@pytest.mark.parametrize("fun", [_scan, _while])
 def test_never_forms_the_block(fun):
     jaxpr = str(jax.make_jaxpr(eqx_cc.cc_jacobian(fun))(_P))
     blocks = [line for line in jaxpr.splitlines() if "f64[12,12] = " in line]
@@ -75,7 +75,7 @@ def _losses(x):
     return (carry**2).sum() + sums.sum() + x[0], x[1] * picked
 
 
-@pytest.mark.parametrize("order", ("forward", "markowitz"))
+@pytest.mark.parametrize("order", ["forward", "markowitz"])
 def test_pull(order):
     @jax.jit
     def both(x):

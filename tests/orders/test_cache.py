@@ -194,7 +194,7 @@ def _scaled(scale, shape=(3,)):
 @pytest.mark.parametrize(
     "one, other",
     [
-        (GRAPH, _graph(EDGES[:-2] + [(2, 8)])),
+        (GRAPH, _graph([*EDGES[:-2], (2, 8)])),
         (GRAPH, ComputationalGraph.from_edges(9, [1, 0], [6, 8, 7], EDGES[::-1][1:])),
         (_scaled(2.0), _scaled(3.0)),
         (_scaled(2.0), _scaled(2.0, (4,))),
@@ -498,7 +498,7 @@ def test_a_file_where_the_folder_should_be(tmp_path, below):
     else:
         file.write_text("")
         cache = OrderCache(file / below)
-    other = _graph(EDGES[:-2] + [(2, 8)])
+    other = _graph([*EDGES[:-2], (2, 8)])
     with pytest.warns(UserWarning, match="cannot be read") as caught:
         for graph in (GRAPH, other):
             assert cache.get(graph) is None

@@ -62,7 +62,7 @@ def test_batches_of_what_is_captured(axes):
     batch = jnp.linspace(0.5, 2.0, 12).reshape(4, 3)
     args = [POINT if axis is None else batch for axis in axes]
     ours, theirs = (
-        jax.jit(jax.vmap(lambda x, p: run(way, x, p), axes))  # noqa: B023
+        jax.jit(jax.vmap(lambda x, p: run(way, x, p), axes))
         for way in (natively, plain)
     )
     close(ours(*args), theirs(*args))
@@ -121,7 +121,7 @@ def test_what_is_captured_and_not_needed():
         return jnp.sum(way(fun, POINT))
 
     ours, expected = (
-        jax.jit(jax.grad(lambda a, c: run(way, a, c)))(1.0, 2.0)  # noqa: B023
+        jax.jit(jax.grad(lambda a, c: run(way, a, c)))(1.0, 2.0)
         for way in (natively, plain)
     )
     close(ours, expected)

@@ -453,7 +453,7 @@ def test_captured():
     batch = _batches(4, 3)
     for axes in ((0, None), (None, 0), (0, 0)):
         args = [batch if axis == 0 else jnp.asarray(Q) for axis in axes]
-        run = lambda f: jax.jit(jax.vmap(f, axes))(*args)  # noqa: E731, B023
+        run = lambda f: jax.jit(jax.vmap(f, axes))(*args)  # noqa: E731
         close(run(ours), run(theirs))
     nested = lambda f: jax.jit(  # noqa: E731
         jax.vmap(jax.vmap(f, (None, 0)), (0, None))
@@ -508,7 +508,7 @@ def test_lowered_at_compile_time():
     for template in (_emit._template, _cse._reciprocal_and_power):
         template.cache_clear()
     jax.clear_caches()
-    fun, xs = lambda x: x ** (-2) / x[0], _batches(6, 4) + 0.5  # noqa: E731
+    fun, xs = lambda x: x ** (-2) / x[0], _batches(6, 4) + 0.5
     ours = jax.jit(jax.vmap(cc_jacobian(fun, granularity="scalar")))
     with jax.ensure_compile_time_eval():
         compiled = ours.lower(xs).compile()

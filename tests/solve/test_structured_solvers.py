@@ -615,16 +615,16 @@ def test_reordering():
         (pairs, BlockDiagonal(reorder=True), "BlockInverse"),
         (hub, Arrowhead(reorder=True), "BorderedLU"),
     ):
-        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), x)  # noqa: B023
+        operator = lx.JacobianLinearOperator(lambda y, _: fun(y), x)
 
         @jax.jit
         def run(vector):
-            state = solver.init(operator, {})  # noqa: B023
+            state = solver.init(operator, {})
             reordered: Any = state.factorisation
-            assert type(reordered.inner).__name__ == name  # noqa: B023
-            turned, _ = solver.transpose(state, {})  # noqa: B023
+            assert type(reordered.inner).__name__ == name
+            turned, _ = solver.transpose(state, {})
             both = state, turned
-            return [solver.compute(s, vector, {})[0] for s in both]  # noqa: B023
+            return [solver.compute(s, vector, {})[0] for s in both]
 
         actual, transposed = run(vector)
         jacobian = np.asarray(jax.jacfwd(fun)(x))

@@ -26,8 +26,8 @@ def _wide_after(x):
     return jnp.exp((x.astype(jnp.float32) * _W[0]).astype(jnp.float64))
 
 
-@pytest.mark.parametrize("fun", (_accumulated_wide, _product_wide, _wide_after))
-@pytest.mark.parametrize("order", ("forward", "reverse", "markowitz"))
+@pytest.mark.parametrize("fun", [_accumulated_wide, _product_wide, _wide_after])
+@pytest.mark.parametrize("order", ["forward", "reverse", "markowitz"])
 def test_mixed_precision(fun, order):
     x = jnp.linspace(0.1, 1.0, 8)
     ours = eqx_cc.cc_jacobian(fun, order=order)(x)

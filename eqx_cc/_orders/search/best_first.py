@@ -85,7 +85,7 @@ class _Heuristic:
 
     def least(self, gone: int) -> int:
         """The least cost after the set `gone`."""
-        blocks = {block: table for block, table in self._tables.values()}
+        blocks = dict(self._tables.values())
         inside = sum(table[gone & block] for block, table in blocks.items())
         return inside + sum(self._part.bounds[v] for v in self._single)
 

@@ -55,7 +55,8 @@ class Partition:
 
     def _related(self, vertex: int) -> list[int]:
         """The ancestors and descendants of a vertex, or itself if there are none."""
-        assert (cuts := self._part.cuts) is not None
+        cuts = self._part.cuts
+        assert cuts is not None
         reached = cuts.before[vertex] | cuts.after[vertex]
         return [v for v in members(reached) if v in self.blocks] or [vertex]
 

@@ -23,6 +23,7 @@ Either order costs 6, which is exact.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -115,7 +116,7 @@ def disjoint_paths(adjacent: Sequence[int], vertex: int, ends: int) -> int:
         path = _augmenting(adjacent, vertex, ends, {v: u for u, v in taken})
         if path is None:
             return count
-        for (u, leaving), (v, _) in zip(path, path[1:]):
+        for (u, leaving), (v, _) in itertools.pairwise(path):
             if u != v:
                 taken ^= {(u, v) if leaving else (v, u)}
     return adjacent[vertex].bit_count()

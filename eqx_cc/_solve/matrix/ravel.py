@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import equinox as eqx
@@ -44,7 +45,7 @@ class Flat(eqx.Module):
         """A vector as an input of the operator."""
         structs, tree = self.taken
         ends = np.cumsum([0, *(s.size for s in structs)])
-        parts = [vector[a:b] for a, b in zip(ends, ends[1:])]
+        parts = [vector[a:b] for a, b in itertools.pairwise(ends)]
         leaves = [x.reshape(s.shape).astype(s.dtype) for x, s in zip(parts, structs)]
         return jtu.tree_unflatten(tree, leaves)
 
