@@ -70,7 +70,8 @@ class ComputationalGraph:
         independents, dependents = tuple(independents), tuple(dependents)
         _check_vertices("independents", independents, num_vertices)
         _check_vertices("dependents", dependents, num_vertices)
-        blocks = {(u, v): SCALAR for u, v in edges}  # noqa: C420: edges may be lists
+        # An edge may be any pair, a list say.
+        blocks = {(u, v): SCALAR for u, v in edges}  # noqa: C420
         for u, v in blocks:
             if not 0 <= u < v < num_vertices:
                 raise ValueError(
