@@ -142,8 +142,8 @@ def _chosen_sum(a, b, a_labels, b_labels, recipe: Product, dtype: np.dtype):
 def _picked(a, b, a_labels, b_labels, recipe: Product):
     """The elements of b that a mask picks, one at most for each of its rows."""
     if isinstance(b, Masked):
-        parts = (_picked(a, x, a_labels, b_labels, recipe) for x in b)
-        return Masked(*parts)
+        mask, number = (_picked(a, x, a_labels, b_labels, recipe) for x in b)
+        return Masked(mask, number)  # pyright: ignore[reportArgumentType]
     sizes = _label_sizes(recipe)
     contract, batch = _shared(a_labels, b_labels, recipe)
     rows = [i for i in a_labels if i not in b_labels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +29,10 @@ def _dot_general(operands, results, params):
     }
     linear = 0 if operands[0].linear else 1
     other = 1 - linear
-    forms = [[single(label) for label in each] for each in (out, labels[linear])]
+    out_forms, in_forms = ([single(i) for i in each] for each in (out, labels[linear]))
     read = lambda arrays: arrays[other]  # noqa: E731
-    term = dict(value=labels[other], read=read)
-    return [one_term(operands, linear, results[0], *forms, sizes, **term)]
+    term: dict[str, Any] = dict(value=labels[other], read=read)
+    return [one_term(operands, linear, results[0], out_forms, in_forms, sizes, **term)]
 
 
 def _labels(numbers, operands) -> tuple[list[list[int]], list[int]]:
@@ -70,7 +71,7 @@ def _cumsum(operands, results, params):
     def mask(arrays):
         return jnp.asarray(triangle(np.ones((size, size), bool)))
 
-    term = dict(value=(k, axis), read=mask, mask=True)
+    term: dict[str, Any] = dict(value=(k, axis), read=mask, mask=True)
     sizes = indexed(shape) | {k: size}
     return [one_term(operands, 0, results[0], out, inp, sizes, **term)]
 
@@ -92,7 +93,7 @@ def _triangular_solve(operands, results, params):
         solution = p.triangular_solve_p.bind(arrays[0], eye, **params)
         return solution if params["left_side"] else jnp.swapaxes(solution, -1, -2)
 
-    term = dict(value=(*range(len(shape) - 2), k, axis), read=inverse)
+    term: dict[str, Any] = dict(value=(*range(len(shape) - 2), k, axis), read=inverse)
     sizes = indexed(shape) | {k: size}
     return [one_term(operands, 1, results[0], out, inp, sizes, **term)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.extend.core as jex
@@ -55,7 +56,7 @@ def prefers_reverse(eqn: jex.JaxprEqn, linear: Sequence[int]) -> bool:
     _, inputs, outputs = _linear_function(eqn, linear, arrays)
     if any(map(is_complex, [*inputs, *outputs])):
         return False
-    if sum(a.size for a in outputs) >= sum(a.size for a in inputs):
+    if _num_entries(outputs) >= _num_entries(inputs):
         return False
 
     def transpose(arrays, cotangents):
@@ -76,3 +77,7 @@ def _linear_function(eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence)
     inputs = [eqn.invars[j].aval for j in linear]
     outputs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
     return lambda *tangents: fun(*tangents)[0], inputs, outputs
+
+
+def _num_entries(avals: Sequence[Any]) -> int:
+    return sum(aval.size for aval in avals)

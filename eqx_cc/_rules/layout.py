@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -144,7 +145,7 @@ def _padding_value(operands, result, config) -> Block:
         return lax.eq(inside, lax.full_like(inside, 0))
 
     out, sizes = axes(result.shape), indexed(result.shape)
-    term = dict(value=list(sizes), read=mask, mask=True)
+    term: dict[str, Any] = dict(value=list(sizes), read=mask, mask=True)
     return one_term(operands, 1, result, out, [], sizes, **term)
 
 

@@ -7,7 +7,7 @@ not, it is a mask along the indexed axes, and diagonal along the others.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -155,7 +155,7 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
         ones = jnp.ones(operands[2].shape, jnp.int32)
         return lax.eq(p.scatter_p.bind(base, arrays[1], ones, **params), base)
 
-    term = dict(value=range(len(result.shape)), read=mask, mask=True)
+    term: dict[str, Any] = dict(value=range(len(result.shape)), read=mask, mask=True)
     return one_term(operands, 0, result, *forms, **term)
 
 

@@ -116,7 +116,7 @@ def test_is_silent_and_frozen(capsys):
     report = check_jacobian(jnp.sin, jnp.asarray(X))
     assert capsys.readouterr() == ("", "")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        report.ok = False
+        report.ok = False  # pyright: ignore[reportAttributeAccessIssue]
 
 
 #

@@ -824,9 +824,9 @@ def test_values_and_auxiliary_data_of_a_branch():
 def test_values_are_not_known_when_tracing(run):
     with pytest.raises(TypeError, match="`_branch` needs the values") as error:
         run(jnp.array([1.0, 2.0]))
-    causes = [error.value]
-    while causes[-1] is not None:
-        causes.append(causes[-1].__cause__)
+    causes: list[BaseException | None] = [error.value]
+    while (cause := causes[-1]) is not None:
+        causes.append(cause.__cause__)
     assert "_eliminate" not in "".join(map(str, causes[:-1]))
 
 

@@ -13,6 +13,7 @@ from benchmarks.orders import certificate, published_graph
 from eqx_cc import Automatic, OrderCache
 from eqx_cc._orders import cache as _cache
 from eqx_cc._orders.baseline import order_cost
+from eqx_cc._orders.cost import as_cost
 from eqx_cc._orders.search.bound_partition import take_blocks
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.lower_bounds import Cuts
@@ -58,7 +59,7 @@ def test_tasks(name, cost):
     graph = TASKS[name].graph
     order = _looked_up(graph, cost)
     simple = eqx_cc.Forward(), eqx_cc.Reverse(), eqx_cc.MinimalMarkowitz()
-    model = eqx_cc._orders.cost.as_cost(cost)
+    model = as_cost(cost)
     costs = [order_cost(graph, ordering(graph), model) for ordering in simple]
     assert order.cost <= min(costs)
     if cost == "multiplications":

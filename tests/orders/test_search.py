@@ -32,6 +32,7 @@ from eqx_cc import (
 )
 from eqx_cc._graph.elimination import plan
 from eqx_cc._orders.baseline import order_cost
+from eqx_cc._orders.cost import as_cost
 from eqx_cc._orders.orderings import check_order, greedy
 from eqx_cc._orders.search.annealing import anneal
 from eqx_cc._orders.search.beam import beam
@@ -301,7 +302,7 @@ def test_never_worse_than_the_simple_orders(search, name, cost):
     graph = TASKS[name].graph
     order = search(seconds=0.0, cost=cost).search(graph)
     check_order(graph, order)
-    model = eqx_cc._orders.cost.as_cost(cost)
+    model = as_cost(cost)
     assert order.cost == order_cost(graph, order, model)
     assert order.cost_model == cost
     assert order.lower_bound <= order.cost

@@ -32,7 +32,8 @@ def _packages(file: pathlib.Path) -> set[str]:
     """Every package that a file imports, wherever in the file it does."""
     nodes = list(ast.walk(ast.parse(file.read_text())))
     modules = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
-    modules += [n.module for n in nodes if isinstance(n, ast.ImportFrom) if not n.level]
+    froms = [n for n in nodes if isinstance(n, ast.ImportFrom) and not n.level]
+    modules += [n.module for n in froms if n.module is not None]
     return {module.split(".")[0] for module in modules}
 
 

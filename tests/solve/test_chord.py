@@ -122,7 +122,7 @@ def test_published_solutions(case):
     """As many steps as with the root finder of diffrax once that is repaired, and the
     same end, which the test set for initial value problem solvers has published."""
     name, method = case
-    _assert_same(answers.row(name, method, answers.reference(name)))
+    _assert_same(answers.compared(name, method, answers.reference(name)))
 
 
 def test_answers_that_were_measured():
