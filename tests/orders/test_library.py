@@ -8,8 +8,8 @@ import re
 import eqx_cc
 import jax
 import pytest
-from benchmarks.orders import certificate, published_graph
 from benchmarks.cases.tasks import TASKS
+from benchmarks.orders import certificate, published_graph
 from eqx_cc import Automatic, OrderCache
 from eqx_cc._orders import cache as _cache
 from eqx_cc._orders.search.bound_partition import take_blocks

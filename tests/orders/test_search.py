@@ -14,8 +14,8 @@ import eqx_cc
 import helpers
 import jax.numpy as jnp
 import pytest
-from benchmarks.orders import published_graph
 from benchmarks.cases.tasks import TASKS
+from benchmarks.orders import published_graph
 from eqx_cc import (
     AbstractSearch,
     Annealing,
