@@ -80,9 +80,14 @@ class _Searched(AbstractPolicy):
     def __call__(
         self, game: EliminationGame, state: EliminationState
     ) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-        batch = jax.tree.map(lambda leaf: leaf[None], (game, state))
+        games, states = jax.tree.map(lambda leaf: leaf[None], (game, state))
         [vertex], _ = look_ahead(
-            self.policy, *batch, jr.key(0), self.num_simulations, gumbel_scale=0.0
+            self.policy,
+            games,
+            states,
+            jr.key(0),
+            self.num_simulations,
+            gumbel_scale=0.0,
         )
         chosen = jnp.arange(state.remaining.size, dtype=jnp.int32) == vertex
         return jnp.where(chosen, 0.0, -jnp.inf), jnp.zeros(())
