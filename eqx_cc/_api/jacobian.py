@@ -126,12 +126,11 @@ class _CCJacobian(_AbstractTransform):
             x, name = args[position], lambda path: f"args[{position}]{keystr(path)}"
         else:
             positions = argument_positions(self.argnums, len(args))
-            x = tuple(args[p] for p in positions)
-            name = ft.partial(_argument_name, positions)
+            x, name = tuple(args[p] for p in positions), ft.partial(_name, positions)
         return flatten_inputs(x, name), positions
 
 
-def _argument_name(positions: list[int], path: tuple) -> str:
+def _name(positions: list[int], path: tuple) -> str:
     if len(path) == 0:
         return "args"
     return f"args[{positions[path[0].idx]}]{keystr(path[1:])}"
@@ -188,11 +187,9 @@ def filter_jacobian(
     If `has_aux` is `False` it returns the Jacobian. This is a PyTree of the structure
     of the output; each of its leaves is a PyTree of the structure of the first
     argument, and each leaf of that is an array of shape `(*output.shape, *input.shape)`
-    and of the dtype of the output. In the place of a leaf of the first argument that is
-    not a floating-point array it has `None`. The derivative of an integer output is
-    zero.
-
-    If `has_aux` is `True` it returns the pair `(jacobian, aux)`.
+    and of the dtype of the output. Leaves of the first argument that are not
+    floating-point arrays have `None`. The derivative of an integer output is zero. If
+    `has_aux` is `True` it returns the pair `(jacobian, aux)`.
 
     It raises a `ValueError` if the first argument has no floating-point array, and a
     `TypeError` if it has a complex array or if an output is not numerical.
@@ -328,12 +325,10 @@ def cc_jacobian(
 
     **Arguments:**
 
-    - `fun`: the function to differentiate.
+    - `fun`, `has_aux`: as in [`eqx_cc.filter_jacobian`][].
     - `argnums`: the positional arguments to differentiate with respect to: an integer
         or a sequence of integers. Negative ones count from the last argument. The
         leaves of these arguments must be real floating-point numbers or arrays.
-    - `has_aux`: if `True` then `fun` should return a pair. The first element is
-        differentiated; the second is auxiliary data of any type.
     - `holomorphic`: must be `False`, as complex inputs are not supported.
     - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
     - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
@@ -344,9 +339,7 @@ def cc_jacobian(
 
     **Returns:**
 
-    A function with the same arguments as `fun`. Those at `argnums` must be passed by
-    position.
-
+    A function with the same arguments as `fun`, those at `argnums` passed by position.
     It returns a PyTree of the structure of the output. Each of its leaves is a PyTree
     of the structure of the argument, and each leaf of that is an array of shape
     `(*output.shape, *input.shape)`, or the `Partial` that materialises to it. If
@@ -393,12 +386,7 @@ def cc_jacobian(
 
 
 def _filter_jacobian(
-    fun: Any,
-    *,
-    has_aux: Any,
-    order: Any,
-    granularity: Any,
-    with_value: bool = False,
+    fun: Any, *, has_aux: Any, order: Any, granularity: Any, with_value: bool = False
 ):
     check_callable(fun)
     jacobian = _FilterJacobian(
