@@ -191,7 +191,8 @@ class LinearProgram:
             elif all(a is not None for a in arrays):
                 env.update(zip(equation.results, bind(equation.eqn, arrays)))
         # A source that is no position has its values in it: all known, for a copy.
-        edges = self._builder.values(self._edges, lambda key: values.get(key, key))
+        source_values = lambda key: values[key] if key in values else key  # noqa: E731
+        edges = self._builder.values(self._edges, source_values)
         blocks = accumulate(self._plan, edges, self._builder.dtypes)
         return list(blocks.values())
 
