@@ -139,7 +139,7 @@ def _chosen_sum(a, b, a_labels, b_labels, recipe: Product, dtype: np.dtype):
     return _summed(as_numbers(chosen, dtype), axes)
 
 
-def _picked(a, b, a_labels, b_labels, recipe: Product):
+def _picked(a, b, a_labels, b_labels, recipe: Product) -> Any:
     """The elements of b that a mask picks, one at most for each of its rows."""
     if isinstance(b, Masked):
         mask, number = (_picked(a, x, a_labels, b_labels, recipe) for x in b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -70,7 +70,9 @@ def prefers_reverse(eqn: jex.JaxprEqn, linear: Sequence[int]) -> bool:
     return True
 
 
-def _linear_function(eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence):
+def _linear_function(
+    eqn: jex.JaxprEqn, linear: Sequence[int], arrays: Sequence
+) -> tuple[Callable[..., list[Any]], list[Any], list[Any]]:
     """An equation as a function of its linear operands, and the abstract values of
     these and of the results."""
     fun = as_function(eqn, linear, arrays)
