@@ -344,6 +344,7 @@ KINDS = {
     "mask, numbers": (replace(DIAGONAL, kind="mask"), FULL, "masked"),
     "numbers, mask": (DIAGONAL, MASK, "value"),
     "sum of a mask": (replace(SPREAD, out=SPREAD.inp, inp=SPREAD.out), SPREAD, "value"),
+    "sum of the rows of a mask": (Term((), (single(0),), (3,), None), MASK, "value"),
     "mask that is spread": (SPREAD, replace(DIAGONAL, kind="mask"), "selection"),
 }
 
