@@ -3,5 +3,5 @@
 - In: functions and what JAX traces of them. Out: `Program`, evaluated equation by
   equation; fingerprints; the table of the properties of primitives (`primitives`).
 - `releases` has all that differs between the supported releases of JAX.
-- Imports JAX alone.
+- Imports JAX and NumPy, and no other folder.
 """

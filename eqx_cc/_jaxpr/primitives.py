@@ -16,7 +16,8 @@ class Facts(NamedTuple):
       the operands), "loop" (control flow), "call" (only groups equations),
       "custom_jvp" or "custom_vjp" (has a derivative of its own), or "array".
     - `makes_indices`: evaluated while tracing where its operands are known integers.
-    - `time`: the class by which `time_model` estimates how long an equation takes.
+    - `time`: the class by which `_strategy.time_model` estimates how long an equation
+      takes; `_TIMES` has all of them.
     - `weight`: multiplications that one entry takes, as an equation of scalars.
     """
 
@@ -25,6 +26,10 @@ class Facts(NamedTuple):
     time: str = "fuse"
     weight: int = 1
 
+
+_TIMES = frozenset(
+    "convolve factorise fetch free fuse product reduce scan scatter transform window".split()
+)
 
 # JAX 0.10 to 0.12. The columns are those of `Facts`, and then the names.
 _TABLE = """
@@ -80,6 +85,7 @@ def _rows() -> dict[str, Facts]:
     table = {}
     for row in filter(None, _TABLE.split("\n")):
         kind, index, time, weight, *names = row.split()
+        assert time in _TIMES, time
         table |= dict.fromkeys(names, Facts(kind, index == "index", time, int(weight)))
     return table
 

@@ -59,7 +59,7 @@ def _rank(aval: Any) -> int:
 def available_primitives(*names: str) -> tuple[jex.Primitive, ...]:
     """Those primitives of `jax.lax` that this release has.
 
-    `stack_p`, `unstack_p` and `tile_p` came with JAX 0.10.1.
+    `stack_p` and `unstack_p` came with JAX 0.10.1.
     """
     return tuple(getattr(lax, name) for name in names if hasattr(lax, name))
 

@@ -4,5 +4,5 @@
 - `orderings` has the rules that need no search, `baseline` the best of them, `search`
   those that take time, `cache` the stored orders, and `lookup` the default, which asks
   the cache first. `state` eliminates vertices, many times and fast.
-- Imports `_graph` and `_sparsity`; JAX nowhere.
+- Imports `_graph` and `_sparsity`; no file imports JAX.
 """

@@ -212,7 +212,7 @@ def _inserted(forms: list[Affine], axis: int, position: int) -> list[Affine]:
     return [*forms[:axis], Affine(position), *forms[axis:]]
 
 
-@register_rule(*available_primitives("tile_p"))
+@register_rule(lax.tile_p)
 def _tile(operands, results, params):
     """out[n * j + k] = in[k]"""
     shape, reps = operands[0].shape, map(int, params["reps"])

@@ -4,7 +4,8 @@
 - Two layers: a solver (`elimination_solver`, `named`, with the base in `direct`) builds
   a matrix (`system`, `matrix`), and solves by a factorisation (`factorisations`), which
   `select` finds. `chord`, `operator` and `preaccumulate` are the other doors.
-- Imports `_api`, `_strategy`, `_scalarise`, `_blocks` and `_jaxpr`.
+- Imports `_api`, `_strategy`, `_scalarise`, `_orders`, `_blocks`, `_sparsity` and
+  `_jaxpr`.
 """
 
 from .chord import CCChord as CCChord

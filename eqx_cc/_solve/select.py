@@ -39,7 +39,7 @@ def is_enough(size: int, nonzeros: int) -> bool:
 @ft.lru_cache(maxsize=256)
 def select(positions: Positions, rank: int) -> AbstractFactorisation | None:
     """The factorisation for matrices with entries at these positions, plus a term of
-    that rank; None if they had better be taken for dense."""
+    that rank; None if a dense solve is better."""
     size = positions.num_rows
     if size != positions.num_columns or rank > _BORDER * size:
         return None

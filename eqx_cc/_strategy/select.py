@@ -38,8 +38,8 @@ from .time_model import jaxpr_work, program_work, sweep_work
 # Above so many equations, no order is sought if a sweep takes little more time than the
 # function itself.
 _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
-# Nanoseconds by which elimination has to be slower outside of `jax.jit`: smaller
-# operations spend their time in being started.
+# Outside of `jax.jit`, a sweep is taken only if it is faster by this many nanoseconds:
+# smaller operations spend their time in being started.
 _EAGER = 50_000.0
 
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}

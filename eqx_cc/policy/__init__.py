@@ -1,4 +1,10 @@
-"""Learned elimination orders: the elimination game, and policies that play it."""
+"""Learned elimination orders: the elimination game, and policies that play it.
+
+- In: computational graphs. Out: orders, by `PolicyOrdering`, and trained policies.
+- `_game` is the game as pure functions over arrays, `_search` looks ahead in it, and
+  `_training` has the agents.
+- Imports `_api`, `_orders`, `_graph` and `_sparsity`; nothing imports it.
+"""
 
 from ._game.game import (
     EliminationGame as EliminationGame,
