@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from .._orders.lookup import as_ordering
 from .._strategy.granularity import as_granularity
-from .._strategy.sweep import UNSUPPORTED_BY_JAX
+from .._strategy.sweep import NO_DERIVATIVE
 from .check_references import (
     finite_differences,
     forward,
@@ -127,5 +127,5 @@ def _reference(
     """The Jacobian by another method, or the error of JAX that says why not."""
     try:
         return method(problem, *args)
-    except UNSUPPORTED_BY_JAX as e:
+    except NO_DERIVATIVE as e:
         return f"{type(e).__name__}: {e}".partition("\n")[0]

@@ -27,9 +27,9 @@ class Facts(NamedTuple):
     weight: int = 1
 
 
-_TIMES = frozenset(
-    "convolve factorise fetch free fuse product reduce scan scatter transform window".split()
-)
+_TIMES = (
+    "convolve factorise fetch free fuse product reduce scan scatter transform window"
+).split()
 
 # JAX 0.10 to 0.12. The columns are those of `Facts`, and then the names.
 _TABLE = """

@@ -112,7 +112,7 @@ class LowRankBlock(NamedTuple):
 def low_rank_blocks(
     linearised: Linearised, ordering: AbstractOrdering
 ) -> dict[Ends, LowRankBlock]:
-    """The non-zero blocks of `eliminated_blocks`, those of low rank by their factors."""
+    """The non-zero blocks of `eliminated_blocks`, those of low rank by factors."""
     graph = linearised.graph
     steps, factors = factored_plan(graph, checked_order(graph, ordering))
     blocks = _blocks(linearised, steps)

@@ -30,7 +30,7 @@ Direction: TypeAlias = Literal["forward", "reverse"]
 Blocks: TypeAlias = dict[tuple[int, int], Array]
 
 # Raised by JAX for a function that has no derivative in one direction.
-_NO_DERIVATIVE = TypeError, ValueError, RuntimeError
+NO_DERIVATIVE = TypeError, ValueError, RuntimeError
 
 
 class NotDifferentiable(TypeError):
@@ -41,7 +41,7 @@ def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
     """Calls JAX, and no code of ours. Raises `NotDifferentiable` for its errors."""
     try:
         return call()
-    except _NO_DERIVATIVE as e:
+    except NO_DERIVATIVE as e:
         raise NotDifferentiable(
             f"JAX does not differentiate the function in {direction} mode: {e}"
         ) from e
