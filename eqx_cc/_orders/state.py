@@ -106,7 +106,7 @@ class BitSpace(AbstractSpace):
         super().__init__(graph)
         self.unit: int = unit
         self.counts_sums = False
-        self._groups = {v: (v,) for v in self.inner}
+        self._groups = {v: (v,) for v in range(self._n)}
         self._units = [unit] * self._n
         self._others = [~(1 << v) for v in range(self._n)]
         self.start = [0] * (2 * self._n)

@@ -534,3 +534,11 @@ def test_markowitz_ties_of_a_greedy_start():
         order = greedy(states, states.start, states.inner)
         names = tuple(name for v in order for name in states.names(v))
         assert names == MinimalMarkowitz()(graph), seed
+
+
+def test_every_vertex_of_a_space_has_its_name():
+    """Inputs and outputs too, which no search eliminates."""
+    graph = random_graph(5)
+    for states in (BitSpace(graph, 1), NumberSpace(graph)):
+        names = [states.names(v) for v in range(len(states.numbers))]
+        assert names == [(name,) for name in sorted(states.numbers)]
