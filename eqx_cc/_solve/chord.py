@@ -161,7 +161,10 @@ class CCChord(optx.AbstractRootFinder):
         new = _clipped(plain, *bounds)
         new = jtu.tree_map(lambda a, b: jnp.where(is_finite, a, b), new, y)
         result = optx.RESULTS.promote(result)
-        if self.cauchy_termination or size_of(value) != size_of(y):
+        # A least-squares correction is zero at the smallest residual, root or not.
+        is_least_squares = not self.linear_solver.assume_full_rank()
+        is_square = size_of(value) == size_of(y)
+        if self.cauchy_termination or is_least_squares or not is_square:
             is_root = self._scaled_norm(value) < 1
             result = _finite(size, result)
             done = (size < 1) & is_root | (result != optx.RESULTS.successful)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
@@ -120,14 +121,13 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
 
     def _checked(self, matrix: Array, tags: frozenset[object]) -> Array | None:
         """The matrix by which the solutions of the inner solver are checked; None if it
-        has a measure of its own, as for least squares."""
+        has a measure of its own, as for matrices that are not of full rank."""
         rows, columns = matrix.shape
-        is_real = jnp.issubdtype(matrix.dtype, jnp.floating)
-        if not 0 < rows == columns or not is_real:
-            return None
         if not (isinstance(self.inner, DIRECT) and self.assume_full_rank()):
             return None
-        return believed_array(matrix, tags)
+        if rows * columns == 0:
+            return None
+        return believed_array(matrix, tags) if rows == columns else matrix
 
     def compute(
         self, state: Factored, vector: PyTree[Array], options: dict
@@ -206,11 +206,14 @@ class AbstractDirectSolver(lx.AbstractLinearSolver[Factored]):
         return state, options
 
     def conj(self, state: Factored, options: dict) -> tuple[Factored, dict]:
-        """The state of the conjugate operator: what is factored here is real."""
+        """The state of the conjugate operator: structured matrices are real."""
         if state.inner is None:
             return state, options
         inner, options = self.inner.conj(state.inner, options)
-        return dataclasses.replace(state, inner=inner), options
+        matrix = state.matrix
+        if isinstance(matrix, jax.Array):
+            matrix = jnp.conj(matrix)
+        return dataclasses.replace(state, inner=inner, matrix=matrix), options
 
 
 def _unless(

@@ -23,16 +23,24 @@ _SOLVED, _REGULAR = 0.2, 2 / 3
 
 
 def is_solution(
-    matrix: Matrix | Array, solution: Num[Array, " n"], rhs: Num[Array, " n"]
+    matrix: Matrix | Array, solution: Num[Array, " in"], rhs: Num[Array, " out"]
 ) -> Bool[Array, ""]:
     """True if the residual is small, and the solution not so large that rounding alone
-    may have made it. NaN is no solution."""
+    may have made it. NaN is no solution.
+
+    Of more rows than columns it is that of the normal equations, `A^H (b - A x) = 0`.
+    """
     if isinstance(matrix, Matrix):
         product = matrix @ solution
     else:
         product = jnp.matmul(matrix, solution, precision=lax.Precision.HIGHEST)
+    residual, size = rhs - product, _largest(rhs)
     reach = _norm(matrix) * _largest(solution)
-    return is_small(_largest(rhs - product), _largest(rhs), reach, _RESIDUAL)
+    if len(rhs) > len(solution):
+        adjoint = jnp.conj(matrix.T)
+        residual = jnp.matmul(adjoint, residual, precision=lax.Precision.HIGHEST)
+        size, reach = _norm(adjoint) * size, _norm(adjoint) * reach
+    return is_small(_largest(residual), size, reach, _RESIDUAL)
 
 
 def is_small(
