@@ -37,6 +37,7 @@ def is_solution(
     residual, size = rhs - product, _largest(rhs)
     reach = _norm(matrix) * _largest(solution)
     if len(rhs) > len(solution):
+        assert isinstance(matrix, jax.Array)  # A `Matrix` is square.
         adjoint = jnp.conj(matrix.T)
         residual = jnp.matmul(adjoint, residual, precision=lax.Precision.HIGHEST)
         size, reach = _norm(adjoint) * size, _norm(adjoint) * reach
