@@ -20,7 +20,7 @@ from jax import lax
 
 from .._jaxpr.avals import aval_of
 from .._jaxpr.program import Equation, inner_jaxprs
-from .._jaxpr.releases import ClosedJaxpr
+from .._jaxpr.releases import ClosedJaxpr, STACKING
 from .._jaxpr.stop_elimination import stop_elimination
 from .entries import as_entries, constants, Entries, Entry, entry, scalar_aval
 from .native.inverse import inverse, MAX_NATIVE_ROWS
@@ -28,7 +28,7 @@ from .rules import binary, inner_product
 
 
 # The primitives that compute an inverse.
-INVERTING = "held", "native_call", "reshape", "stack"
+INVERTING = "held", "native_call", "reshape", *STACKING
 # The primitives of substitution with triangular factors.
 _SUBSTITUTION = frozenset(
     "add broadcast_in_dim concatenate copy gather iota lt mul neg reshape select_n "

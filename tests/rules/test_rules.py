@@ -319,12 +319,18 @@ def hits(monkeypatch):
     _template._cached.cache_clear()
 
 
+# Primitives that came with JAX 0.10.1.
+LACKING = {n for n in ("stack", "unstack") if not hasattr(lax, f"{n}_p")}
+
+
 def test_every_rule_has_cases():
-    assert {primitive.name for primitive in rules()} == set(CASES)
+    assert {primitive.name for primitive in rules()} == CASES.keys() - LACKING
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_rule(name, hits):
+    if name in LACKING:
+        pytest.skip("no primitive of this release of JAX")
     cases = CASES[name]
     points = [tuple(map(jnp.asarray, c.args)) for c in cases]
     compute = jax.jit(
