@@ -100,7 +100,7 @@ class GraphBuilder:
     def values(
         self,
         edges: Mapping[tuple[int, int], Edge],
-        read: Callable[[Any], Values] = lambda source: source,
+        read: Callable[[Any], Any] = lambda source: source,
     ) -> dict[tuple[int, int], Values]:
         """The values of the edges, with those of a source looked up by `read`."""
         values = {}

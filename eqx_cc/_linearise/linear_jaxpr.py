@@ -191,8 +191,7 @@ class LinearProgram:
             elif all(a is not None for a in arrays):
                 env.update(zip(equation.results, bind(equation.eqn, arrays)))
         # A source that is no position has its values in it: all known, for a copy.
-        copied: Any = values.get
-        edges = self._builder.values(self._edges, lambda key: copied(key, key))
+        edges = self._builder.values(self._edges, lambda key: values.get(key, key))
         blocks = run_plan(self._plan, edges, self._builder.dtypes)
         return list(blocks.values())
 

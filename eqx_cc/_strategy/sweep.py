@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._blocks.arrays import check_fits
+from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.primitives import facts
 from .._jaxpr.program import evaluate, inner_jaxprs, Program
@@ -199,12 +200,8 @@ def _by_dtype(arrays: Sequence[Array]) -> list[list[int]]:
 
 
 def _basis(arrays: Sequence[Array]) -> list[Array]:
-    """The standard basis of a space of arrays of one dtype. The first axis runs over
-    the vectors of the basis."""
-    size = sum(array.size for array in arrays)
-    parts = _split(jnp.eye(size, dtype=arrays[0].dtype), arrays, 1)
-    parts = [part.reshape(size, *a.shape) for part, a in zip(parts, arrays)]
-    return split_as(parts, arrays)
+    """The unit vectors of a space of arrays of one dtype, split as these."""
+    return split_as(unit_vectors(arrays), arrays)
 
 
 def _split(array: Array, parts: Sequence[Array], axis: int) -> list[Array]:
