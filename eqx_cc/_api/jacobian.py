@@ -32,7 +32,7 @@ class _Missing:
 # annotation below because `check_callable` has the better error.
 _MISSING: Any = _Missing()
 
-Order: TypeAlias = str | Sequence[int] | AbstractOrdering
+OrderArgument: TypeAlias = str | Sequence[int] | AbstractOrdering
 
 
 class _AbstractTransform(eqx.Module):
@@ -140,7 +140,7 @@ def filter_jacobian(
     fun=_MISSING,
     *,
     has_aux: bool = False,
-    order: Order = "auto",
+    order: OrderArgument = "auto",
     granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
@@ -222,7 +222,7 @@ def filter_value_and_jacobian(
     fun=_MISSING,
     *,
     has_aux: bool = False,
-    order: Order = "auto",
+    order: OrderArgument = "auto",
     granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
@@ -257,7 +257,7 @@ def filter_hessian(
     fun=_MISSING,
     *,
     has_aux: bool = False,
-    order: Order = "auto",
+    order: OrderArgument = "auto",
     granularity: str = "auto",
 ) -> Callable[..., Any]:
     r"""Computes the Hessian of `fun` by cross-country elimination, twice.
@@ -310,7 +310,7 @@ def cc_jacobian(
     has_aux: bool = False,
     holomorphic: bool = False,
     *,
-    order: Order = "auto",
+    order: OrderArgument = "auto",
     granularity: str = "auto",
     structured: bool = False,
 ) -> Callable[..., Any]:

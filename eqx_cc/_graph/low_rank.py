@@ -21,7 +21,7 @@ from .graph import ComputationalGraph
 # factored.
 MIN_SAVING = 2
 
-Edge = tuple[int, int]
+VertexPair = tuple[int, int]
 
 
 class FactorPair(NamedTuple):
@@ -41,7 +41,7 @@ class FactoredPlan(NamedTuple):
     the `factors[input, output]`, any of them absent where there are none."""
 
     steps: Plan
-    factors: Mapping[Edge, tuple[FactorPair, ...]]
+    factors: Mapping[VertexPair, tuple[FactorPair, ...]]
 
 
 @lru_cache(maxsize=1024)
@@ -52,7 +52,7 @@ def factored_plan(graph: ComputationalGraph, order: tuple[int, ...]) -> Factored
     state = Elimination(graph)
     narrow, steps = _eliminate_wide(state, order)
     steps += _total_derivatives(state, narrow)
-    factors: dict[Edge, tuple[FactorPair, ...]] = {}
+    factors: dict[VertexPair, tuple[FactorPair, ...]] = {}
     for u, w in [(u, w) for w in graph.dependents for u in graph.independents]:
         pairs = _factor_pairs(state, u, w, narrow)
         if not pairs:
@@ -68,7 +68,7 @@ def factored_plan(graph: ComputationalGraph, order: tuple[int, ...]) -> Factored
     return FactoredPlan(factored, factors)
 
 
-def _blocks(graph, state: Elimination, factors) -> dict[Edge, Pattern]:
+def _blocks(graph, state: Elimination, factors) -> dict[VertexPair, Pattern]:
     """The direct blocks of the result, and those of the factors."""
     ends = {(u, pair.vertex) for (u, _), pairs in factors.items() for pair in pairs}
     ends |= {(pair.vertex, w) for (_, w), pairs in factors.items() for pair in pairs}

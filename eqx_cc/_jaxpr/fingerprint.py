@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from .program import Constant, inner_jaxprs, Program
+from .program import Atom, Constant, inner_jaxprs, Program
 
 
 _PLAIN = bool, int, float, complex, str, bytes, type(None), np.dtype, enum.Enum
@@ -58,7 +58,7 @@ def _plain(value: Any) -> Any:
     return type(value).__name__
 
 
-def _operand(operand: int | Constant) -> Any:
+def _operand(operand: Atom) -> Any:
     if not isinstance(operand, Constant):
         return operand
     value = operand.value

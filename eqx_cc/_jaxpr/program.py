@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.extend.core as jex
 import numpy as np
@@ -36,11 +36,15 @@ class Constant:
     aval: Any
 
 
+# The number of a variable, or a constant.
+Atom: TypeAlias = int | Constant
+
+
 class Equation(NamedTuple):
-    """One equation: operands are numbers of variables, or constants."""
+    """An equation between atoms."""
 
     eqn: jex.JaxprEqn
-    operands: tuple[int | Constant, ...]
+    operands: tuple[Atom, ...]
     results: tuple[int, ...]
 
     @property
@@ -66,7 +70,7 @@ class Program:
 
     num_inputs: int
     equations: tuple[Equation, ...]
-    outputs: tuple[int | Constant, ...]
+    outputs: tuple[Atom, ...]
     output_avals: tuple[Any, ...]
 
 
@@ -80,11 +84,11 @@ def flatten(
     `constants` are the values of its constant variables; without them these are inputs
     as well, after the others. Primitives of the kinds `inlined` are read in place.
     """
-    inputs: list[int | Constant] = list(range(len(jaxpr.invars)))
+    inputs: list[Atom] = list(range(len(jaxpr.invars)))
     num_inputs = len(inputs)
     if constants is None:
         num_inputs += len(jaxpr.constvars)
-        captured: list[int | Constant] = list(range(len(inputs), num_inputs))
+        captured: list[Atom] = list(range(len(inputs), num_inputs))
     else:
         captured = _constants(jaxpr, constants)
     inliner = _Inliner(itertools.count(num_inputs), inlined, [])
@@ -113,7 +117,7 @@ def remainder(program: Program, start: int) -> tuple[Program, list[int]]:
     return Program(len(live), equations, outputs, program.output_avals), live
 
 
-def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
+def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[Atom]:
     return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
 
 
@@ -126,9 +130,9 @@ class _Inliner(NamedTuple):
 
     def results(
         self, jaxpr: jex.Jaxpr, constants: Sequence[Any], operands: Sequence[Any]
-    ) -> list[int | Constant]:
+    ) -> list[Atom]:
         """Appends the equations of a jaxpr; returns what stands for its outputs."""
-        env: dict[jex.Var, int | Constant] = {}
+        env: dict[jex.Var, Atom] = {}
         env.update(zip(jaxpr.constvars, constants))
         env.update(zip(jaxpr.invars, operands))
 
@@ -225,7 +229,7 @@ def as_function(
     return fun
 
 
-def reader(env: Mapping[int, Any]) -> Callable[[int | Constant], Any]:
+def reader(env: Mapping[int, Any]) -> Callable[[Atom], Any]:
     """Looks operands up; None for a variable that has no value."""
     return lambda o: o.value if isinstance(o, Constant) else env.get(o)
 
@@ -281,9 +285,7 @@ def static_results(
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 
-def static_value(
-    operand: int | Constant, indices: Mapping[int, np.ndarray]
-) -> np.ndarray | None:
+def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray | None:
     """The value of an operand, if it is a small integer array known while tracing."""
     if isinstance(operand, int):
         return indices.get(operand)

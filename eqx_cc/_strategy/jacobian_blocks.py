@@ -23,7 +23,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, Problem
-from .select import select
+from .select import select_method
 
 
 def jacobian_blocks(
@@ -66,7 +66,7 @@ def jacobian_blocks(
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
         jacobian = method(problem)
     else:
-        jacobian = select(problem, order)()
+        jacobian = select_method(problem, order)()
     outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
 
@@ -92,7 +92,7 @@ def method_name(problem: Problem, order: AbstractOrdering) -> str:
     problem = replace(problem, granularity="auto")
     order = Automatic() if isinstance(order, Measured) else order
     with contextlib.suppress(DoesNotFit):
-        prepared = select(problem, order)
+        prepared = select_method(problem, order)
         prepared().materialise()
         return prepared.method.name
     return "nothing, as the dense Jacobian does not fit into memory"

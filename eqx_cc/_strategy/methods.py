@@ -29,7 +29,7 @@ from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._sparsity.pattern import dense_pattern, Pattern
 from .granularity import Granularity, scalarised
-from .sweep import Blocks, Direction, sweep
+from .sweep import DenseBlocks, Direction, sweep
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class AbstractMethod(abc.ABC):
 
 @dataclass(frozen=True)
 class _AbstractSweep(AbstractMethod):
-    """One sweep of JAX for all directions. Raises `NotDifferentiable` where JAX has
+    """A sweep of JAX for all directions. Raises `NotDifferentiable` where JAX has
     none."""
 
     direction: ClassVar[Direction]
@@ -139,7 +139,7 @@ class ArrayElimination(AbstractMethod):
 
 
 @dataclass(frozen=True)
-class EntryElimination(AbstractMethod):
+class ScalarElimination(AbstractMethod):
     """Vertex elimination of the entries of arrays. Raises `NotScalar` where a program
     is not expanded into them. `scalars` is the scalarised program, if there is one
     already."""
@@ -194,9 +194,9 @@ def prepare(method: AbstractMethod, problem: Problem) -> Prepared:
 
 
 def dense_rows(
-    outputs: Sequence[Any], leaves: Sequence[Array], blocks: Blocks
+    outputs: Sequence[Any], leaves: Sequence[Array], blocks: DenseBlocks
 ) -> list[list[Partial]]:
-    """The dense blocks as `Partial`s. Blocks that are missing are zero."""
+    """The dense blocks as `Partial`s. DenseBlocks that are missing are zero."""
     return [
         [
             _full(blocks[i, j], out, leaf)

@@ -24,12 +24,12 @@ from .autotune import autotuned, looked_up
 from .granularity import is_compiled
 from .methods import (
     ArrayElimination,
-    EntryElimination,
     ForwardMode,
     prepare,
     Prepared,
     Problem,
     ReverseMode,
+    ScalarElimination,
 )
 from .sweep import differentiable, directions, NotDifferentiable
 from .time_model import jaxpr_work, program_work, sweep_work
@@ -45,7 +45,7 @@ _EAGER = 50_000.0
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
 
 
-def select(problem: Problem, order: AbstractOrdering) -> Prepared:
+def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
     """The method for the dense Jacobian of a problem, prepared for it."""
     if any(map(varies, problem.leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(), problem)
@@ -58,7 +58,7 @@ def select(problem: Problem, order: AbstractOrdering) -> Prepared:
         order = Automatic()
     scalars = problem.scalars(order)
     if scalars is not None:
-        return Prepared(EntryElimination(order, scalars), problem)
+        return Prepared(ScalarElimination(order, scalars), problem)
     if not isinstance(order, Automatic):
         return Prepared(ArrayElimination(order), problem)
     return _by_model(problem, order)
@@ -95,8 +95,8 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
     """
     times = _sweep_times(problem)
     if len(problem.program.equations) > _MANY_EQUATIONS:
-        most = _LITTLE_MORE * program_work(problem.program)
-        prepared = _sweep_within(most, times, problem)
+        limit = _LITTLE_MORE * program_work(problem.program)
+        prepared = _sweep_within(limit, times, problem)
         if prepared is not None:
             return prepared
     method = ArrayElimination(order)

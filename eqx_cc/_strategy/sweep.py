@@ -27,8 +27,8 @@ from .._jaxpr.shard_map import split_as, vary_as
 Result = TypeVar("Result")
 Direction: TypeAlias = Literal["forward", "reverse"]
 
-# Blocks of the Jacobian, by the positions of their output and their input.
-Blocks: TypeAlias = dict[tuple[int, int], Array]
+# DenseBlocks of the Jacobian, by the positions of their output and their input.
+DenseBlocks: TypeAlias = dict[tuple[int, int], Array]
 
 # Raised by JAX for a function that has no derivative in one direction.
 NO_DERIVATIVE = TypeError, ValueError, RuntimeError
@@ -50,7 +50,7 @@ def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
 
 def sweep(
     program: Program, leaves: Sequence[Array], num_outputs: int, direction: Direction
-) -> tuple[list[Any], Blocks]:
+) -> tuple[list[Any], DenseBlocks]:
     """All outputs of a program, and the dense blocks of its Jacobian, as `jax.jacfwd`
     or `jax.jacrev` compute them. The rows are the inexact of the first `num_outputs`.
 
@@ -114,13 +114,13 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
 #
 
 
-def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
     """The auxiliary outputs, and the blocks of the others.
 
     `primal` returns the pair `(outputs to be differentiated, auxiliary outputs)`.
     """
     outputs: Any = []
-    blocks: Blocks = {}
+    blocks: DenseBlocks = {}
     for positions in _by_dtype(leaves):
         outputs, columns = _columns(primal, leaves, positions)
         for i, column in enumerate(columns):
@@ -156,12 +156,12 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
 #
 
 
-def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
     """`forward_blocks`, by the rows of the Jacobian."""
     main, pullback, outputs = _call_jax(
         "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
     )
-    blocks: Blocks = {}
+    blocks: DenseBlocks = {}
     for positions in _by_dtype(main):
         for j, row in enumerate(_rows(pullback, main, positions)):
             parts = _split(row, [main[i] for i in positions], 0)

@@ -125,7 +125,7 @@ def _searched(search: AbstractSearch, graph: ComputationalGraph) -> Order:
 
 
 class _GraphSearch:
-    """One search of one graph, part after part."""
+    """A search of one graph, part after part."""
 
     def __init__(
         self,

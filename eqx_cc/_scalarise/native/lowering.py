@@ -103,7 +103,7 @@ class NativeCall:
 
     @ft.cached_property
     def body(self) -> ClosedJaxpr | None:
-        """What transformations that read calls in place see; None if they do not."""
+        """The jaxpr of a call that transformations read in place, else None."""
         if not self.function.is_inlined:
             return None
         structs = []
