@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from .avals import is_numeric
 from .program import Atom, Constant, inner_jaxprs, Program
 
 
@@ -68,8 +69,7 @@ def _operand(operand: Atom) -> Any:
 
 
 def _is_small(aval: Any) -> bool:
-    dtype = getattr(aval, "dtype", None)
-    return isinstance(dtype, np.dtype) and aval.size * dtype.itemsize <= _MAX_BYTES
+    return is_numeric(aval) and aval.size * aval.dtype.itemsize <= _MAX_BYTES
 
 
 def _aval(aval: Any) -> Any:

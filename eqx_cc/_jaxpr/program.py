@@ -11,7 +11,7 @@ import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
-from .avals import avals_of, is_inexact
+from .avals import avals_of, is_inexact, is_numeric
 from .outside_trace import computed_while_tracing
 from .primitives import facts
 from .releases import ClosedJaxpr
@@ -244,6 +244,11 @@ def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
     return [read(o) for o in program.outputs]
 
 
+def bodies(eqn: jex.JaxprEqn) -> list[jex.Jaxpr]:
+    """The jaxprs that the parameters of an equation hold."""
+    return inner_jaxprs(list(eqn.params.values()))
+
+
 def inner_jaxprs(value: Any) -> list[jex.Jaxpr]:
     """The jaxprs that a parameter of an equation holds."""
     if isinstance(value, ClosedJaxpr):
@@ -295,7 +300,5 @@ def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray
 
 
 def _is_index(aval) -> bool:
-    dtype = getattr(aval, "dtype", None)
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "iub":
-        return False
-    return aval.size <= _MAX_INDICES
+    is_integer = is_numeric(aval) and aval.dtype.kind in "iub"
+    return is_integer and aval.size <= _MAX_INDICES

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._jaxpr.avals import aval_of
+from .._jaxpr.avals import aval_of, is_numeric
 from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import Atom, Constant, Equation, flatten, live_equations, Program
 from .._jaxpr.releases import ClosedJaxpr
@@ -144,7 +144,7 @@ class Expansion:
         if isinstance(operand, int):
             return env[operand]
         aval = operand.aval
-        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+        if not is_numeric(aval):
             raise NotScalar(f"it has a constant that is no array of numbers: {aval}")
         self._check(aval.size)
         if is_concrete(operand):
@@ -240,7 +240,7 @@ class Expansion:
             if isinstance(operand, Constant):
                 [operand] = self.traced(jnp.copy, [operand], [aval])
             return as_entries([operand], ())
-        if not isinstance(getattr(aval, "dtype", None), np.dtype):
+        if not is_numeric(aval):
             raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
 
         def unstack(array):

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .._jaxpr.program import Atom, Equation, inner_jaxprs
+from .._jaxpr.program import Atom, bodies, Equation
 from .._jaxpr.releases import ClosedJaxpr, STACKING
 from .._jaxpr.stop_elimination import stop_elimination
 from .entries import as_entries, Atoms, constants, entry, scalar_aval
@@ -93,7 +93,7 @@ def _is_substitution(jaxpr: jex.Jaxpr) -> bool:
 def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
     """The equations of a jaxpr, and of what it calls."""
     for eqn in jaxpr.eqns:
-        inner = [body for value in eqn.params.values() for body in inner_jaxprs(value)]
+        inner = bodies(eqn)
         for body in inner:
             yield from _equations(body)
         if not inner:

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
+from .._jaxpr.avals import struct
 from .._jaxpr.program import flatten, has_split, Program
 from .._orders.cache import OrderCache
 from .._orders.lookup import Automatic, Measured
@@ -31,6 +32,7 @@ def jacobian_blocks(
     leaves: Sequence[Array],
     order: AbstractOrdering,
     granularity: Granularity,
+    *,
     structured: bool = False,
     with_value: bool = True,
     low_rank: bool = True,
@@ -67,7 +69,7 @@ def jacobian_blocks(
         jacobian = method(problem)
     else:
         jacobian = select_method(problem, order)()
-    outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
+    outputs = jacobian.outputs if with_value else list(map(struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
 
 
@@ -80,10 +82,6 @@ def _check_whole(problem: Problem) -> None:
             "arrays (`jax.sharding.reshard(x, jax.sharding.PartitionSpec())`), or make "
             "the mesh with `axis_types=(jax.sharding.AxisType.Auto, ...)`."
         )
-
-
-def _struct(aval: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
 def method_name(problem: Problem, order: AbstractOrdering) -> str:
@@ -99,12 +97,12 @@ def method_name(problem: Problem, order: AbstractOrdering) -> str:
 
 
 def measure_methods(
-    fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
+    fun: Callable, leaves: Sequence[Array], cache: OrderCache
 ) -> str | None:
     """Times the methods for a Jacobian, keeps the fastest, and returns its name, or
     None if it cannot be timed."""
     program, num_outputs, _ = trace_function(fun, leaves)
-    return measure(Problem(program, num_outputs, leaves, granularity), cache)
+    return measure(Problem(program, num_outputs, leaves), cache)
 
 
 def trace_function(

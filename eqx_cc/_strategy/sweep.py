@@ -20,7 +20,7 @@ from .._blocks.arrays import check_fits
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import evaluate, inner_jaxprs, Program
+from .._jaxpr.program import bodies, evaluate, Program
 from .._jaxpr.shard_map import split_as, vary_as
 
 
@@ -105,8 +105,7 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
     """True if an equation, or one in its body, has a reverse rule alone."""
     if facts(eqn.primitive.name).kind == "custom_vjp":
         return True
-    inner = (body for value in eqn.params.values() for body in inner_jaxprs(value))
-    return any(_has_no_jvp(e) for body in inner for e in body.eqns)
+    return any(_has_no_jvp(e) for body in bodies(eqn) for e in body.eqns)
 
 
 #

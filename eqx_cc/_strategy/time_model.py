@@ -15,7 +15,7 @@ import jax.extend.core as jex
 
 from .._jaxpr.avals import is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import inner_jaxprs, Program
+from .._jaxpr.program import bodies, Program
 
 
 _MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.
@@ -62,7 +62,7 @@ def _work(
     """The time of an equation. With the positions of `active` operands, the time of its
     partials with respect to these, applied to so many copies."""
     time = facts(eqn.primitive.name).time
-    inner = [body for value in eqn.params.values() for body in inner_jaxprs(value)]
+    inner = bodies(eqn)
     if inner and time not in ("factorise", "reduce", "scatter", "window"):
         inside = None if active is None else (0,)
         equations = [eqn for body in inner for eqn in body.eqns]
