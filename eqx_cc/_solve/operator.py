@@ -118,8 +118,8 @@ def _tags_by_pattern(operator: lx.JacobianLinearOperator) -> frozenset[object]:
     size = size_of(operator.in_structure())
     if not _is_real(operator) or size != size_of(operator.out_structure()):
         return frozenset()
-    most = min(MOST_ENTRIES, 0.75 * size**2 + size)
-    traced = sparse_matrix(*_of_leaves(operator), lambda count: count <= most)
+    limit = min(MOST_ENTRIES, 0.75 * size**2 + size)
+    traced = sparse_matrix(*_of_leaves(operator), lambda count: count <= limit)
     struct = None if traced is None else traced.struct
     if struct is None or struct.rank > 0:
         return frozenset()

@@ -28,7 +28,7 @@ from .factorisations.base import AbstractFactorisation
 from .matrix.assemble import assemble, Matrix
 from .matrix.positions import Positions
 from .matrix.ravel import size_of
-from .select import is_enough, select
+from .select import is_sparse, select
 
 
 # A Jacobian with more entries has no pattern that is stored entry by entry.
@@ -46,12 +46,12 @@ class MatrixRecipe(NamedTuple):
 class Selection(NamedTuple):
     """The criteria by which a factorisation is selected.
 
-    `is_enough` takes the size of a matrix and the number of its entries, and returns
-    True if these are a structure worth factoring. `select` takes their positions, and
+    `is_sparse` takes the size of a matrix and the number of its entries, and returns
+    True if these may have a structure. `select` takes their positions, and
     the rank of what is added to them if `low_rank` is kept apart.
     """
 
-    is_enough: Callable[[int, int], bool] = is_enough
+    is_sparse: Callable[[int, int], bool] = is_sparse
     select: Callable[[Positions, int], AbstractFactorisation | None] = select
     low_rank: bool = True
 
@@ -118,7 +118,7 @@ def scalar_pattern(fun: Callable, x: PyTree) -> Positions | None:
 def sparse_matrix(
     fun: Callable,
     leaves: Sequence[Array],
-    is_enough: Callable[[int], bool],
+    is_sparse: Callable[[int], bool],
     low_rank: bool = True,
 ) -> TracedFunction[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
@@ -130,7 +130,7 @@ def sparse_matrix(
             with_value=False,
             low_rank=low_rank,
         )
-        return assemble(blocks, is_enough)
+        return assemble(blocks, is_sparse)
 
     with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
         return TracedFunction(matrix, leaves)
@@ -141,9 +141,9 @@ def _sparse(
     fun: Callable, leaves: Sequence[Array], selection: Selection
 ) -> MatrixRecipe | None:
     size = size_of(leaves)
-    if not selection.is_enough(size, 0):
+    if not selection.is_sparse(size, 0):
         return None
-    criterion = ft.partial(selection.is_enough, size)
+    criterion = ft.partial(selection.is_sparse, size)
     traced = sparse_matrix(fun, leaves, criterion, selection.low_rank)
     struct = None if traced is None else traced.struct
     if traced is None or struct is None:

@@ -96,10 +96,10 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         def select(positions, rank):
             return self.plan(positions.taken(positions.in_bands(*bands)), rank)
 
-        def is_enough(size, count):
+        def is_sparse(size, count):
             return size > 0 and count <= MOST_ENTRIES
 
-        return Selection(is_enough, select, self.low_rank and min(bands) >= size - 1)
+        return Selection(is_sparse, select, self.low_rank and min(bands) >= size - 1)
 
     def _factorisation(self, recipe: MatrixRecipe) -> AbstractFactorisation:
         if recipe.factorisation is None:
@@ -182,7 +182,7 @@ def check_count(solver: Any, name: str, least: int) -> None:
         )
 
 
-def check_order(solver: Any) -> None:
+def check_unreordered(solver: Any) -> None:
     """Raises a `ValueError` if the solver reorders, which needs a pattern."""
     if solver.reorder:
         raise unsuited(
@@ -198,7 +198,7 @@ def stated_blocks(solver: Any, size: int, reach: int) -> Positions:
     `ValueError` if the width is not stated."""
     if solver.width is None:
         raise unstated(solver, "width")
-    check_order(solver)
+    check_unreordered(solver)
     return blocked(size, solver.width, reach)
 
 
@@ -258,7 +258,7 @@ def narrow_order(solver: Any, structure: Structure) -> tuple[np.ndarray, str]:
 def blocked(size: int, width: int, reach: int) -> Positions:
     """The positions in blocks of `width`, up to `reach` blocks from the diagonal."""
     width = max(1, min(width, size))
-    most = (reach + 1) * width - 1
-    bands = banded(size, most, most)
+    reached = (reach + 1) * width - 1
+    bands = banded(size, reached, reached)
     distance = np.abs(bands.rows // width - bands.columns // width)
     return bands.taken(np.flatnonzero(distance <= reach))
