@@ -1,4 +1,4 @@
-"""The choice of vertices: arrays, as the user wrote them, or their single entries."""
+"""The choice of vertices: the arrays of the user's function, or scalars."""
 
 from __future__ import annotations
 

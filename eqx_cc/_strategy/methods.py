@@ -1,5 +1,5 @@
 """Methods that accumulate a Jacobian: forward mode, reverse mode, and elimination of
-arrays or of their entries."""
+arrays or of scalars."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ class ArrayElimination(AbstractMethod):
 
 @dataclass(frozen=True)
 class ScalarElimination(AbstractMethod):
-    """Vertex elimination of the entries of arrays. Raises `NotScalar` where a program
-    is not expanded into them. `scalars` is the scalarised program, if there is one
+    """Vertex elimination of scalars. Raises `NotScalar` where a program is not expanded
+    into them. `scalars` is the scalarised program, if there is one
     already."""
 
     order: AbstractOrdering
