@@ -366,7 +366,7 @@ def cc_jacobian(
     argnums, order = check_argnums(argnums), as_ordering(order)
     if as_granularity(granularity) == "scalar" and structured:
         raise ValueError(
-            '`granularity="scalar"` has no structure for `structured=True` to return. '
+            '`granularity="scalar"` has no structured blocks for `structured=True`. '
             'Use `granularity="auto"` or `"array"`.'
         )
     if isinstance(order, Measured) and structured:

@@ -145,7 +145,9 @@ class Expansion:
             return env[operand]
         aval = operand.aval
         if not is_numeric(aval):
-            raise NotScalar(f"it has a constant that is no array of numbers: {aval}")
+            raise NotScalar(
+                f"it has a constant that is not an array of numbers: {aval}"
+            )
         self._check(aval.size)
         if is_concrete(operand):
             return constants(operand.value, aval)
@@ -174,7 +176,7 @@ class Expansion:
         if name == "atan2" and not self.is_strict:
             # A zero that was folded may have had another sign.
             if any(is_number(entry, 0) for a in arrays for entry in a.flat):
-                raise NotScalar("the sign of a zero may matter to `atan2`")
+                raise NotScalar("the sign of a zero may change the result of `atan2`")
         self._check(sum(aval.size for aval in equation.result_avals))
         values = [constant_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
@@ -241,7 +243,9 @@ class Expansion:
                 [operand] = self.traced(jnp.copy, [operand], [aval])
             return as_entries([operand], ())
         if not is_numeric(aval):
-            raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
+            raise NotScalar(
+                f"it has a variable that is not an array of numbers: {aval}"
+            )
 
         def unstack(array):
             return [entry(array, index) for index in np.ndindex(aval.shape)]

@@ -76,7 +76,7 @@ def jacobian_blocks(
 def _check_whole(problem: Problem) -> None:
     if has_split(problem.program, problem.leaves):
         raise ValueError(
-            "`structured=True` needs arrays that are whole, but an array in the "
+            "`structured=True` needs arrays that are not split, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "
             "the Jacobian is dense, and split as that of `jax.jacfwd`. Or pass whole "
             "arrays (`jax.sharding.reshard(x, jax.sharding.PartitionSpec())`), or make "
@@ -142,7 +142,7 @@ def _check_sizes(arrays: Sequence[Any]) -> None:
     for shape in map(jnp.shape, arrays):
         if not all(isinstance(size, int) for size in shape):
             raise ValueError(
-                "The structure of a Jacobian is read from sizes that are known when "
-                f"tracing, but an array has the shape {shape}. With `jax.export`, only "
+                "The structure of a Jacobian needs sizes that are known when tracing, "
+                f"but an array has the shape {shape}. With `jax.export`, only "
                 "the size of a batch can be symbolic: that of `jax.vmap` of a Jacobian."
             )

@@ -152,7 +152,7 @@ class ScalarElimination(AbstractMethod):
         leaves, count, avals = problem.leaves, problem.num_outputs, problem.avals
         scalars = self.scalars or problem.scalars(self.order)
         if scalars is None:
-            raise NotScalar("arrays are the better vertices.")
+            raise NotScalar("arrays are faster as vertices.")
         # Values of the program itself: auxiliary outputs, and all that is not strict.
         from_program = problem.has_auxiliary or not scalars.is_strict
         outputs, rows = scalar_jacobian(

@@ -116,7 +116,7 @@ def as_seconds(seconds: Any) -> float:
     # No moment is later than NaN: a search would never end.
     raise ValueError(
         f"`seconds` must be a number that is not negative; got {seconds!r}. With "
-        "`math.inf` a search goes on until Ctrl-C."
+        "`math.inf`, a search runs until Ctrl-C."
     )
 
 

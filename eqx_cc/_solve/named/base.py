@@ -35,7 +35,7 @@ from ..system import (
 AUTO = lx.AutoLinearSolver(well_posed=None)
 _INSTEAD = (
     "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
-    "or `eqx_cc.Woodbury()` if what is too much is of low rank."
+    "or `eqx_cc.Woodbury()` if the other entries are of low rank."
 )
 
 
@@ -105,7 +105,8 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         if recipe.factorisation is None:
             raise unsuited(
                 self,
-                f"it has more than {MOST_ENTRIES} entries, or takes long to look at",
+                f"it has more than {MOST_ENTRIES} entries, or its pattern takes too "
+                "long to compute",
             )
         return recipe.factorisation
 
@@ -187,8 +188,8 @@ def check_unreordered(solver: Any) -> None:
     if solver.reorder:
         raise unsuited(
             solver,
-            "`reorder=True` needs the pattern, and that of a matrix without tags is "
-            "not known when tracing",
+            "`reorder=True` needs the pattern, which is not known when tracing a "
+            "matrix without tags",
             "Give an operator that is a function, or the matrix in a suitable order.",
         )
 
