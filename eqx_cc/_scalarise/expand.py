@@ -69,7 +69,7 @@ def scalarise(
     program: Program,
     input_avals: Sequence[Any],
     num_outputs: int,
-    max_equations: int | float | None = None,
+    max_equations: int | float = MAX_EQUATIONS,
 ) -> ScalarProgram:
     """The first outputs of a program of arrays as a program of scalars.
 
@@ -77,7 +77,7 @@ def scalarise(
     where there is a loop or a branch. Equations for which there is no rule are kept, of
     arrays that are put together from scalars and taken apart again.
     """
-    expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
+    expansion = Expansion(max_equations)
     arrays = [expansion.inputs(aval) for aval in input_avals]
     num_inputs = expansion.num_variables
     results = expansion.evaluate(program, arrays, num_outputs)

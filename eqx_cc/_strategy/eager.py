@@ -37,9 +37,9 @@ def not_traceable(fun: Callable) -> NotTraceable:
     return NotTraceable(
         f"`{_name(fun)}` needs the values of its arguments: it branches on them in "
         "Python, or converts them to Python numbers or NumPy arrays (`if x > 0`, "
-        "`bool`, `float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). Elimination "
-        "traces the function, as `jax.jit` does. Write `jnp.where`, `jax.lax.cond` or "
-        "`jax.lax.switch` for branches, `jax.numpy` for NumPy, and index arrays rather "
+        "`bool`, `float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). This "
+        "transform traces the function, as `jax.jit` does. Write `jnp.where`, "
+        "`jax.lax.cond` or `jax.lax.switch` for branches, `jax.numpy` for NumPy, and index arrays rather "
         "than lists; or pass the value as an argument that is not an array. Outside of "
         "`jax.jit`, `jax.jacfwd` differentiates branches as they are, and so does this "
         'transform with `order="auto"` and dense results.'
