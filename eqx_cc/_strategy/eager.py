@@ -39,10 +39,10 @@ def not_traceable(fun: Callable) -> NotTraceable:
         "Python, or converts them to Python numbers or NumPy arrays (`if x > 0`, "
         "`bool`, `float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). This "
         "transform traces the function, as `jax.jit` does. Write `jnp.where`, "
-        "`jax.lax.cond` or `jax.lax.switch` for branches, `jax.numpy` for NumPy, and index arrays rather "
-        "than lists; or pass the value as an argument that is not an array. Outside of "
-        "`jax.jit`, `jax.jacfwd` differentiates branches as they are, and so does this "
-        'transform with `order="auto"` and dense results.'
+        "`jax.lax.cond` or `jax.lax.switch` for branches, `jax.numpy` for NumPy, and "
+        "index arrays rather than lists; or pass the value as an argument that is not "
+        "an array. Outside of `jax.jit`, `jax.jacfwd` differentiates branches as they "
+        'are, and so does this transform with `order="auto"` and dense results.'
     )
 
 
