@@ -70,7 +70,7 @@ def linearise(
     interpreter = _Interpreter(program, inputs, active, ordering, num_outputs, limit)
     interpreter.indices.update(indices or {})
     for position, equation in enumerate(program.equations):
-        if interpreter.is_deep(equation):
+        if interpreter.prefers_rows(equation):
             return interpreter.pull(position)
         interpreter.step(equation)
     return interpreter.finish()
@@ -188,7 +188,7 @@ class _Interpreter:
 
     def _differentiate(self, equation: Equation, active, operands) -> list[Any]:
         partials = self._partials(equation, active, operands)
-        if partials.fallback and self._pays(equation, partials.pairs):
+        if partials.fallback and self._prefers_columns(equation, partials.pairs):
             return self._push(equation, active, operands)
         check_partials(equation, partials.pairs)
         self.storage.add(equation, partials.pairs)
@@ -226,7 +226,9 @@ class _Interpreter:
         sizes = [equation.operand_avals[i].size for i in active]
         if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
             return False
-        return self._pays(equation, self._loop_pairs(equation, active, operands))
+        return self._prefers_columns(
+            equation, self._loop_pairs(equation, active, operands)
+        )
 
     def _loop_pairs(self, equation: Equation, active, operands) -> list:
         """The pairs of a loop, without the values of its blocks."""
@@ -244,14 +246,14 @@ class _Interpreter:
     def _num_inputs(self) -> int:
         return sum(aval.size for aval in self.inputs)
 
-    def _pays(self, equation: Equation, pairs) -> bool:
+    def _prefers_columns(self, equation: Equation, pairs) -> bool:
         """True if columns for all inputs are fewer numbers than the blocks `pairs`."""
         if any(map(is_complex, self.inputs)):
             return False
         columns = self._num_inputs * _num_inexact(equation.result_avals)
         return 2 * columns < _num_values(pairs)
 
-    def is_deep(self, equation: Equation) -> bool:
+    def prefers_rows(self, equation: Equation) -> bool:
         """True if a loop has so many results that rows for all outputs are fewer
         numbers than its own blocks, with whatever structure they have."""
         if equation.primitive.name != "scan":

@@ -235,7 +235,7 @@ def one_term(
 
 
 def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
-    """One index for each axis, numbered from `first`."""
+    """An index for each axis, numbered from `first`."""
     return [single(first + axis) for axis in range(len(shape))]
 
 
