@@ -110,6 +110,22 @@ def _scatter_set(operands, results, params):
     return _scatter_blocks(operands, results, params, adds=False)
 
 
+@register_rule(p.scatter_mul_p)
+def _scatter_mul(operands, results, params):
+    """out = in, with out[position(k)] *= update[k]"""
+    if operands[1].linear or operands[2].linear:
+        return None
+    shape = results[0].shape
+    forms = axes(shape), axes(shape), indexed(shape)
+
+    def factors(arrays):
+        ones = lax.full(shape, 1, operands[0].dtype)
+        return p.scatter_mul_p.bind(ones, arrays[1], arrays[2], **params)
+
+    term: dict[str, Any] = dict(value=range(len(shape)), read=factors)
+    return [one_term(operands, 0, results[0], *forms, **term)]
+
+
 def _scatter_blocks(operands, results, params, *, adds: bool) -> list[Block]:
     blocks = []
     if operands[0].linear:
@@ -153,7 +169,12 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
         return one_term(operands, 0, result, *forms)
     indices = operands[1].indices
     if indices is not None and math.prod(result.shape) <= _MAX_STATIC:
-        return _known_unwritten(operands, result, params, indices)
+        is_kept = np.ones(result.shape, bool)
+        written = _transposed(operands, params).positions(indices)
+        is_kept.flat[written[written >= 0]] = False
+        block = known_part(operands, 0, result, is_kept)
+        if block is not None:
+            return block
 
     def mask(arrays):
         base = jnp.zeros(operands[0].shape, jnp.int32)
@@ -164,14 +185,17 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
     return one_term(operands, 0, result, *forms, **term)
 
 
-def _known_unwritten(operands, result, params, indices: np.ndarray) -> Block:
-    """The identity at the positions that no update is written to."""
-    is_kept = np.ones(result.shape, bool)
-    written = _transposed(operands, params).positions(indices)
-    is_kept.flat[written[written >= 0]] = False
+def known_part(operands, position: int, result, is_kept: np.ndarray) -> Block | None:
+    """The identity at the entries that are kept; None where a mask of these stores
+    hardly more."""
     flat = np.where(is_kept, np.arange(is_kept.size).reshape(is_kept.shape), -1)
-    builder = BlockBuilder(operands, 0, result)
-    for term in _known(flat, result.shape):
+    terms = _windows(flat, result.shape)
+    if terms is None:
+        if 3 * np.count_nonzero(is_kept) >= 2 * is_kept.size:
+            return None
+        terms = _table(flat, result.shape)
+    builder = BlockBuilder(operands, position, result)
+    for term in terms:
         builder.term(**term)
     return builder.block()
 
