@@ -566,11 +566,13 @@ def test_reshaped(name):
     assert_same(jax.jit(product)(*blocks), expected)
 
 
-def test_a_hopeless_reshape_is_made_dense():
-    """(11, 13) and (13, 11) have no common refinement, and too many rows to split."""
+def test_a_reshape_without_common_refinement_is_a_table():
+    """(11, 13) and (13, 11) have too many rows to split."""
     recipe = compose(unravelling(11, 13), ravelling(13, 11))
-    assert recipe.sums
-    assert recipe.num_multiplications == 0 or recipe.densify_left is not None
+    assert not recipe.sums
+    ((_, _, product),) = recipe.products
+    assert product.term.has_table and product.term.num_nonzeros == 143
+    assert recipe.num_multiplications == 0
 
 
 #
