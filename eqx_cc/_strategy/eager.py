@@ -1,7 +1,9 @@
 """Functions that need values: those that branch on an array in Python, say.
 
 They cannot be traced, so that they have no graph. JAX's forward mode differentiates
-them at arrays that are no tracers, because it carries the values along.
+them at arrays that are no tracers, because it carries the values along. It also
+differentiates functions of arrays that are split over a mesh, whose equations need the
+mesh around them.
 """
 
 from __future__ import annotations

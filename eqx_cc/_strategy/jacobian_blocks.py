@@ -23,7 +23,7 @@ from .._orders.orderings import AbstractOrdering
 from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
-from .methods import ArrayElimination, Problem
+from .methods import ArrayElimination, ForwardMode, Problem
 from .select import select_method
 
 
@@ -42,8 +42,9 @@ def jacobian_blocks(
     **Arguments:**
 
     - `fun`: takes the list of arrays, returns `(list of arrays, auxiliary PyTree)`; it
-        is called once, or again if it cannot be traced. `fun.__wrapped__` is the
-        function that the user wrote, if there is one.
+        is called once, or again if it cannot be traced or has arrays that are split
+        over a mesh. `fun.__wrapped__` is the function that the user wrote, if there is
+        one.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
     - `granularity`: the vertices, arrays or scalars. Structured blocks are those of
@@ -60,17 +61,27 @@ def jacobian_blocks(
     except NotTraceable:
         if structured or granularity != "auto" or not isinstance(order, Automatic):
             raise
-        jacobian, aux = eager_jacobian(fun, leaves)
-        return jacobian.outputs, aux, jacobian.blocks
+        return _blocks_of_function(fun, leaves)
     problem = Problem(program, num_outputs, leaves, granularity, with_value)
     if structured:
         _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
         jacobian = method(problem)
     else:
-        jacobian = select_method(problem, order)()
+        prepared = select_method(problem, order)
+        if isinstance(prepared.method, ForwardMode) and has_split(program, leaves):
+            # Outside of `jax.set_mesh`, JAX may refuse the equations of a function that
+            # it differentiates.
+            return _blocks_of_function(fun, leaves)
+        jacobian = prepared()
     outputs = jacobian.outputs if with_value else list(map(struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
+
+
+def _blocks_of_function(fun: Callable, leaves: Sequence[Array]):
+    """What `jacobian_blocks` returns, by JAX's forward mode of the function itself."""
+    jacobian, aux = eager_jacobian(fun, leaves)
+    return jacobian.outputs, aux, jacobian.blocks
 
 
 def _check_whole(problem: Problem) -> None:
