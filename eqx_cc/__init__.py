@@ -57,6 +57,7 @@ from ._solve import (
     EliminationSolver as EliminationSolver,
     jacobian_operator as jacobian_operator,
     JacobianOperator as JacobianOperator,
+    KLU as KLU,
     preaccumulate as preaccumulate,
     SmallInverse as SmallInverse,
     SuperLU as SuperLU,

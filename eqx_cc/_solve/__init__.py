@@ -14,6 +14,7 @@ from .named.arrowhead import Arrowhead as Arrowhead
 from .named.banded import Banded as Banded
 from .named.block_diagonal import BlockDiagonal as BlockDiagonal
 from .named.block_tridiagonal import BlockTridiagonal as BlockTridiagonal
+from .named.klu import KLU as KLU
 from .named.small_inverse import SmallInverse as SmallInverse
 from .named.superlu import SuperLU as SuperLU
 from .named.woodbury import Woodbury as Woodbury

@@ -12,6 +12,7 @@ from .factorisations.base import AbstractFactorisation
 from .factorisations.block_tridiagonal import BlockTridiagonalLU
 from .factorisations.blocks import BlockInverse, DiagonalInverse
 from .factorisations.composite import BorderedLU, LowRankUpdate
+from .factorisations.klu import is_installed, NativeKLU
 from .factorisations.reordered import in_order
 from .factorisations.superlu import HostLU
 from .matrix.positions import Positions
@@ -27,8 +28,8 @@ _FULL, _BORDER = 0.25, 0.125
 # factorisation takes two thirds of the cube.
 _BAND = 0.2
 # Nanoseconds for blocks and for dense matrices, with the powers of sizes that go with
-# them; and from when on SuperLU is considered.
-_BY_BLOCKS, _DENSELY, _CONSIDERED = 1.5, 0.05, 5e6
+# them.
+_BY_BLOCKS, _DENSELY = 1.5, 0.05
 
 
 def is_sparse(size: int, nonzeros: int) -> bool:
@@ -75,8 +76,8 @@ def _bordered(structure: Structure) -> AbstractFactorisation | None:
 
 def _narrowed(structure: Structure) -> AbstractFactorisation | None:
     """Bands or blocks in the order of reverse Cuthill and McKee, which interleaves
-    species on a grid, for one thing; or SuperLU, whose own orders fill in fewer entries
-    than a wide band has."""
+    species on a grid, for one thing; or a solver for general sparse matrices, whose own
+    orders fill in fewer entries than a wide band has."""
     size, order = structure.size, structure.narrow_order()
     narrow = structure.restricted(order)
     banded = BandedLU.of(narrow)
@@ -88,10 +89,11 @@ def _narrowed(structure: Structure) -> AbstractFactorisation | None:
         choice = in_order(order, BlockTridiagonalLU(size, width))
     else:
         time, choice = _DENSELY * size**3, None
-    if time > _CONSIDERED:
-        general = HostLU.of(structure.positions)
-        return general if general.nanoseconds() < time else choice
-    return choice
+    general = NativeKLU if is_installed() else HostLU
+    if time <= general.least_nanoseconds:
+        return choice
+    sparse = general.of(structure.positions)
+    return sparse if sparse.nanoseconds() < time else choice
 
 
 # The first that suits is taken. A candidate takes a `Structure`, and returns a

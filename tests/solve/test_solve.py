@@ -13,12 +13,18 @@ from eqx_cc import EliminationSolver
 from eqx_cc._scalarise.native.inverse import inverse
 from eqx_cc._solve import select as selection
 from eqx_cc._solve.factorisations.banded import BandedLU
+from eqx_cc._solve.factorisations.klu import is_installed, NativeKLU
 from eqx_cc._solve.factorisations.superlu import HostLU
 from eqx_cc._solve.matrix.assemble import Matrix
 from eqx_cc._solve.matrix.positions import merge
 from eqx_cc._solve.select import select
+from scipy import spatial
 
 
+# Where the extra is not installed, what takes it is skipped.
+NATIVE_KLU = pytest.param(
+    NativeKLU, marks=pytest.mark.skipif(not is_installed(), reason="no extra `sparse`")
+)
 N = 36
 X = jnp.linspace(0.5, 1.5, N)
 B = jnp.cos(jnp.arange(float(N)) * 1.7)
@@ -562,10 +568,11 @@ def _scattered(key, size):
     return Matrix.of_entries(jnp.asarray(entries), positions)
 
 
-def test_general_sparse_matrices(getkey):
-    """By a callback: in batches, transposed, differentiated, in single precision."""
+@pytest.mark.parametrize("kind", [HostLU, NATIVE_KLU])
+def test_general_sparse_matrices(kind, getkey):
+    """In batches, transposed, differentiated, in single precision."""
     matrix = _scattered(getkey(), 60)
-    plan = HostLU.of(matrix.positions)
+    plan = kind.of(matrix.positions)
     assert plan.nanoseconds() < np.inf
     vector = jr.normal(getkey(), (60,))
 
@@ -588,6 +595,14 @@ def test_general_sparse_matrices(getkey):
             plan.solve(plan.identity(vector.dtype), vector, transposed=True),
             solve(jnp.nan, vector, False),
             solve(0.0, vector, False),
+            # Matrices in a batch, and right-hand sides in a batch for each of them.
+            jax.vmap(
+                lambda scale: jax.vmap(lambda c: solve(scale, c * vector, False))(
+                    jnp.array([1.0, -1.0])
+                )
+            )(jnp.array([1.0, 2.0, 4.0])),
+            plan.solve_columns(plan.factor(matrix), jnp.stack([vector] * 3, 1)),
+            jax.grad(lambda scale: jnp.sum(solve(scale, vector, False)))(1.0),
         )
 
     dense = np.asarray(matrix.dense())
@@ -606,12 +621,18 @@ def test_general_sparse_matrices(getkey):
     close(actual[5], expected, 1e-3)
     close(actual[6], vector, 0)
     assert np.all(np.isnan(actual[7])) and np.all(np.isnan(actual[8]))
+    pair = np.stack([expected, -expected])
+    close(actual[9], np.stack([pair, pair / 2, pair / 4]))
+    close(actual[10], np.stack([expected] * 3, 1))
+    close(actual[11], -np.sum(expected))
 
 
-def test_general_sparse_systems(monkeypatch):
+@pytest.mark.parametrize("kind", [HostLU, NATIVE_KLU])
+def test_general_sparse_systems(kind, monkeypatch):
     """Chosen where bands are wide and it pays, as it does if nothing else is free."""
-    monkeypatch.setattr(selection, "_CONSIDERED", 0.0)
     monkeypatch.setattr(selection, "_BY_BLOCKS", 1e9)
+    monkeypatch.setattr(selection, "is_installed", lambda: kind is NativeKLU)
+    select.cache_clear()
 
     def fun(y, scale):
         y = jnp.pad(y.reshape(7, 7), 1)
@@ -622,13 +643,47 @@ def test_general_sparse_systems(monkeypatch):
     def run(y, scale):
         operator = lx.JacobianLinearOperator(fun, y, scale)
         state = SOLVER.init(operator, {})
-        assert _names(state.factorisation) == "HostLU"
+        assert _names(state.factorisation) == kind.__name__
         return lx.linear_solve(operator, y, SOLVER, throw=False)
 
     y = jnp.linspace(1.0, 2.0, 49)
     actual = run(y, 1.0).value
     np.testing.assert_allclose(jax.jvp(lambda y: fun(y, 1.0), (y,), (actual,))[1], y)
     assert run(y, 0.0).result == lx.RESULTS.singular
+    select.cache_clear()
+
+
+def _mesh(size):
+    """The positions of a mesh of triangles between points anywhere."""
+    points = np.random.default_rng(0).random((size, 2))
+    corners = spatial.Delaunay(points).simplices
+    rows, columns = np.repeat(corners, 3, 1).ravel(), np.tile(corners, (1, 3)).ravel()
+    return merge(rows, columns, (size, size))[0]
+
+
+@pytest.mark.parametrize(
+    "is_there, size, expected",
+    [
+        (False, 40, ""),
+        (False, 1500, "HostLU"),
+        (True, 40, ""),
+        (True, 600, "NativeKLU"),
+    ],
+)
+def test_chooses_for_meshes(is_there, size, expected, monkeypatch):
+    """Of the pattern alone, whether the extra is there or not."""
+    monkeypatch.setattr(selection, "is_installed", lambda: is_there)
+    select.cache_clear()
+    assert _names(select(_mesh(size), 0)) == expected
+    select.cache_clear()
+
+
+def test_meshes_too_large_to_try():
+    size = 30_000
+    index = np.arange(size)
+    rows, columns = np.tile(index, 2), np.concatenate([index, (index * 7 + 3) % size])
+    plan = HostLU.of(merge(rows, columns, (size, size))[0])
+    assert 1e8 < plan.nanoseconds() < 1e9
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 13])

@@ -15,11 +15,14 @@ from eqx_cc import (
     Banded,
     BlockDiagonal,
     BlockTridiagonal,
+    KLU,
     SmallInverse,
     SuperLU,
     Woodbury,
 )
+from eqx_cc._solve.factorisations import klu
 from eqx_cc._solve.factorisations.banded import _factor, BandedLU
+from eqx_cc._solve.factorisations.klu import is_installed
 
 
 class Case(NamedTuple):
@@ -140,10 +143,17 @@ CASES = {
         Woodbury(Banded()), None, _bands(1, 1), _with_mean(_by_diagonals(-1, 0, 1))
     ),
     "sparse": Case(SuperLU(), None, _grid, _by_diagonals(-7, -1, 0, 1, 7)),
+    **(
+        {"KLU": Case(KLU(), None, _grid, _by_diagonals(-7, -1, 0, 1, 7))}
+        if is_installed()
+        else {}
+    ),
     "small": Case(
         SmallInverse(), SmallInverse(), lambda i, j, n: i == i, lambda a, x: a @ x
     ),
 }
+if is_installed():
+    CASES["KLU"] = CASES["sparse"]._replace(open=KLU())
 # One for each solver; the others are about its structures.
 NAMED = {
     "banded",
@@ -323,6 +333,7 @@ SOLVERS = {
     "arrowhead": (Arrowhead(), Arrowhead()),
     "low rank": (Woodbury(), None),
     "sparse": (SuperLU(), None),
+    **({"KLU": (KLU(), None)} if is_installed() else {}),
     "small": (SmallInverse(), SmallInverse()),
 }
 
@@ -709,6 +720,13 @@ def test_refuses_matrices_of_unknown_pattern():
     ):
         with pytest.raises(ValueError, match="not known when tracing"):
             solver.init(operator, {})
+
+
+def test_names_the_extra_that_is_missing(monkeypatch):
+    """Before any work: where the solver is made."""
+    monkeypatch.setattr(klu, "is_installed", lambda: False)
+    with pytest.raises(ImportError, match=r'pip install "eqx_cc\[sparse\]"'):
+        KLU()
 
 
 def test_refuses_numbers_that_are_none():

@@ -90,6 +90,16 @@ def banded(size: int, lower: int, upper: int) -> Positions:
     return _positions(rows, columns, (size, size))
 
 
+def with_diagonal(positions: Positions) -> Positions:
+    """The positions of a square matrix and those on its diagonal, column by column."""
+    size = positions.num_rows
+    diagonal = np.arange(size)
+    columns = np.concatenate([positions.columns, diagonal])
+    rows = np.concatenate([positions.rows, diagonal])
+    places = np.unique(columns.astype(np.int64) * size + rows)
+    return _positions(places % size, places // size, (size, size))
+
+
 def _positions(rows, columns, shape: tuple[int, int]) -> Positions:
     return Positions(rows.astype(np.int32), columns.astype(np.int32), *shape)
 

@@ -44,17 +44,27 @@ class SuperLU(AbstractSparseSolver):
 
     def sparse_plan(self, structure: Structure) -> AbstractFactorisation:
         """By its entries."""
-        count = structure.matrix.nnz
-        if structure.size > SMALL and 4 * count > structure.size**2:
-            raise unsuited(
-                self, f"{count} of its {structure.size**2} entries may differ from zero"
-            )
+        check_sparse(self, structure)
         return HostLU.of(structure.positions)
 
     def stated(self, size: int) -> Positions:
         """A pattern is never stated."""
+        raise unknown_zeros(self)
+
+
+def check_sparse(solver: AbstractSparseSolver, structure: Structure) -> None:
+    """Raises a `ValueError` if more than half of the entries may differ from zero."""
+    count, all_entries = structure.matrix.nnz, structure.size**2
+    if structure.size > SMALL and 2 * count > all_entries:
         raise unsuited(
-            self,
-            "the zeros of a matrix are not known when tracing",
-            "Give an operator that is a function, such as `lx.JacobianLinearOperator`.",
+            solver, f"{count} of its {all_entries} entries may differ from zero"
         )
+
+
+def unknown_zeros(solver: AbstractSparseSolver) -> ValueError:
+    """The error for a matrix of which the pattern is not known."""
+    return unsuited(
+        solver,
+        "the zeros of a matrix are not known when tracing",
+        "Give an operator that is a function, such as `lx.JacobianLinearOperator`.",
+    )
