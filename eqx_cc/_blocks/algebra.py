@@ -1,0 +1,119 @@
+"""Products and multiples of blocks, as `Partial` has them.
+
+A `block` is a `Partial`. Results are made with `dataclasses.replace`, as that class is
+in a file that imports this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from .._sparsity.pattern import dense_pattern, Pattern, update
+from .add import run_update, written
+from .arrays import complex_type
+
+
+def numeric(block: Any) -> Any:
+    """The block without its factors, all coefficients written out as numbers."""
+    pattern, dtype = block.pattern, block.dtype
+    values = tuple(written(v, t, dtype) for v, t in zip(block.values, pattern.terms))
+    terms = tuple(
+        replace(t, value=t.value or (), scale=1, kind="value", conj=False)
+        for t in pattern.terms
+    )
+    pattern = Pattern(pattern.out_shape, pattern.in_shape, terms)
+    return replace(block, pattern=pattern, values=values, factors=())
+
+
+def times(block: Any, number: Any, dtype: np.dtype, scale: Callable = lax.mul) -> Any:
+    """The block with each number replaced by `scale` of it and `number`."""
+    # Patterns say where numbers are complex: a product of factors is real.
+    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
+    block = block.expand() if is_complex else block
+    number = jnp.asarray(number).astype(dtype)
+    factors = tuple((times(a, number, dtype, scale), b) for a, b in block.factors)
+    block = numeric(block)
+    values = tuple(
+        scale(v.astype(dtype), jnp.broadcast_to(number, v.shape)) for v in block.values
+    )
+    return replace(block, values=values, dtype=dtype, factors=factors)
+
+
+def is_complex(block: Any) -> bool:
+    """True if entries or coefficients are complex: they may act on conjugates."""
+    scales = [term.scale for term in block.pattern.terms]
+    has_complex = any(isinstance(scale, complex) for scale in scales)
+    return has_complex or bool(jnp.issubdtype(block.dtype, jnp.complexfloating))
+
+
+def entrywise(block: Any) -> Any:
+    """The block as a matrix of its entries, none of which acts on conjugates."""
+    return numeric(block.expand()) if is_complex(block) else block
+
+
+def parts(block: Any) -> tuple[Any, Any]:
+    """The real and the imaginary part."""
+    entries = entrywise(block)
+    if not jnp.issubdtype(block.dtype, jnp.complexfloating):
+        pattern = Pattern(block.out_shape, block.in_shape, ())
+        return entries, replace(block, pattern=pattern, values=(), factors=())
+    dtype = np.dtype(jnp.finfo(block.dtype).dtype)
+    return tuple(
+        replace(entries, values=tuple(map(part, entries.values)), dtype=dtype)
+        for part in (lax.real, lax.imag)
+    )
+
+
+def applied(block: Any, array: jax.Array) -> jax.Array:
+    """The product with an array whose first axes are those of the input."""
+    pattern = dense_pattern(block.in_shape, array.shape[len(block.in_shape) :])
+    values = tuple(lax.reshape(array, t.value_shape) for t in pattern.terms)
+    columns = replace(
+        block, pattern=pattern, values=values, dtype=array.dtype, factors=()
+    )
+    return composed(block, columns).materialise()
+
+
+def composed(left: Any, right: Any) -> Any:
+    """The product of two blocks; factors stay factors."""
+    if left.in_shape != right.out_shape:
+        raise ValueError(
+            f"The input of the first block, {left.in_shape}, must have the shape "
+            f"of the output of the second, {right.out_shape}, for their product."
+        )
+    left._check_unbatched()
+    right._check_unbatched()
+    if is_complex(left) or is_complex(right):
+        (a, b), (c, d) = parts(left), parts(right)
+        real, imaginary = a @ c - b @ d, a @ d + b @ c
+        dtype = complex_type(real.dtype)
+        return times(real, 1, dtype) + times(imaginary, 1j, dtype)
+    dtype = np.dtype(jnp.result_type(left.dtype, right.dtype))
+    recipe = update(None, left.pattern, right.pattern)
+    left._check_fits(recipe.pattern.num_values, "product of a block with")
+    values = run_update(recipe, (), left.values, right.values, dtype)
+    rest = replace(left, factors=())
+    factors = [(a, (b @ right).expand()) for a, b in left.factors]
+    factors += [((rest @ a).expand(), b) for a, b in right.factors]
+    return replace(
+        left,
+        pattern=recipe.pattern,
+        values=values,
+        dtype=dtype,
+        factors=tuple(factors),
+    )
+
+
+def conjugate(block: Any) -> Any:
+    """The complex conjugate of each entry."""
+    if not is_complex(block):
+        return block
+    block = entrywise(block)
+    return replace(block, values=tuple(map(jnp.conj, block.values)))
