@@ -6,7 +6,6 @@ import functools as ft
 import eqx_cc
 import jax
 import jax.numpy as jnp
-import lineax as lx
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian
