@@ -6,6 +6,7 @@ in a file that imports this one.
 
 from __future__ import annotations
 
+import functools as ft
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._sparsity.pattern import dense_pattern, Pattern, update
+from .._sparsity.pattern import dense_pattern, identity, Pattern, update
+from .._sparsity.triangle import triangle
 from .add import run_update, written
-from .arrays import complex_type
+from .arrays import complex_type, take
 
 
 def numeric(block: Any) -> Any:
@@ -117,3 +119,53 @@ def conjugate(block: Any) -> Any:
         return block
     block = entrywise(block)
     return replace(block, values=tuple(map(jnp.conj, block.values)))
+
+
+def trace(block: Any) -> jax.Array:
+    """The trace of a real block whose output has the shape of its input. Nothing is
+    computed of the products of factors but the sum of their diagonals.
+
+    That of `D + L R` is the sum of the diagonal of `D` and of all `L[o, k] R[k, o]`.
+    """
+    direct = replace(block, factors=())
+    unit = identity(block.in_shape)
+    ones = replace(direct, pattern=unit, values=(None,) * len(unit.terms))
+    total = _contracted(ones, direct)
+    for left, right in block.factors:
+        total = total + _contracted(left, right)
+    return total
+
+
+def _contracted(left: Any, right: Any) -> jax.Array:
+    """The trace of `left @ right`, as a row of all entries times a column of them."""
+    return composed(_row(left), _row(right.T).T).materialise()
+
+
+def _row(block: Any) -> Any:
+    """All entries as the derivative of one number: `out (i,) inp (j,)` becomes
+    `out () inp (i, j)`."""
+    pattern = block.pattern
+    terms = tuple(replace(t, out=(), inp=t.axes) for t in pattern.terms)
+    return replace(block, pattern=Pattern((), pattern.shape, terms))
+
+
+def one_triangle(block: Any, sign: int) -> Any:
+    """The entries of a symmetric block on the diagonal and on one side of it: with
+    `sign * (row - column) >= 0`. Raises `TooManyTerms` where these have no structure.
+
+    The last axes of the output are those of the input. Factors are multiplied.
+    """
+    block, shape = block.expand(), block.in_shape
+    terms, values = [], []
+    for term, value in zip(block.pattern.terms, block.values):
+        for new, takes in triangle(term, shape, sign):
+            terms.append(new)
+            values.append(None if value is None else ft.reduce(take, takes, value))
+    pattern = replace(block.pattern, terms=tuple(terms))
+    return replace(block, pattern=pattern, values=tuple(values))
+
+
+def zero(block: Any) -> Any:
+    """A block of zeros of the same shape: nothing is stored."""
+    pattern = replace(block.pattern, terms=())
+    return replace(block, pattern=pattern, values=(), factors=())

@@ -23,7 +23,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, Problem
-from .select import select
+from .select import select, select_trace
 
 
 def jacobian_blocks(
@@ -69,6 +69,16 @@ def jacobian_blocks(
         jacobian = select(problem, order)()
     outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
+
+
+def jacobian_trace(
+    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
+) -> tuple[Array, Any]:
+    """The trace of the Jacobian of a function whose outputs have the shapes of the
+    leaves, and its auxiliary PyTree. `fun` and `leaves` as in `jacobian_blocks`."""
+    program, num_outputs, auxiliary = trace_function(fun, leaves)
+    result = select_trace(Problem(program, num_outputs, leaves), order)()
+    return result.trace, auxiliary(result.auxiliary)
 
 
 def _check_whole(problem: Problem) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 
 from .._blocks.arrays import DoesNotFit
+from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
@@ -26,12 +29,15 @@ from .methods import (
     ArrayElimination,
     EntryElimination,
     ForwardMode,
+    JacobianTrace,
     prepare,
     Prepared,
     Problem,
     ReverseMode,
+    trace_by_columns,
+    trace_by_elimination,
 )
-from .sweep import differentiable, directions, NotDifferentiable
+from .sweep import at_once, differentiable, directions, NotDifferentiable
 from .time_model import jaxpr_work, program_work, sweep_work
 
 
@@ -108,6 +114,34 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
+
+
+def select_trace(
+    problem: Problem, order: AbstractOrdering
+) -> Callable[[], JacobianTrace]:
+    """The method for the trace of the Jacobian of a problem. By default it is that
+    which takes less time by the model; elimination in any other order."""
+
+    def eliminated(leaves):
+        return trace_by_elimination(replace(problem, leaves=leaves), order)
+
+    def by_columns():
+        return trace_by_columns(problem)
+
+    program = problem.program
+    if has_split(program, problem.leaves):
+        return by_columns
+    has_forward = "forward" in directions(program, problem.num_outputs)
+    if not (isinstance(order, Automatic) and has_forward):
+        return lambda: eliminated(problem.leaves)
+    with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
+        traced = TracedFunction(eliminated, problem.leaves)
+        count = at_once(problem.leaves)
+        rounds = -(-sum(map(jnp.size, problem.leaves)) // count)
+        most = rounds * sweep_work(program, count, reverse=False)
+        if jaxpr_work(traced.closed.jaxpr) <= most + program_work(program):
+            return lambda: traced(problem.leaves)
+    return by_columns
 
 
 _Sweep = ForwardMode | ReverseMode
