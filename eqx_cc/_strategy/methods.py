@@ -184,11 +184,14 @@ class JacobianTrace(NamedTuple):
     trace: Array
 
 
-def trace_by_elimination(problem: Problem, order: AbstractOrdering) -> JacobianTrace:
+def trace_by_elimination(
+    problem: Problem, order: AbstractOrdering, least: int = 2**30
+) -> JacobianTrace:
     """The trace of a Jacobian whose outputs have the shapes of the leaves: of its
-    blocks on the diagonal, by elimination of arrays up to the last product."""
+    blocks on the diagonal, by elimination of arrays up to the last product. `least` is
+    the number of bytes that blocks may take in any case."""
     count, program, leaves = problem.num_outputs, problem.program, problem.leaves
-    limit, active = structured_limit(program, leaves), range(len(leaves))
+    limit, active = structured_limit(program, leaves, least), range(len(leaves))
     linearised = linearise(program, leaves, active, order, count, limit=limit)
     blocks = diagonal_blocks(linearised, order)
     outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]

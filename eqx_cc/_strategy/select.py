@@ -19,6 +19,7 @@ from .._blocks.arrays import DoesNotFit
 from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
+from .._linearise.storage import structured_limit
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
@@ -38,7 +39,7 @@ from .methods import (
     trace_by_elimination,
 )
 from .sweep import at_once, differentiable, directions, NotDifferentiable
-from .time_model import jaxpr_work, program_work, sweep_work
+from .time_model import jaxpr_work, largest_array, program_work, sweep_work
 
 
 # Above so many equations, no order is sought if a sweep takes little more time than the
@@ -47,6 +48,9 @@ _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
 # Outside of `jax.jit`, a sweep is taken only if it is faster by this many nanoseconds:
 # smaller operations spend their time in being started.
 _EAGER = 50_000.0
+
+# So many bytes of blocks are of no account beside the columns of a Jacobian.
+_SMALL = 2**26
 
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
 
@@ -123,7 +127,7 @@ def select_trace(
     which takes less time by the model; elimination in any other order."""
 
     def eliminated(leaves):
-        return trace_by_elimination(replace(problem, leaves=leaves), order)
+        return trace_by_elimination(replace(problem, leaves=leaves), order, _SMALL)
 
     def by_columns():
         return trace_by_columns(problem)
@@ -133,13 +137,15 @@ def select_trace(
         return by_columns
     has_forward = "forward" in directions(program, problem.num_outputs)
     if not (isinstance(order, Automatic) and has_forward):
-        return lambda: eliminated(problem.leaves)
+        return lambda: trace_by_elimination(problem, order)
     with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
         traced = TracedFunction(eliminated, problem.leaves)
         count = at_once(problem.leaves)
         rounds = -(-sum(map(jnp.size, problem.leaves)) // count)
         most = rounds * sweep_work(program, count, reverse=False)
-        if jaxpr_work(traced.closed.jaxpr) <= most + program_work(program):
+        limit = structured_limit(program, problem.leaves, _SMALL)
+        is_fast = jaxpr_work(traced.closed.jaxpr) <= most + program_work(program)
+        if is_fast and largest_array(traced.closed.jaxpr) <= limit:
             return lambda: traced(problem.leaves)
     return by_columns
 

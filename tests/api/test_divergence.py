@@ -5,6 +5,7 @@ import dataclasses
 import equinox as eqx
 import eqx_cc
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -117,9 +118,7 @@ def test_more_elements_than_are_computed_at_once():
 def test_what_is_infinite_off_the_diagonal():
     field = lambda x: jnp.stack([x[0] + jnp.sqrt(x[1]), 3 * x[1]])  # noqa: E731
     x = jnp.array([1.0, 0.0])
-    flat = lambda leaves: ([field(leaves[0])], None)  # noqa: E731
-    problem = Problem(*trace_function(flat, [x])[:2], [x])
-    assert trace_by_columns(problem).trace == divergence(field)(x) == 4
+    assert divergence(field)(x) == 4
 
 
 def _shapes(jaxpr) -> set[tuple[int, ...]]:
@@ -273,7 +272,7 @@ def test_derivative_through_columns():
         (lambda x: (x, x), X, ValueError, "structure and the shapes"),
         (lambda x: x.astype(int), X, ValueError, "structure and the shapes"),
         (lambda x: x * 1j, X, TypeError, "real functions.*`fun.*c128"),
-        (lambda x: x, X * 1j, TypeError, "real-valued inputs"),
+        (lambda x: x, X.astype(complex), TypeError, "real-valued inputs"),
         (lambda x: x, jnp.arange(3), ValueError, "no floating-point array"),
     ],
 )
@@ -292,7 +291,7 @@ def test_bad_fields(field, x, error, match):
         (lambda x: (x[0], x[1]), X, ValueError, r"shape \(\), but got"),
         (lambda x: 2, X, ValueError, r"shape \(\), but got"),
         (lambda x: jnp.sum(x) * 1j, X, ValueError, r"shape \(\), but got.*c128"),
-        (lambda x: jnp.sum(x), X * 1j, TypeError, "real-valued inputs"),
+        (lambda x: jnp.sum(x), X.astype(complex), TypeError, "real-valued inputs"),
     ],
 )
 def test_bad_functions(function, x, error, match):
