@@ -1,7 +1,6 @@
 """Hessians: the Jacobian of the Jacobian, dense or structured, whole or a triangle."""
 
 import functools as ft
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from .._blocks.algebra import one_triangle, zero
 from .._blocks.partial import Partial
 from .._orders.lookup import as_ordering
 from .._orders.orderings import Given
-from .._sparsity.triangle import TooManyTerms
 from .jacobian import AbstractTransform, MISSING, Order, transformed
 from .trees import check_callable, check_scalar, split_aux
 
@@ -66,7 +64,6 @@ def filter_hessian(
         of the (symmetric) matrix over all arrays of the first argument, one after the
         other: what is on the other side of the diagonal is not stored. Where it is a
         block, a band or a diagonal of its own, `jax.jit` removes its products as well.
-        It is a `ValueError` for a dense block of more than some thousand rows.
 
     **Returns:**
 
@@ -217,12 +214,4 @@ def _one_triangle(hessian: PyTree, first: PyTree, value: PyTree, sign: int) -> P
 def _part(block: Partial, side: int, sign: int) -> Partial:
     if side != 0:
         return block if side > 0 else zero(block)
-    try:
-        return one_triangle(block, sign)
-    except TooManyTerms as e:
-        size = math.prod(block.in_shape)
-        raise ValueError(
-            f"The triangle of a {block.structure} block of {size} rows does not "
-            "consist of a few terms. Leave `triangle` out, and take the entries with "
-            "`rows >= cols` of the whole block."
-        ) from e
+    return one_triangle(block, sign)

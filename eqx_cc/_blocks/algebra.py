@@ -6,7 +6,7 @@ in a file that imports this one.
 
 from __future__ import annotations
 
-import functools as ft
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,10 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .._sparsity.entries import listed
 from .._sparsity.pattern import dense_pattern, identity, Pattern, update
-from .._sparsity.triangle import triangle
+from .._sparsity.term import Term
 from .add import run_update, written
-from .arrays import complex_type, take
+from .arrays import complex_type
+from .convert import flat_entries
+from .coordinates import coordinates
 
 
 def numeric(block: Any) -> Any:
@@ -151,18 +154,39 @@ def _row(block: Any) -> Any:
 
 def one_triangle(block: Any, sign: int) -> Any:
     """The entries of a symmetric block on the diagonal and on one side of it: with
-    `sign * (row - column) >= 0`. Raises `TooManyTerms` where these have no structure.
+    `sign * (row - column) >= 0`. The last axes of the output are those of the input.
 
-    The last axes of the output are those of the input. Factors are multiplied.
+    A band stays a band; what crosses the diagonal becomes a list of its entries. Factors
+    are multiplied.
     """
-    block, shape = block.expand(), block.in_shape
-    terms, values = [], []
-    for term, value in zip(block.pattern.terms, block.values):
-        for new, takes in triangle(term, shape, sign):
-            terms.append(new)
-            values.append(None if value is None else ft.reduce(take, takes, value))
-    pattern = replace(block.pattern, terms=tuple(terms))
-    return replace(block, pattern=pattern, values=tuple(values))
+    block = entrywise(block.expand())
+    pairs = [
+        _term_of_triangle(block, term, value, sign)
+        for term, value in zip(block.pattern.terms, block.values)
+    ]
+    pairs = [pair for pair in pairs if pair is not None]
+    pattern = replace(block.pattern, terms=tuple(term for term, _ in pairs))
+    return replace(block, pattern=pattern, values=tuple(value for _, value in pairs))
+
+
+def _term_of_triangle(
+    block: Any, term: Term, value: Any, sign: int
+) -> tuple[Term, Any] | None:
+    rows, columns = coordinates(term, block.out_shape, block.in_shape)
+    width = math.prod(block.in_shape)
+    kept = sign * (rows % width - columns) >= 0
+    if kept.all():
+        return term, value
+    if not kept.any():
+        return None
+    flat, inverse = np.unique((rows * width + columns)[kept], return_inverse=True)
+    entries = flat_entries(term, value, block.dtype)[np.flatnonzero(kept)]
+    if len(flat) < len(inverse):
+        entries = jnp.zeros(len(flat), block.dtype).at[inverse].add(entries)
+    else:
+        entries = entries[np.argsort(inverse)]
+    new = listed(flat, block.out_shape, block.in_shape)
+    return new, lax.reshape(entries, new.value_shape)
 
 
 def zero(block: Any) -> Any:

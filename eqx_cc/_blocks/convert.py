@@ -75,11 +75,12 @@ def sorted_positions(pattern: Pattern) -> SortedPositions:
 
 def entries(pattern: Pattern, values: Values, dtype: np.dtype) -> jax.Array:
     """The entries of a block, term after term."""
-    parts = [_flat(term, v, dtype) for term, v in zip(pattern.terms, values)]
+    parts = [flat_entries(term, v, dtype) for term, v in zip(pattern.terms, values)]
     return jnp.concatenate(parts) if parts else jnp.zeros((0,), dtype)
 
 
-def _flat(term: Term, value: Any, dtype: np.dtype) -> jax.Array:
+def flat_entries(term: Term, value: Any, dtype: np.dtype) -> jax.Array:
+    """The entries of a term, for all its indices."""
     value = written(value, term, dtype)
     value = lax.broadcast_in_dim(value, term.sizes, term.value or ())
     return lax.reshape(value, (math.prod(term.sizes),))

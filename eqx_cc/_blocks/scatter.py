@@ -10,8 +10,8 @@ from jax import lax
 
 from .._sparsity.affine import Affine
 from .._sparsity.sum import Embedding
+from .._sparsity.table import ravelled
 from .arrays import common, is_row_major, transposed
-from .coordinates import ravelled
 
 
 def is_window(embedding: Embedding) -> bool:
@@ -24,8 +24,11 @@ def is_window(embedding: Embedding) -> bool:
     if len(set(indices)) < len(indices):
         return False
     return all(
-        len(form.strides) <= 1
-        or is_row_major(_descending(form), embedding.sizes.__getitem__)
+        isinstance(form, Affine)
+        and (
+            len(form.strides) <= 1
+            or is_row_major(_descending(form), embedding.sizes.__getitem__)
+        )
         for form in embedding.forms
     )
 

@@ -25,7 +25,7 @@ GROUPING = frozenset({"call"})
 # Besides, functions with a derivative of their own, read in place for values alone.
 EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
 # Integer arrays of at most this many elements are computed while tracing.
-_MAX_INDICES = 1 << 16
+_MAX_INDICES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,6 +279,17 @@ def static_results(
         return None
     with computed_while_tracing():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
+
+
+def static_variables(
+    program: Program, indices: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """The variables that are small integer arrays known while tracing."""
+    known = dict(indices)
+    for equation in program.equations:
+        values = static_results(equation, known)
+        known.update(zip(equation.results, values or ()))
+    return known
 
 
 def static_value(

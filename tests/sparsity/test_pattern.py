@@ -26,7 +26,9 @@ from eqx_cc._sparsity.pattern import (
     update,
 )
 from eqx_cc._sparsity.sum import densify
+from eqx_cc._sparsity.table import Form
 from eqx_cc._sparsity.term import normalise, Term
+from test_affine import evaluate
 
 
 FLOAT, COMPLEX = np.dtype("float64"), np.dtype("complex128")
@@ -78,8 +80,8 @@ def partial(block: Pattern, seed: int = 0, dtype: np.dtype = FLOAT) -> Partial:
 #
 
 
-def _position(form: Affine, index) -> int:
-    return form.offset + sum(stride * index[i] for i, stride in form.strides)
+def _position(form: Form, index) -> int:
+    return evaluate(form, dict(enumerate(index)))
 
 
 def numbers(block: Partial) -> tuple[np.ndarray, np.ndarray]:
