@@ -356,7 +356,7 @@ def transformed(
     granularity: Any,
     structured: Any = False,
     with_value: bool = False,
-) -> _FilterJacobian:
+) -> Callable[..., Any]:
     """The transform of `fun`, whose options are checked."""
     check_callable(fun)
     order, granularity = as_ordering(order), as_granularity(granularity)

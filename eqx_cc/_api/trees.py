@@ -186,8 +186,7 @@ def check_scalar(value: PyTree) -> None:
     """Checks that a function returns a floating-point number, of which gradients and
     Hessians are."""
     array = _as_array(value)
-    is_scalar = array is not None and array.shape == ()
-    if not (is_scalar and jnp.issubdtype(array.dtype, jnp.floating)):
+    if array is None or array.shape or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(
             "`fun` must return a floating-point number, an array of shape (), but got "
             f"{describe(value)}."

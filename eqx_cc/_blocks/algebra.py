@@ -156,8 +156,8 @@ def one_triangle(block: Any, sign: int) -> Any:
     """The entries of a symmetric block on the diagonal and on one side of it: with
     `sign * (row - column) >= 0`. The last axes of the output are those of the input.
 
-    A band stays a band; what crosses the diagonal becomes a list of its entries. Factors
-    are multiplied.
+    A band stays a band; what crosses the diagonal becomes a list of its entries.
+    Factors are multiplied.
     """
     block = entrywise(block.expand())
     pairs = [

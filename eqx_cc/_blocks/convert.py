@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 from jax.experimental.sparse import BCOO, BCSR
 
+from .._jaxpr.closed import is_traced
 from .._sparsity.pattern import Pattern
 from .._sparsity.term import Term
 from .add import written
@@ -105,7 +106,7 @@ def to_scipy(data: jax.Array, positions: SortedPositions, pattern: Pattern) -> A
     """The same as a `scipy.sparse.csr_array`."""
     from scipy.sparse import csr_array
 
-    if isinstance(data, jax.core.Tracer):
+    if is_traced(data):
         raise ValueError(
             "`to_scipy` needs the numbers of a block, but these are traced, as in "
             "`jax.jit`, `jax.vmap` or `jax.grad`. Return the block and convert it "
