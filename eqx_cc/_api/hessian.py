@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax.tree_util as jtu
-from jaxtyping import PyTree
 
 from .._blocks.algebra import one_triangle, zero
 from .._blocks.partial import Partial
@@ -198,7 +197,7 @@ def _check_triangle(triangle: Any, structured: bool) -> None:
         )
 
 
-def _one_triangle(hessian: PyTree, first: PyTree, value: PyTree, sign: int) -> PyTree:
+def _one_triangle(hessian: Any, first: Any, value: Any, sign: int) -> Any:
     """One triangle of the matrix over all inputs, of each output."""
     rows = jtu.tree_leaves(first)
     num_inputs = len(rows) // max(1, len(jtu.tree_leaves(value)))

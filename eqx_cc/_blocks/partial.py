@@ -65,7 +65,7 @@ class Partial(eqx.Module):
         block.materialise().shape  # (3, 3)
         block @ jnp.ones(3), jnp.ones(3) @ block, sum([2 * block, block.T / 3])
         block.data, block.rows, block.cols  # Row by row, each position once.
-        block.to_bcoo(), block.to_bcsr(), block.to_scipy(), np.asarray(block)
+        block.to_bcoo(), block.to_bcsr(), block.to_scipy(), block.todense()
         lx.linear_solve(block.as_operator(), jnp.ones(3), eqx_cc.EliminationSolver())
         block.spy().figure.savefig("pattern.png")
         ```

@@ -21,6 +21,8 @@ from jax import lax
 X = jnp.linspace(0.3, 1.4, 5)
 _A, _B = jr.normal(jr.key(0), (7, 5)), jr.normal(jr.key(1), (5, 7))
 
+_PAIRS = np.array([[0, 1], [1, 2], [4, 0], [2, 0], [4, 1]])
+
 FIELDS = {
     "elementwise": (jnp.sin, X),
     "linear": (lambda x: 2 * x, X),
@@ -30,6 +32,10 @@ FIELDS = {
     "two layers": (lambda x: _B @ jnp.sin(_A @ (_B @ jnp.tanh(_A @ x))), X),
     "mean": (lambda x: jnp.mean(x) * x + jnp.cumsum(x), X),
     "two axes": (lambda x: x @ x.T @ x, X[:4].reshape(2, 2)),
+    "network of pairs": (
+        lambda x: jnp.zeros(5).at[_PAIRS[:, 0]].add(jnp.prod(x[_PAIRS], 1)),
+        X,
+    ),
     "scalar": (lambda x: x * jnp.exp(x), X[0]),
     "one": (jnp.cos, X[:1]),
     "empty": (jnp.cos, X[:0]),
@@ -49,6 +55,7 @@ FUNCTIONS = {
         lambda x: jnp.sum(jnp.exp(-((x[:, None] - x[None, :]) ** 2))),
         X,
     ),
+    "bonds": (lambda x: jnp.sum(jnp.exp(x[_PAIRS[:, 0]] * x[_PAIRS[:, 1]])), X),
     "linear": (lambda x: x[0], X),
     "constant": (lambda x: jnp.array(2.0), X),
     "scalar": (lambda x: x**3, X[0]),

@@ -21,6 +21,8 @@ from eqx_cc import (
 X = jnp.linspace(0.3, 1.4, 6)
 _A = jr.normal(jr.key(0), (4, 6))
 
+_MESH = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 0], [5, 4, 3]])
+
 FUNCTIONS = {
     "separable": (lambda x: jnp.sum(jnp.sin(x)), X),
     "rosenbrock": (lambda x: jnp.sum((x[1:] - x[:-1] ** 2) ** 2), X),
@@ -31,6 +33,7 @@ FUNCTIONS = {
     "mirrored": (lambda x: jnp.sum(x**3 * x[::-1]), X),
     "two axes": (lambda x: jnp.sum(jnp.tanh(x @ x.T) @ x), X.reshape(2, 3)),
     "linear": (lambda x: x[0], X),
+    "mesh": (lambda x: jnp.sum(jnp.prod(jnp.sin(x[_MESH]), 1)), X),
     "scalar": (lambda x: x**3, X[0]),
     "one": (lambda x: jnp.sum(x) ** 3, X[:1]),
     "empty": (lambda x: jnp.sum(x**3), X[:0]),

@@ -20,6 +20,16 @@ def _wave(x):
     return lax.complex(jnp.cos(x), jnp.sin(x))
 
 
+_MESH = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 0], [5, 4, 3]])
+
+
+def _assembled(x):
+    """Finite elements: what three corners have in common, added up at each of them."""
+    corners = x[_MESH]
+    forces = corners * jnp.prod(corners, 1, keepdims=True)
+    return jnp.zeros_like(x).at[_MESH].add(forces)
+
+
 FUNCTIONS = {
     "diagonal": (jnp.sin, X),
     "identity": (lambda x: x, X),
@@ -30,6 +40,7 @@ FUNCTIONS = {
     "rank alone": (lambda x: jnp.mean(x) * jnp.arange(1.0, 5.0), X),
     "two axes": (lambda x: jnp.outer(x, x)[:, :2], X),
     "from two axes": (lambda x: x.T[1:] * 2, X.reshape(2, 3)),
+    "mesh": (_assembled, X),
     "scalar": (lambda x: jnp.sum(x**2), X),
     "no axes": (lambda x: x**3, X[0]),
     "from no axes": (lambda x: x * jnp.arange(3.0), X[0]),
