@@ -90,7 +90,7 @@ def of_operator(
 
 
 def _of_block(operator: BlockOperator, selection: Selection) -> MatrixRecipe:
-    criterion = ft.partial(selection.is_enough, operator.in_size())
+    criterion = ft.partial(selection.is_sparse, operator.in_size())
     matrix = operator.matrix(criterion, low_rank=selection.low_rank)
     if matrix is not None:
         factorisation = selection.select(matrix.positions, matrix.rank)
