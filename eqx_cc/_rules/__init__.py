@@ -2,7 +2,7 @@
 
 A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, `layout`
 (what moves entries), `indexing`, `selection` (gather and scatter), `contraction`,
-`sparse` (of matrices that list their entries).
+`sparse` (matrices that list their entries), `windows` (that slide over an array).
 
 - In: the operands of one linear equation. Out: a pattern for each pair of operand and
   result, and how its values are read off the operands.
@@ -10,7 +10,7 @@ A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, 
 - Imports `_sparsity`, `_blocks` and `_jaxpr`.
 """
 
-from . import contraction, elementwise, indexing, layout, selection, sparse
+from . import contraction, elementwise, indexing, layout, selection, sparse, windows
 from .registry import (
     Block,
     BlockBuilder,
@@ -36,4 +36,5 @@ __all__ = [
     "rules",
     "selection",
     "sparse",
+    "windows",
 ]

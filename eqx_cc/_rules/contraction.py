@@ -149,29 +149,3 @@ def _fft(operands, results, params):
     return [
         one_term(operands, 0, results[0], out, inp, sizes, value=value, read=matrix)
     ]
-
-
-@register_rule(p.conv_general_dilated_p)
-def _conv(operands, results, params):
-    """out[b, :] = K in[b, :], with K from the convolution of a basis"""
-    numbers, shape = params["dimension_numbers"], operands[0].shape
-    if operands[1].linear or params["batch_group_count"] != 1 or operands[0].size == 0:
-        return None
-    batch, out_batch = numbers.lhs_spec[0], numbers.out_spec[0]
-    inp, out = axes(shape), axes(results[0].shape, len(shape))
-    out[out_batch] = inp[batch]
-    sizes = indexed(shape) | indexed(results[0].shape, len(shape))
-    del sizes[len(shape) + out_batch]
-
-    def kernel(arrays):
-        inner = tuple(n for axis, n in enumerate(shape) if axis != batch)
-        [basis] = unit_vectors([jax.ShapeDtypeStruct(inner, operands[0].dtype)])
-        basis = jnp.moveaxis(basis, 0, batch)
-        columns = p.conv_general_dilated_p.bind(basis, arrays[1], **params)
-        columns = jnp.moveaxis(columns, out_batch, 0)
-        return columns.reshape(*inner, *columns.shape[1:])
-
-    value = [index for index in sizes if index != batch]
-    return [
-        one_term(operands, 0, results[0], out, inp, sizes, value=value, read=kernel)
-    ]
