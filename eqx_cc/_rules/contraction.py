@@ -53,7 +53,8 @@ def _sparse_product(operands, linear: int, result, forms, labels) -> Block:
     listed = {entry: len(flat)}
     tables = dict(zip(labels, unravelled(flat, operands[other].shape, listed)))
     sizes = {i: n for i, n in sizes.items() if i not in tables} | listed
-    term = dict(value=(entry,), read=lambda arrays: jnp.ravel(arrays[other])[flat])
+    read = lambda arrays: jnp.ravel(arrays[other])[flat]  # noqa: E731
+    term: dict[str, Any] = dict(value=(entry,), read=read)
     out, inp = replaced(out, tables), replaced(inp, tables)
     return one_term(operands, linear, result, out, inp, sizes, **term)
 

@@ -19,7 +19,7 @@ PADDED = BCOO.fromdense(SPARSE, nse=40)
 ROWS = BCSR.fromdense(SPARSE)
 VECTOR = jnp.asarray(RNG.random(N) + 0.1)
 MATRIX = jnp.asarray(RNG.random((N, 3)) + 0.1)
-KEYS = RNG.random(N)
+KEYS = RNG.permutation(N)
 SINGLE = np.zeros((3, N))
 SINGLE[1, 2] = 4.0
 
