@@ -6,7 +6,6 @@
     edition, 2006, chapter 15 (lumped masses).
 """
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -20,26 +19,21 @@ def delaunay(size: int) -> tuple[np.ndarray, np.ndarray]:
     return points, spatial.Delaunay(points).simplices
 
 
-class MeshReaction(eqx.Module):
+class MeshReaction:
     """A population that grows, competes and diffuses (the equation of Fisher), with
-    masses lumped at the nodes. The mesh is static, so that index arrays are known."""
+    masses lumped at the nodes."""
 
-    triangles: np.ndarray = eqx.field(static=True)
-    stiffness: np.ndarray = eqx.field(static=True)
-    masses: np.ndarray = eqx.field(static=True)
-    growth: float = 5.0
-
-    @classmethod
-    def of(cls, size: int, diffusion: float = 1e-3) -> "MeshReaction":
-        points, triangles = delaunay(size)
-        corners = points[triangles]
+    def __init__(self, size: int, diffusion: float = 1e-3, growth: float = 5.0):
+        points, self.triangles = delaunay(size)
+        corners = points[self.triangles]
         edges = np.roll(corners, 1, 1) - np.roll(corners, -1, 1)
         (ax, ay), (bx, by) = edges[:, 0].T, edges[:, 1].T
         areas = np.abs(ax * by - ay * bx) / 2
         products = np.einsum("tid,tjd->tij", edges, edges)
-        stiffness = diffusion * products / (4 * areas)[:, None, None]
-        masses = np.bincount(triangles.ravel(), np.repeat(areas / 3, 3), size)
-        return cls(triangles, stiffness, masses)
+        self.stiffness = diffusion * products / (4 * areas)[:, None, None]
+        shares = np.repeat(areas / 3, 3)
+        self.masses = np.bincount(self.triangles.ravel(), shares, size)
+        self.growth = growth
 
     def __call__(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         flow = jnp.einsum("tij,tj->ti", self.stiffness, u[self.triangles])

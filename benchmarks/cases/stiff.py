@@ -74,7 +74,7 @@ def _gray_scott(side: int) -> Problem:
 def _mesh(size: int) -> Problem:
     points, _ = delaunay(size)
     start = np.exp(-50 * np.sum((points - 0.3) ** 2, 1))
-    return Problem(MeshReaction.of(size), start, 2.0)
+    return Problem(MeshReaction(size), start, 2.0)
 
 
 def _robot() -> Problem:
