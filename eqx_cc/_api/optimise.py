@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
-from .._orders.baseline import baseline, order_cost
+from .._orders.baseline import baseline, order_or_baseline
 from .._orders.cache import default_cache, OrderCache
 from .._orders.cost import AbstractCost, as_cost
 from .._orders.lookup import Automatic
@@ -82,7 +82,7 @@ def optimise(
         raise TypeError(f"`cache` must be an `eqx_cc.OrderCache`; got {cache!r}.")
     collector, bar = _Collector([]), contextlib.nullcontext(lambda progress: None)
     if progress:
-        bar = progress_bar("optimise", getattr(ordering, "seconds", 0.0), model.name)
+        bar = progress_bar(getattr(ordering, "seconds", 0.0), model.name)
     with bar as report, interruptible():
         graph = _ordered_graph(fun, args, kwargs, collector)
         shares = _shares([graph, *collector.graphs])
@@ -91,7 +91,7 @@ def optimise(
         order = searcher.order(graph)
     if measure:
         flat, inputs = flat_of(fun, args, kwargs)
-        measure_methods(flat, inputs.leaves, "auto", cache)
+        measure_methods(flat, inputs.leaves, cache)
     return order
 
 
@@ -202,7 +202,7 @@ class _Searcher:
         except KeyboardInterrupt:  # Before the search began.
             self._interrupted = True
             return baseline(graph, self._model)
-        self._interrupted = order.found_by.endswith("interrupted")
+        self._interrupted = order.interrupted
         return order
 
     def _without_search(self, graph: ComputationalGraph) -> Order:
@@ -210,14 +210,10 @@ class _Searcher:
         better: the order that is stored is used from now on."""
         started = time.monotonic()
         vertices = checked_order(graph, self._ordering)
-        order = Order(
-            vertices,
-            cost=order_cost(graph, vertices, self._model),
-            cost_model=self._model.name,
-            found_by=type(self._ordering).__name__,
-            seconds=time.monotonic() - started,
-        )
-        return min(order, baseline(graph, self._model), key=lambda order: order.cost)
+        name = type(self._ordering).__name__
+        order = order_or_baseline(graph, vertices, self._model, name)
+        order.seconds = time.monotonic() - started
+        return order
 
 
 class _Searching(AbstractOrdering):

@@ -31,6 +31,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.affine import Affine
+from .._sparsity.table import Form, on_grid
 from .._sparsity.term import Scalar, Take
 
 
@@ -156,7 +157,7 @@ def common(a, b):
 
 
 #
-# Reading at affine positions
+# Reading at known positions
 #
 
 
@@ -179,8 +180,10 @@ def take(value: Any, recipe: Take) -> Any:
     return transposed(_sliced(value, recipe.forms, sizes), indices)
 
 
-def _is_compact(form: Affine, sizes: dict[int, int]) -> bool:
+def _is_compact(form: Form, sizes: dict[int, int]) -> bool:
     """True if a form is one strided index, or a row-major flattening of several."""
+    if not isinstance(form, Affine):
+        return False
     return len(form.strides) <= 1 or is_row_major(form.strides, sizes.__getitem__)
 
 
@@ -199,7 +202,7 @@ def is_row_major(
     return True
 
 
-def _sliced(value, forms: Sequence[Affine], sizes: dict[int, int]):
+def _sliced(value, forms: Sequence[Any], sizes: dict[int, int]):
     """A window of the value, with an axis for each index in the order of the forms."""
     starts, limits, steps, flipped = [], [], [], []
     for axis, form in enumerate(forms):
@@ -220,12 +223,9 @@ def _sliced(value, forms: Sequence[Affine], sizes: dict[int, int]):
 
 
 def _gather(value, recipe: Take, sizes: dict[int, int]):
-    grid = dict(zip(recipe.labels, np.indices(recipe.sizes, sparse=True)))
     positions = tuple(
-        np.broadcast_to(
-            np.asarray(f.offset + sum(s * grid[i] for i, s in f.strides)), recipe.sizes
-        ).astype(np.int32)
-        for f in recipe.forms
+        np.broadcast_to(on_grid(form, sizes), recipe.sizes).astype(np.int32)
+        for form in recipe.forms
     )
     return jnp.asarray(value).at[positions].get(mode="promise_in_bounds")
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from .._sparsity.affine import Affine
+from .._sparsity.table import ravelled
 from .._sparsity.term import Term
 
 
@@ -23,20 +22,6 @@ def coordinates(
     sizes = dict(enumerate(term.sizes))
     rows = ravelled(term.out, out_shape, sizes)
     return rows, ravelled(term.inp, in_shape, sizes)
-
-
-def ravelled(
-    forms: Sequence[Affine], shape: tuple[int, ...], sizes: Mapping[int, int]
-) -> Positions:
-    """The positions of affine forms in a ravelled array, for all their indices.
-
-    Those of the diagonal of a 3 by 3 matrix, the forms `(i, i)`, are `[0, 4, 8]`.
-    """
-    grid = dict(zip(sizes, np.indices(tuple(sizes.values()), sparse=True)))
-    flat = np.zeros(tuple(sizes.values()), np.int64)
-    for form, size in zip(forms, shape):
-        flat = flat * size + form.offset + sum(s * grid[i] for i, s in form.strides)
-    return flat.reshape(-1)
 
 
 def unravelled(positions: Positions, shape: tuple[int, ...]) -> Positions:

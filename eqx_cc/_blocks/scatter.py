@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,8 +11,8 @@ from jax import lax
 
 from .._sparsity.affine import Affine
 from .._sparsity.sum import Embedding
+from .._sparsity.table import ravelled
 from .arrays import common, is_row_major, transposed
-from .coordinates import ravelled
 
 
 def is_window(embedding: Embedding) -> bool:
@@ -24,13 +25,16 @@ def is_window(embedding: Embedding) -> bool:
     if len(set(indices)) < len(indices):
         return False
     return all(
-        len(form.strides) <= 1
-        or is_row_major(_descending(form), embedding.sizes.__getitem__)
+        isinstance(form, Affine)
+        and (
+            len(form.strides) <= 1
+            or is_row_major(_descending(form), embedding.sizes.__getitem__)
+        )
         for form in embedding.forms
     )
 
 
-def _descending(form: Affine) -> list[tuple[int, int]]:
+def _descending(form: Any) -> list[tuple[int, int]]:
     """The pairs of index and stride, the largest stride first."""
     return sorted(form.strides, key=lambda pair: -pair[1])
 
@@ -51,7 +55,8 @@ def _axes(embedding: Embedding, value) -> jax.Array:
 def window(embedding: Embedding, value) -> jax.Array:
     """A value as a window of its target, zero around it."""
     padding = []
-    for form, size in zip(embedding.forms, embedding.shape):
+    forms: tuple[Any, ...] = embedding.forms  # A window has no tables.
+    for form, size in zip(forms, embedding.shape):
         low, high = form.range(embedding.sizes.__getitem__)
         stride = form.strides[0][1] if len(form.strides) == 1 else 1
         padding.append((low, size - 1 - high, abs(stride) - 1))
@@ -64,9 +69,10 @@ def window(embedding: Embedding, value) -> jax.Array:
 def tile(embedding: Embedding, value) -> jax.Array:
     """A value with the axes of its target, without the zeros around it."""
     value = _axes(embedding, value)
+    forms: tuple[Any, ...] = embedding.forms
     flipped = [
         axis
-        for axis, form in enumerate(embedding.forms)
+        for axis, form in enumerate(forms)
         if len(form.strides) == 1 and form.strides[0][1] < 0
     ]
     return lax.rev(value, flipped) if flipped else value

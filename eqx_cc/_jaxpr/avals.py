@@ -15,10 +15,14 @@ def avals_of(variables) -> list[Any]:
     return [variable.aval for variable in variables]
 
 
+def is_numeric(aval) -> bool:
+    """True if an abstract value is an array of numbers: not of random keys, say."""
+    return isinstance(getattr(aval, "dtype", None), np.dtype)
+
+
 def is_inexact(aval) -> bool:
     """True if an abstract value is a floating or complex array."""
-    dtype = getattr(aval, "dtype", None)
-    return isinstance(dtype, np.dtype) and bool(jnp.issubdtype(dtype, jnp.inexact))
+    return is_numeric(aval) and bool(jnp.issubdtype(aval.dtype, jnp.inexact))
 
 
 def is_complex(aval) -> bool:

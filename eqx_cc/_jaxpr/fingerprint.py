@@ -11,7 +11,8 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from .program import Constant, inner_jaxprs, Program
+from .avals import is_numeric
+from .program import Atom, Constant, inner_jaxprs, Program
 
 
 _PLAIN = bool, int, float, complex, str, bytes, type(None), np.dtype, enum.Enum
@@ -58,7 +59,7 @@ def _plain(value: Any) -> Any:
     return type(value).__name__
 
 
-def _operand(operand: int | Constant) -> Any:
+def _operand(operand: Atom) -> Any:
     if not isinstance(operand, Constant):
         return operand
     value = operand.value
@@ -68,8 +69,7 @@ def _operand(operand: int | Constant) -> Any:
 
 
 def _is_small(aval: Any) -> bool:
-    dtype = getattr(aval, "dtype", None)
-    return isinstance(dtype, np.dtype) and aval.size * dtype.itemsize <= _MAX_BYTES
+    return is_numeric(aval) and aval.size * aval.dtype.itemsize <= _MAX_BYTES
 
 
 def _aval(aval: Any) -> Any:

@@ -51,7 +51,7 @@ array        index  free       0   reshape squeeze
 array        index  free       1   broadcast_in_dim iota
 array        -      free       0   stop_gradient
 array        index  fuse       0   slice
-array        index  fuse       1   stack tile unstack
+array        index  fuse       1   split stack tile unstack
 array        index  fetch      1   concatenate dynamic_slice gather pad rev sort
 array        index  fetch      1   transpose
 array        index  reduce     1   cumsum reduce_sum
@@ -59,12 +59,13 @@ array        -      fuse       1   approx_top_k bessel_i0e bessel_i1e complex co
 array        -      fuse       1   bitcast_convert_type clz igamma igamma_grad_a igammac
 array        -      fuse       1   imag optimization_barrier polygamma polynomial
 array        -      fuse       1   population_count real regularized_incomplete_beta
-array        -      fuse       1   split top_k zeta
-array        -      reduce     1   argmax argmin reduce reduce_and reduce_max reduce_min
-array        -      reduce     1   reduce_or reduce_precision reduce_prod reduce_xor
+array        -      fuse       1   top_k zeta
+array        index  reduce     1   argmax argmin reduce_and reduce_max reduce_min
+array        index  reduce     1   reduce_or
+array        -      reduce     1   reduce reduce_precision reduce_prod reduce_xor
 array        -      scan       1   cumlogsumexp cummax cummin cumprod
-array        -      scatter    1   dynamic_update_slice scatter scatter-add scatter-max
-array        -      scatter    1   scatter-min scatter-mul scatter-sub
+array        index  scatter    1   dynamic_update_slice scatter scatter-add
+array        -      scatter    1   scatter-max scatter-min scatter-mul scatter-sub
 array        -      window     1   reduce_window reduce_window_max reduce_window_min
 array        -      window     1   reduce_window_sum select_and_gather_add
 array        -      window     1   select_and_scatter select_and_scatter_add

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax.extend.core as jex
 import numpy as np
 from jax.core import Tracer
 
-from .avals import avals_of, is_inexact
+from .avals import avals_of, is_inexact, is_numeric
 from .outside_trace import computed_while_tracing
 from .primitives import facts
 from .releases import ClosedJaxpr
@@ -25,7 +25,7 @@ GROUPING = frozenset({"call"})
 # Besides, functions with a derivative of their own, read in place for values alone.
 EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
 # Integer arrays of at most this many elements are computed while tracing.
-_MAX_INDICES = 1 << 16
+_MAX_INDICES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,15 @@ class Constant:
     aval: Any
 
 
+# The number of a variable, or a constant.
+Atom: TypeAlias = int | Constant
+
+
 class Equation(NamedTuple):
-    """One equation: operands are numbers of variables, or constants."""
+    """An equation between atoms."""
 
     eqn: jex.JaxprEqn
-    operands: tuple[int | Constant, ...]
+    operands: tuple[Atom, ...]
     results: tuple[int, ...]
 
     @property
@@ -66,7 +70,7 @@ class Program:
 
     num_inputs: int
     equations: tuple[Equation, ...]
-    outputs: tuple[int | Constant, ...]
+    outputs: tuple[Atom, ...]
     output_avals: tuple[Any, ...]
 
 
@@ -80,11 +84,11 @@ def flatten(
     `constants` are the values of its constant variables; without them these are inputs
     as well, after the others. Primitives of the kinds `inlined` are read in place.
     """
-    inputs: list[int | Constant] = list(range(len(jaxpr.invars)))
+    inputs: list[Atom] = list(range(len(jaxpr.invars)))
     num_inputs = len(inputs)
     if constants is None:
         num_inputs += len(jaxpr.constvars)
-        captured: list[int | Constant] = list(range(len(inputs), num_inputs))
+        captured: list[Atom] = list(range(len(inputs), num_inputs))
     else:
         captured = _constants(jaxpr, constants)
     inliner = _Inliner(itertools.count(num_inputs), inlined, [])
@@ -113,7 +117,7 @@ def remainder(program: Program, start: int) -> tuple[Program, list[int]]:
     return Program(len(live), equations, outputs, program.output_avals), live
 
 
-def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[int | Constant]:
+def _constants(jaxpr: jex.Jaxpr, values: Sequence[Any]) -> list[Atom]:
     return [Constant(value, v.aval) for value, v in zip(values, jaxpr.constvars)]
 
 
@@ -126,9 +130,9 @@ class _Inliner(NamedTuple):
 
     def results(
         self, jaxpr: jex.Jaxpr, constants: Sequence[Any], operands: Sequence[Any]
-    ) -> list[int | Constant]:
+    ) -> list[Atom]:
         """Appends the equations of a jaxpr; returns what stands for its outputs."""
-        env: dict[jex.Var, int | Constant] = {}
+        env: dict[jex.Var, Atom] = {}
         env.update(zip(jaxpr.constvars, constants))
         env.update(zip(jaxpr.invars, operands))
 
@@ -225,7 +229,7 @@ def as_function(
     return fun
 
 
-def reader(env: Mapping[int, Any]) -> Callable[[int | Constant], Any]:
+def reader(env: Mapping[int, Any]) -> Callable[[Atom], Any]:
     """Looks operands up; None for a variable that has no value."""
     return lambda o: o.value if isinstance(o, Constant) else env.get(o)
 
@@ -238,6 +242,11 @@ def evaluate(program: Program, inputs: Sequence[Any]) -> list[Any]:
         results = bind(equation.eqn, [read(o) for o in equation.operands])
         env.update(zip(equation.results, results))
     return [read(o) for o in program.outputs]
+
+
+def bodies(eqn: jex.JaxprEqn) -> list[jex.Jaxpr]:
+    """The jaxprs that the parameters of an equation hold."""
+    return inner_jaxprs(list(eqn.params.values()))
 
 
 def inner_jaxprs(value: Any) -> list[jex.Jaxpr]:
@@ -281,9 +290,18 @@ def static_results(
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
 
 
-def static_value(
-    operand: int | Constant, indices: Mapping[int, np.ndarray]
-) -> np.ndarray | None:
+def static_variables(
+    program: Program, indices: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """The variables that are small integer arrays known while tracing."""
+    known = dict(indices)
+    for equation in program.equations:
+        values = static_results(equation, known)
+        known.update(zip(equation.results, values or ()))
+    return known
+
+
+def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray | None:
     """The value of an operand, if it is a small integer array known while tracing."""
     if isinstance(operand, int):
         return indices.get(operand)
@@ -293,7 +311,5 @@ def static_value(
 
 
 def _is_index(aval) -> bool:
-    dtype = getattr(aval, "dtype", None)
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "iub":
-        return False
-    return aval.size <= _MAX_INDICES
+    is_integer = is_numeric(aval) and aval.dtype.kind in "iub"
+    return is_integer and aval.size <= _MAX_INDICES

@@ -41,8 +41,8 @@ def _split_as(x: Any, aval: Any) -> Any:
         return x
     # As in `jax.jacfwd`: `jax.sharding.reshard` would want the mesh around it.
     split = NamedSharding(aval.sharding.mesh, PartitionSpec(None, *aval.sharding.spec))
-    own = dict(new_dtype=x.dtype, weak_type=False, sharding=split)
-    return convert_element_type_p.bind(x, **own)
+    params = dict(new_dtype=x.dtype, weak_type=False, sharding=split)
+    return convert_element_type_p.bind(x, **params)
 
 
 def vary_alike(operands: Sequence[Any]) -> list[Any]:

@@ -34,7 +34,8 @@ def control_flow(
 
 
 def _cond(equation: Equation, active, operands, differentiate):
-    """One branch runs; every branch stores its blocks in patterns that cover all."""
+    """The partials of a `cond`: the branch that runs stores its blocks in patterns that
+    cover those of all branches."""
     index, *arguments = operands
     inputs = [i - 1 for i in active]
     bodies = [Body(b, inputs, differentiate) for b in equation.params["branches"]]

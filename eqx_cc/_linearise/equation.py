@@ -16,6 +16,7 @@ from .._blocks.unit_vectors import by_rows
 from .._jaxpr.avals import struct
 from .._jaxpr.program import (
     as_function,
+    Atom,
     bind,
     Constant,
     Equation,
@@ -23,6 +24,7 @@ from .._jaxpr.program import (
     flatten,
     inexact_results,
     Program,
+    static_variables,
 )
 from .._rules import registry_version
 from .._rules.fallback import dense_pairs, Pair
@@ -102,18 +104,18 @@ def _derive(arguments: _Arguments) -> LocalPartials:
         raise TypeError(
             "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
         )
-    return _linearised(eqn, active, scalars)
+    return _linearised(eqn, active, {**scalars, **indices})
 
 
 _cached = lru_cache(maxsize=4096)(_derive)
 
 
-def _linearised(eqn: jex.JaxprEqn, active, scalars) -> LocalPartials:
+def _linearised(eqn: jex.JaxprEqn, active, constants) -> LocalPartials:
     """Asks JAX to linearise the equation, and eliminates the inside of the result."""
-    free = [i for i in range(len(eqn.invars)) if i not in scalars]
-    forward, linear = _linearise(eqn, active, scalars, free)
+    free = [i for i in range(len(eqn.invars)) if i not in constants]
+    forward, linear = _linearise(eqn, active, constants, free)
     num_results = len(eqn.outvars)
-    residuals = forward.outputs[num_results:]
+    residuals = _folded(forward, forward.outputs[num_results:])
     inside = LinearProgram(linear, [eqn.invars[i].aval for i in active], residuals)
     positions = inexact_results(eqn)
     pairs = [(active[u], positions[v], pattern) for u, v, pattern in inside.pairs]
@@ -125,7 +127,17 @@ def _linearised(eqn: jex.JaxprEqn, active, scalars) -> LocalPartials:
     return LocalPartials(pairs, run, inside.fallback)
 
 
-def _linearise(eqn, active, scalars, free) -> tuple[Program, jex.Jaxpr]:
+def _folded(program: Program, variables: Sequence[Atom]):
+    """Variables of a program, as constants where they are integers that are known."""
+    avals = {v: a for e in program.equations for v, a in zip(e.results, e.result_avals)}
+    known = static_variables(program, {})
+    return [
+        Constant(known[v], avals[v]) if isinstance(v, int) and v in known else v
+        for v in variables
+    ]
+
+
+def _linearise(eqn, active, constants, free) -> tuple[Program, jex.Jaxpr]:
     """The equation with its residuals, and the linear map from tangents to tangents.
 
     The linear jaxpr takes the residuals as constants.
@@ -133,7 +145,7 @@ def _linearise(eqn, active, scalars, free) -> tuple[Program, jex.Jaxpr]:
     linear = []
 
     def forward(*arguments):
-        by_position = dict(zip(free, arguments)) | scalars
+        by_position = dict(zip(free, arguments)) | constants
         operands = [by_position[i] for i in range(len(by_position))]
         primals = [operands[i] for i in active]
         fun = as_function(eqn, active, operands)

@@ -13,7 +13,7 @@ from .._blocks.arrays import Values
 from .._blocks.block import NumericBlock
 from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
-from .._graph.low_rank import factored_plan
+from .._graph.low_rank import factored_plan, FactoredPlan, unfinished_plan
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.program import (
     bind,
@@ -70,7 +70,7 @@ def linearise(
     interpreter = _Interpreter(program, inputs, active, ordering, num_outputs, limit)
     interpreter.indices.update(indices or {})
     for position, equation in enumerate(program.equations):
-        if interpreter.is_deep(equation):
+        if interpreter.prefers_rows(equation):
             return interpreter.pull(position)
         interpreter.step(equation)
     return interpreter.finish()
@@ -114,7 +114,28 @@ def low_rank_blocks(
 ) -> dict[Ends, LowRankBlock]:
     """The non-zero blocks of `eliminated_blocks`, those of low rank by factors."""
     graph = linearised.graph
-    steps, factors = factored_plan(graph, checked_order(graph, ordering))
+    factored = factored_plan(graph, checked_order(graph, ordering))
+    return _factored_blocks(linearised, factored, _ends(linearised))
+
+
+def diagonal_blocks(
+    linearised: Linearised, ordering: AbstractOrdering
+) -> dict[Ends, LowRankBlock]:
+    """The non-zero blocks `(i, i)`. The last products on the way to each of them are
+    left to its factors."""
+    graph = linearised.graph
+    ends = [(end, edge) for end, edge in _ends(linearised) if end[0] == end[1]]
+    edges = tuple(edge for _, edge in ends)
+    unfinished = unfinished_plan(graph, checked_order(graph, ordering), edges)
+    return _factored_blocks(linearised, unfinished, ends)
+
+
+def _factored_blocks(
+    linearised: Linearised,
+    factored: FactoredPlan,
+    ends: list[tuple[Ends, tuple[int, int]]],
+) -> dict[Ends, LowRankBlock]:
+    steps, factors = factored
     blocks = _blocks(linearised, steps)
 
     def block(u: int, v: int) -> LowRankBlock:
@@ -122,9 +143,7 @@ def low_rank_blocks(
         pairs = [(blocks[k, v], blocks[u, k]) for k in through]
         return LowRankBlock(blocks.get((u, v)), pairs)
 
-    return {
-        e: block(*uv) for e, uv in _ends(linearised) if uv in blocks or uv in factors
-    }
+    return {e: block(*uv) for e, uv in ends if uv in blocks or factors.get(uv)}
 
 
 def _blocks(linearised: Linearised, steps: Plan) -> dict[Ends, NumericBlock]:
@@ -188,7 +207,7 @@ class _Interpreter:
 
     def _differentiate(self, equation: Equation, active, operands) -> list[Any]:
         partials = self._partials(equation, active, operands)
-        if partials.fallback and self._pays(equation, partials.pairs):
+        if partials.fallback and self._prefers_columns(equation, partials.pairs):
             return self._push(equation, active, operands)
         check_partials(equation, partials.pairs)
         self.storage.add(equation, partials.pairs)
@@ -226,7 +245,9 @@ class _Interpreter:
         sizes = [equation.operand_avals[i].size for i in active]
         if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
             return False
-        return self._pays(equation, self._loop_pairs(equation, active, operands))
+        return self._prefers_columns(
+            equation, self._loop_pairs(equation, active, operands)
+        )
 
     def _loop_pairs(self, equation: Equation, active, operands) -> list:
         """The pairs of a loop, without the values of its blocks."""
@@ -244,14 +265,14 @@ class _Interpreter:
     def _num_inputs(self) -> int:
         return sum(aval.size for aval in self.inputs)
 
-    def _pays(self, equation: Equation, pairs) -> bool:
+    def _prefers_columns(self, equation: Equation, pairs) -> bool:
         """True if columns for all inputs are fewer numbers than the blocks `pairs`."""
         if any(map(is_complex, self.inputs)):
             return False
         columns = self._num_inputs * _num_inexact(equation.result_avals)
         return 2 * columns < _num_values(pairs)
 
-    def is_deep(self, equation: Equation) -> bool:
+    def prefers_rows(self, equation: Equation) -> bool:
         """True if a loop has so many results that rows for all outputs are fewer
         numbers than its own blocks, with whatever structure they have."""
         if equation.primitive.name != "scan":

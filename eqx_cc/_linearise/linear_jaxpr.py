@@ -13,7 +13,16 @@ from jax.core import Tracer
 from .._blocks.arrays import Values
 from .._graph.elimination import plan
 from .._jaxpr.avals import avals_of, is_inexact
-from .._jaxpr.program import bind, Constant, Equation, flatten, plain_params, reader
+from .._jaxpr.program import (
+    bind,
+    Constant,
+    Equation,
+    flatten,
+    plain_params,
+    reader,
+    static_value,
+    static_variables,
+)
 from .._orders.orderings import MinimalMarkowitz
 from .._rules import linear_rule, Operand
 from .._rules.fallback import dense_pairs, dense_values, Pair, prefers_reverse
@@ -110,6 +119,7 @@ class LinearProgram:
             for i, residual in enumerate(residuals)
             if isinstance(residual, Constant)
         }
+        self._indices = static_variables(self._program, self._known_residuals())
         self._builder = GraphBuilder()
         # By the number of an equation: how its values are read, and those that count.
         self._readings: dict[int, tuple[Reading, list[int]]] = {}
@@ -121,6 +131,10 @@ class LinearProgram:
         self._plan = plan(graph, MinimalMarkowitz()(graph))
         position = {v: i for i, v in enumerate(outputs) if v is not None}
         self.pairs = [(u, position[v], p) for (u, v), p in self._plan.blocks.items()]
+
+    def _known_residuals(self) -> dict[int, np.ndarray]:
+        known = {i: static_value(r, {}) for i, r in self._constants.items()}
+        return {i: value for i, value in known.items() if value is not None}
 
     def _build(self, inputs: Sequence[Any]) -> list[int | None]:
         """Adds vertices and edges; returns the vertices of the outputs."""
@@ -167,14 +181,13 @@ class LinearProgram:
         the values are known while tracing."""
         indices, scalars = {}, {}
         for i, operand in enumerate(equation.operands):
+            value = static_value(operand, self._indices)
+            if value is not None:
+                indices[i] = value
             if not isinstance(operand, Constant):
                 operand = self._constants.get(operand)
-            if operand is None or isinstance(operand.value, Tracer):
-                continue
-            if is_known_scalar(operand):
+            if operand is not None and is_known_scalar(operand):
                 scalars[i] = operand.value
-            elif _is_integer(operand.aval):
-                indices[i] = np.asarray(operand.value)
         return indices, scalars
 
     def run(self, residuals: Sequence[Any]) -> list[Values]:
@@ -194,8 +207,3 @@ class LinearProgram:
         edges = self._builder.values(self._edges, lambda key: values.get(key, key))
         blocks = run_plan(self._plan, edges, self._builder.dtypes)
         return list(blocks.values())
-
-
-def _is_integer(aval) -> bool:
-    dtype = getattr(aval, "dtype", None)
-    return isinstance(dtype, np.dtype) and dtype.kind in "iu"

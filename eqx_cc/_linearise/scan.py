@@ -180,7 +180,7 @@ def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
 
 
 class _ForwardSteps:
-    """One iteration of forward accumulation."""
+    """An iteration of forward accumulation."""
 
     def __init__(self, scan: _Scan, body: Body):
         self.scan, self.carries = scan, scan.reached_carries(body)
@@ -249,7 +249,7 @@ def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
 
 
 class _ReverseSteps:
-    """One iteration of reverse accumulation."""
+    """An iteration of reverse accumulation."""
 
     def __init__(self, scan: _Scan, body: Body):
         self.scan, self.carries = scan, scan.reached_carries(body)

@@ -1,4 +1,4 @@
-"""The cost of an order, and the best order that needs no search."""
+"""The cost of an order, and the best of the orders that need no search."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def order_cost(
 ) -> int:
     """The cost of an order of a graph's intermediates under a cost model."""
     return _cost_function(graph, cost)(order)
+
+
+def order_or_baseline(
+    graph: ComputationalGraph,
+    vertices: Iterable[int],
+    cost: AbstractCost,
+    found_by: str,
+) -> Order:
+    """An order of these vertices with its cost, or the baseline if that costs less."""
+    total_cost = order_cost(graph, vertices, cost)
+    order = Order(vertices, cost=total_cost, cost_model=cost.name, found_by=found_by)
+    return min(order, baseline(graph, cost), key=lambda order: order.cost)
 
 
 def _cost_function(

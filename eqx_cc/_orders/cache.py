@@ -108,7 +108,7 @@ class OrderCache:
             order = _order_of(graph, cost, entry_of(graph, order))
         except ValueError as error:
             raise ValueError(
-                "`order` must say of itself what is true of it under the cost model "
+                "`order` must have the attributes of this graph under the cost model "
                 f"{cost.name}; got {order!r}: {error}."
             ) from error
         stored = self.get(graph, cost)

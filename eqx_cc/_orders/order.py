@@ -19,6 +19,7 @@ class Order(tuple[int, ...]):
     - `optimal`: true if it is proved that no order costs less.
     - `seconds`: the time of the search.
     - `found_by`: the search or ordering that it comes from.
+    - `interrupted`: true if the search was interrupted. The cache does not store this.
 
     !!! Example
 
@@ -34,6 +35,7 @@ class Order(tuple[int, ...]):
     lower_bound: int
     seconds: float
     found_by: str
+    interrupted: bool = False
 
     def __new__(
         cls,
@@ -52,7 +54,9 @@ class Order(tuple[int, ...]):
         return self
 
     def __getnewargs_ex__(self):  # So that it can be copied and pickled.
-        return (tuple(self),), dict(vars(self))
+        fields = dict(vars(self))
+        fields.pop("interrupted", None)
+        return (tuple(self),), fields
 
     @property
     def optimal(self) -> bool:

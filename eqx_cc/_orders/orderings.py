@@ -15,6 +15,10 @@ from .cost import AbstractCost, Multiplications
 from .state import AbstractSpace, space, State
 
 
+# Vertices that an error message lists.
+_MAX_LISTED = 10
+
+
 class AbstractOrdering(eqx.Module):
     """Chooses the order in which the intermediates of a graph are eliminated.
 
@@ -238,6 +242,7 @@ def _misfits(graph: ComputationalGraph, order: tuple[int, ...]) -> dict[str, set
     }
 
 
-def _listed(vertices: Sequence[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, vertices[:most]))
-    return shown + (f", ... ({len(vertices)} in all)" if len(vertices) > most else "")
+def _listed(vertices: Sequence[int]) -> str:
+    """The first vertices, and the number of all if there are more."""
+    shown, count = ", ".join(map(str, vertices[:_MAX_LISTED])), len(vertices)
+    return shown + (f", ... ({count} in all)" if count > _MAX_LISTED else "")

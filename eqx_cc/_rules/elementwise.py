@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
 
@@ -23,6 +24,7 @@ from .registry import (
     register_rule,
     Rule,
 )
+from .selection import known_part
 
 
 def _diagonal(operands, position: int, result, **term: Any) -> Block:
@@ -95,6 +97,10 @@ def _select_n(operands, results, params):
         return None
     blocks = []
     for i in _linear(operands):
+        block = _known_choice(operands, i, results[0])
+        if block is not None:
+            blocks.append(block)
+            continue
 
         def mask(cases, case=i - 1):
             cases = jnp.asarray(cases)
@@ -104,6 +110,16 @@ def _select_n(operands, results, params):
 
         blocks.append(_times(operands, i, 0, results[0], mask, mask=True))
     return blocks
+
+
+def _known_choice(operands, position: int, result) -> Block | None:
+    """The block of an operand that is chosen where the cases, which are known, say so;
+    None where they are not, or a mask will do."""
+    cases = operands[0].indices
+    if cases is None or 0 in result.shape:
+        return None
+    is_chosen = np.broadcast_to(cases == position - 1, result.shape)
+    return known_part(operands, position, result, is_chosen)
 
 
 def _with_conjugate(scale: Scalar, conj_scale: Scalar) -> Rule:

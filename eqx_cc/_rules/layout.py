@@ -14,6 +14,7 @@ from jax.extend.core import primitives as p
 
 from .._jaxpr.releases import available_primitives
 from .._sparsity.affine import Affine, single
+from .._sparsity.table import Form, unravelled
 from .registry import axes, Block, broadcast, indexed, one_term, register_rule
 
 
@@ -57,8 +58,16 @@ def _reshape(operands, results, params):
 
 
 def _flattened(operands, results):
-    forms = _matched(results[0].shape, operands[0].shape)
-    return None if forms is None else [one_term(operands, 0, results[0], *forms)]
+    shapes = results[0].shape, operands[0].shape
+    forms = _matched(*shapes) or _listed(*shapes)
+    return [one_term(operands, 0, results[0], *forms)]
+
+
+def _listed(out_shape, in_shape) -> tuple[list[Form], list[Form], dict[int, int]]:
+    """Forms of row-major axes over one index: tables, for (2, 3) and (3, 2)."""
+    size = {0: math.prod(out_shape)}
+    flat = np.arange(size[0])
+    return unravelled(flat, out_shape, size), unravelled(flat, in_shape, size), size
 
 
 def _matched(out_shape, in_shape):

@@ -15,6 +15,7 @@ from .._blocks.arrays import take, Values
 from .._jaxpr.avals import is_complex
 from .._sparsity.affine import Affine, single
 from .._sparsity.pattern import Pattern
+from .._sparsity.table import Form, Table
 from .._sparsity.term import normalise, Scalar, Term
 
 
@@ -152,8 +153,8 @@ class BlockBuilder:
 
     def term(
         self,
-        out: Sequence[Affine],
-        inp: Sequence[Affine],
+        out: Sequence[Form],
+        inp: Sequence[Form],
         sizes: Mapping[int, int],
         *,
         scale: Scalar = 1,
@@ -167,7 +168,8 @@ class BlockBuilder:
 
         **Arguments:**
 
-        - `out`, `inp`: the position along each axis, an `Affine` form of the indices.
+        - `out`, `inp`: the position along each axis, an `Affine` form of the indices or
+            a table of positions.
         - `sizes`: the size of each index.
         - `scale`: a known coefficient.
         - `value`, `read`: the indices that the value's axes run over, and the value, of
@@ -212,9 +214,11 @@ class BlockBuilder:
         )
 
 
-def _plain(form: Affine) -> Affine:
+def _plain(form: Form) -> Form:
     """The form in Python's integers, as fingerprints have them written. Parameters of
     equations may be integers of NumPy."""
+    if isinstance(form, Table):
+        return form
     return Affine(int(form.offset), tuple((i, int(s)) for i, s in form.strides))
 
 
@@ -222,8 +226,8 @@ def one_term(
     operands: Sequence[Operand],
     position: int,
     result,
-    out: Sequence[Affine],
-    inp: Sequence[Affine],
+    out: Sequence[Form],
+    inp: Sequence[Form],
     sizes: Mapping[int, int],
     *,
     index: int = 0,
@@ -235,7 +239,7 @@ def one_term(
 
 
 def axes(shape: Sequence[int], first: int = 0) -> list[Affine]:
-    """One index for each axis, numbered from `first`."""
+    """An index for each axis, numbered from `first`."""
     return [single(first + axis) for axis in range(len(shape))]
 
 

@@ -1,7 +1,8 @@
 """Rules for gather and scatter: one is the transpose of the other.
 
-Where the indices are known while tracing, the block is a sum of windows; where they are
-not, it is a mask along the indexed axes, and diagonal along the others.
+Where the indices are known while tracing, the block is a sum of windows or a table of
+positions; where they are not, it is a mask along the indexed axes, and diagonal along
+the others.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._sparsity.affine import Affine, single
+from .._sparsity.table import unravelled
 from .registry import axes, Block, BlockBuilder, indexed, one_term, register_rule
 
 
-# The most terms of a block, and the most elements whose positions are looked at.
+# The most windows of a block, and the most elements whose positions are looked at.
 _MAX_WINDOWS = 8
-_MAX_STATIC = 1 << 16
+_MAX_STATIC = 1 << 24
 
 
 class Selection(NamedTuple):
@@ -108,6 +110,22 @@ def _scatter_set(operands, results, params):
     return _scatter_blocks(operands, results, params, adds=False)
 
 
+@register_rule(p.scatter_mul_p)
+def _scatter_mul(operands, results, params):
+    """out = in, with out[position(k)] *= update[k]"""
+    if operands[1].linear or operands[2].linear:
+        return None
+    shape = results[0].shape
+    forms = axes(shape), axes(shape), indexed(shape)
+
+    def factors(arrays):
+        ones = lax.full(shape, 1, operands[0].dtype)
+        return p.scatter_mul_p.bind(ones, arrays[1], arrays[2], **params)
+
+    term: dict[str, Any] = dict(value=range(len(shape)), read=factors)
+    return [one_term(operands, 0, results[0], *forms, **term)]
+
+
 def _scatter_blocks(operands, results, params, *, adds: bool) -> list[Block]:
     blocks = []
     if operands[0].linear:
@@ -149,6 +167,14 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
     forms = axes(result.shape), axes(result.shape), indexed(result.shape)
     if adds:
         return one_term(operands, 0, result, *forms)
+    indices = operands[1].indices
+    if indices is not None and math.prod(result.shape) <= _MAX_STATIC:
+        is_kept = np.ones(result.shape, bool)
+        written = _transposed(operands, params).positions(indices)
+        is_kept.flat[written[written >= 0]] = False
+        block = known_part(operands, 0, result, is_kept)
+        if block is not None:
+            return block
 
     def mask(arrays):
         base = jnp.zeros(operands[0].shape, jnp.int32)
@@ -159,32 +185,66 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
     return one_term(operands, 0, result, *forms, **term)
 
 
+def known_part(operands, position: int, result, is_kept: np.ndarray) -> Block | None:
+    """The identity at the entries that are kept; None where a mask of these stores
+    hardly more."""
+    flat = np.where(is_kept, np.arange(is_kept.size).reshape(is_kept.shape), -1)
+    terms = _windows(flat, result.shape)
+    if terms is None:
+        if 3 * np.count_nonzero(is_kept) >= 2 * is_kept.size:
+            return None
+        terms = _table(flat, result.shape)
+    builder = BlockBuilder(operands, position, result)
+    for term in terms:
+        builder.term(**term)
+    return builder.block()
+
+
 def _terms(selection: Selection, indices: np.ndarray | None) -> list[dict]:
     """The terms of a selection, as keywords of `BlockBuilder.term`."""
     if 0 in selection.result + selection.shape:
         return []
-    if indices is not None and math.prod(selection.result) <= _MAX_STATIC:
-        windows = _windows(selection, indices)
-        if windows is not None:
-            return windows
-    return [_masked(selection)]
+    if indices is None or math.prod(selection.result) > _MAX_STATIC:
+        return [_masked(selection)]
+    return _known(selection.positions(indices), selection.shape)
 
 
-def _windows(selection: Selection, indices: np.ndarray) -> list[dict] | None:
-    """The affine pieces of a selection whose indices are known; None if there are many.
+def _known(source: np.ndarray, shape) -> list[dict]:
+    """The terms of a selection that reads these positions, -1 for none, in `shape`."""
+    windows = _windows(source, shape)
+    return _table(source, shape) if windows is None else windows
+
+
+def _table(source: np.ndarray, shape) -> list[dict]:
+    """The term of a selection that reads listed positions, of those that it reads.
+
+    `x[[4, 0, 4, 1]]` is `out[k] = x[table[k]]`.
+    """
+    sizes = indexed(source.shape)
+    out = axes(source.shape)
+    if (source < 0).any():
+        flat = np.flatnonzero(source >= 0)
+        sizes = {0: len(flat)}
+        out = unravelled(flat, source.shape, sizes)
+        source = source.reshape(-1)[flat]
+    return [dict(out=out, inp=unravelled(source, shape, sizes), sizes=sizes)]
+
+
+def _windows(source: np.ndarray, shape) -> list[dict] | None:
+    """The affine pieces of a selection whose positions are known; None if there are
+    many.
 
     `x[[4, 5, 6, 0, 2]]` has two: `out[k] = x[4 + k]` for `k < 3`, and
     `out[3 + k] = x[2 k]` for `k < 2`.
     """
-    source = selection.positions(indices)
-    boxes = [tuple((0, n) for n in selection.result)]
+    boxes = [tuple((0, n) for n in source.shape)]
     windows, num_long = [], 0  # Times that there were too many boxes.
     while boxes:
         if len(windows) + num_long > _MAX_WINDOWS:
             return None
         box = boxes.pop()
         part = np.asarray(source[tuple(slice(low, high) for low, high in box)])
-        forms = _affine(part, selection.shape)
+        forms = _affine(part, shape)
         if forms is None:
             boxes += _halves(box, part)
             num_long += len(boxes) > _MAX_WINDOWS

@@ -20,17 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._jaxpr.avals import aval_of
+from .._jaxpr.avals import aval_of, is_numeric
 from .._jaxpr.primitives import facts, is_elementwise
-from .._jaxpr.program import Constant, Equation, flatten, live_equations, Program
+from .._jaxpr.program import Atom, Constant, Equation, flatten, live_equations, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import (
     as_entries,
+    Atoms,
     constant,
     constant_array,
     constants,
-    Entries,
-    Entry,
     entry,
     evaluated,
     is_concrete,
@@ -70,7 +69,7 @@ def scalarise(
     program: Program,
     input_avals: Sequence[Any],
     num_outputs: int,
-    max_equations: int | float | None = None,
+    max_equations: int | float = MAX_EQUATIONS,
 ) -> ScalarProgram:
     """The first outputs of a program of arrays as a program of scalars.
 
@@ -78,11 +77,11 @@ def scalarise(
     where there is a loop or a branch. Equations for which there is no rule are kept, of
     arrays that are put together from scalars and taken apart again.
     """
-    expansion = Expansion(MAX_EQUATIONS if max_equations is None else max_equations)
+    expansion = Expansion(max_equations)
     arrays = [expansion.inputs(aval) for aval in input_avals]
     num_inputs = expansion.num_variables
     results = expansion.evaluate(program, arrays, num_outputs)
-    outputs: list[Entry] = []
+    outputs: list[Atom] = []
     avals: list[Any] = []
     for entries, aval in zip(results, program.output_avals):
         outputs += entries.flat
@@ -120,7 +119,7 @@ class Expansion:
         self.is_strict = True
         self._max = max_equations
         # Variables that are whole arrays, by their shapes and entries.
-        self._arrays: dict[Hashable, Entry] = {}
+        self._arrays: dict[Hashable, Atom] = {}
 
     def _new(self, count: int) -> range:
         first = self.num_variables
@@ -135,26 +134,28 @@ class Expansion:
         if count > self._max:
             raise NotScalar(f"it has more than {self._max} scalar equations")
 
-    def inputs(self, aval: Any) -> Entries:
+    def inputs(self, aval: Any) -> Atoms:
         """New variables for the entries of an input."""
         self._check(aval.size)
         return as_entries(self._new(aval.size), aval.shape)
 
-    def read(self, operand: Entry, env: dict[int, Entries]) -> Entries:
+    def read(self, operand: Atom, env: dict[int, Atoms]) -> Atoms:
         """The entries of an operand."""
         if isinstance(operand, int):
             return env[operand]
         aval = operand.aval
-        if not isinstance(getattr(aval, "dtype", None), np.dtype):
-            raise NotScalar(f"it has a constant that is no array of numbers: {aval}")
+        if not is_numeric(aval):
+            raise NotScalar(
+                f"it has a constant that is not an array of numbers: {aval}"
+            )
         self._check(aval.size)
         if is_concrete(operand):
             return constants(operand.value, aval)
         return self._unpacked(operand, aval)
 
     def evaluate(
-        self, program: Program, arrays: Sequence[Entries], num_outputs: int
-    ) -> list[Entries]:
+        self, program: Program, arrays: Sequence[Atoms], num_outputs: int
+    ) -> list[Atoms]:
         """The entries of the first outputs of a program."""
         env = dict(enumerate(arrays))
         for equation in _live(program, num_outputs):
@@ -162,12 +163,12 @@ class Expansion:
             env.update(zip(equation.results, self.results(equation, operands)))
         return [self.read(o, env) for o in program.outputs[:num_outputs]]
 
-    def inlined(self, closed: ClosedJaxpr, arrays: Sequence[Entries]) -> list[Entries]:
+    def inlined(self, closed: ClosedJaxpr, arrays: Sequence[Atoms]) -> list[Atoms]:
         """The entries of the results of a function."""
         program = flatten(closed.jaxpr, closed.consts)
         return self.evaluate(program, arrays, len(program.outputs))
 
-    def results(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+    def results(self, equation: Equation, arrays: list[Atoms]) -> list[Atoms]:
         """The entries of the results of an equation."""
         eqn, name = equation.eqn, equation.primitive.name
         if is_small_system(eqn):
@@ -175,7 +176,7 @@ class Expansion:
         if name == "atan2" and not self.is_strict:
             # A zero that was folded may have had another sign.
             if any(is_number(entry, 0) for a in arrays for entry in a.flat):
-                raise NotScalar("the sign of a zero may matter to `atan2`")
+                raise NotScalar("the sign of a zero may change the result of `atan2`")
         self._check(sum(aval.size for aval in equation.result_avals))
         values = [constant_array(a, v) for a, v in zip(arrays, equation.operand_avals)]
         rule = RULES.get(name)
@@ -188,7 +189,7 @@ class Expansion:
         results = None if rule is None else rule(self.scalar, eqn, arrays, values)
         return self._of_arrays(equation, arrays) if results is None else results
 
-    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry:
+    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Atom]) -> Atom:
         """The result of one equation of scalars."""
         values = [o.value for o in operands if isinstance(o, Constant)]
         if len(values) == len(operands):
@@ -202,27 +203,27 @@ class Expansion:
         self._append(Equation(eqn, tuple(operands), (result,)))
         return result
 
-    def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Entries]) -> Entries:
+    def _elementwise(self, eqn: jex.JaxprEqn, arrays: list[Atoms]) -> Atoms:
         template, shape = scalar_eqn(eqn), aval_of(eqn.outvars[0]).shape
         operands = zip(*(np.broadcast_to(array, shape).flat for array in arrays))
         return as_entries([self.scalar(template, each) for each in operands], shape)
 
     # Equations of arrays
 
-    def _of_arrays(self, equation: Equation, arrays: list[Entries]) -> list[Entries]:
+    def _of_arrays(self, equation: Equation, arrays: list[Atoms]) -> list[Atoms]:
         operands = [self._packed(a, v) for a, v in zip(arrays, equation.operand_avals)]
         results = self._new(len(equation.results))
         self._append(Equation(equation.eqn, tuple(operands), tuple(results)))
         return [self._unpacked(r, v) for r, v in zip(results, equation.result_avals)]
 
-    def _packed(self, entries: Entries, aval: Any) -> Entry:
+    def _packed(self, entries: Atoms, aval: Any) -> Atom:
         """An array variable that has the entries."""
         key = aval.shape, tuple(entries.flat)
         if key not in self._arrays:
             self._arrays[key] = self._stacked(entries, aval)
         return self._arrays[key]
 
-    def _stacked(self, entries: Entries, aval: Any) -> Entry:
+    def _stacked(self, entries: Atoms, aval: Any) -> Atom:
         value = constant_array(entries, aval)
         if value is not None:
             return Constant(value, aval)
@@ -234,15 +235,17 @@ class Expansion:
 
         return self.traced(stack, list(entries.flat), [scalar_aval(aval)])[0]
 
-    def _unpacked(self, operand: Entry, aval: Any) -> Entries:
+    def _unpacked(self, operand: Atom, aval: Any) -> Atoms:
         """The entries of an array variable."""
         if aval.shape == ():
             # Captured and traced, it is a variable from here on, no constant.
             if isinstance(operand, Constant):
                 [operand] = self.traced(jnp.copy, [operand], [aval])
             return as_entries([operand], ())
-        if not isinstance(getattr(aval, "dtype", None), np.dtype):
-            raise NotScalar(f"it has a variable that is no array of numbers: {aval}")
+        if not is_numeric(aval):
+            raise NotScalar(
+                f"it has a variable that is not an array of numbers: {aval}"
+            )
 
         def unstack(array):
             return [entry(array, index) for index in np.ndindex(aval.shape)]
@@ -252,8 +255,8 @@ class Expansion:
         return as_entries(entries, aval.shape)
 
     def traced(
-        self, fun: Callable, operands: list[Entry], avals: list[Any]
-    ) -> list[Entry]:
+        self, fun: Callable, operands: list[Atom], avals: list[Any]
+    ) -> list[Atom]:
         """The results of a function of scalars or arrays, whose equations are added as
         they are; `avals` are those of the operands, or one that all of them have."""
         avals = avals * len(operands) if len(avals) == 1 else avals

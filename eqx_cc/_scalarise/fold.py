@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import jax.extend.core as jex
 
-from .._jaxpr.program import Constant
-from .entries import Entry, is_number
+from .._jaxpr.program import Atom, Constant
+from .entries import is_number
 
 
-def folded(eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry | None:
+def folded(eqn: jex.JaxprEqn, operands: Sequence[Atom]) -> Atom | None:
     """The operand that a scalar equation returns, where constants leave no arithmetic
     to do; None where there is some.
 
@@ -20,7 +20,7 @@ def folded(eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry | None:
     return None if rule is None else rule(*operands)
 
 
-def drops(eqn: jex.JaxprEqn, operands: Sequence[Entry], entry: Entry) -> bool:
+def drops(eqn: jex.JaxprEqn, operands: Sequence[Atom], entry: Atom) -> bool:
     """True if folding an equation to `entry` leaves out a variable, which may not be
     finite."""
     if eqn.primitive.name not in ("mul", "div") or not isinstance(entry, Constant):
@@ -28,33 +28,33 @@ def drops(eqn: jex.JaxprEqn, operands: Sequence[Entry], entry: Entry) -> bool:
     return not all(isinstance(o, Constant) for o in operands)
 
 
-def _mul(x: Entry, y: Entry) -> Entry | None:
+def _mul(x: Atom, y: Atom) -> Atom | None:
     if is_number(x, 0) or is_number(y, 1):
         return x
     return y if is_number(y, 0) or is_number(x, 1) else None
 
 
-def _add(x: Entry, y: Entry) -> Entry | None:
+def _add(x: Atom, y: Atom) -> Atom | None:
     if is_number(x, 0):
         return y
     return x if is_number(y, 0) else None
 
 
-def _sub(x: Entry, y: Entry) -> Entry | None:
+def _sub(x: Atom, y: Atom) -> Atom | None:
     return x if is_number(y, 0) else None
 
 
-def _div(x: Entry, y: Entry) -> Entry | None:
+def _div(x: Atom, y: Atom) -> Atom | None:
     if is_number(x, 0) and not isinstance(y, Constant):
         return x
     return x if is_number(y, 1) else None
 
 
-def _select_n(case: Entry, *operands: Entry) -> Entry | None:
+def _select_n(case: Atom, *operands: Atom) -> Atom | None:
     return operands[int(case.value)] if isinstance(case, Constant) else None
 
 
-_RULES: dict[str, Callable[..., Entry | None]] = {
+_RULES: dict[str, Callable[..., Atom | None]] = {
     "mul": _mul,
     "add": _add,
     "add_any": _add,

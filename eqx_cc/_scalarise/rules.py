@@ -13,17 +13,19 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .entries import as_entries, constant, Entries, Entry, evaluated, scalar_aval
+from .._jaxpr.program import Atom
+from .entries import as_entries, Atoms, constant, evaluated, scalar_aval
 from .moves import moved
 
 
 # Makes one equation of scalars, and returns its result.
-Emit: TypeAlias = Callable[[jex.JaxprEqn, Sequence[Entry]], Entry]
+Emit: TypeAlias = Callable[[jex.JaxprEqn, Sequence[Atom]], Atom]
 # A rule is called as `rule(emit, eqn, arrays, values)`: `values[i]` is operand `i` if
 # all of its entries are constants, else None. It returns the entries of the results, or
 # None where it does not apply.
-Rule: TypeAlias = Callable[
-    [Emit, jex.JaxprEqn, list[Entries], list[np.ndarray | None]], list[Entries] | None
+ExpansionRule: TypeAlias = Callable[
+    [Emit, jex.JaxprEqn, list[Atoms], list[np.ndarray | None]],
+    list[Atoms] | None,
 ]
 
 
@@ -35,9 +37,9 @@ Rule: TypeAlias = Callable[
 def _moved(
     emit: Emit,
     eqn: jex.JaxprEqn,
-    arrays: list[Entries],
+    arrays: list[Atoms],
     values: list[np.ndarray | None],
-) -> list[Entries] | None:
+) -> list[Atoms] | None:
     """Applies the primitive to the numbers of entries, to find where each entry goes.
 
     `x[i]` of `x = [a, b, c]` and known `i = [2, 0]` is `[0, 1, 2][i] = [2, 0]`, which
@@ -49,7 +51,7 @@ def _moved(
     num_values = _NUM_VALUES.get(eqn.primitive.name, len(arrays))
     if any(value is None for value in values[num_values:]):
         return None
-    table: list[Entry] = []
+    table: list[Atom] = []
     numbers: list[Any] = []
     for array in arrays[:num_values]:
         first = len(table)
@@ -95,7 +97,7 @@ _NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 #
 
 
-def _dot_general(emit, eqn, arrays, values) -> list[Entries] | None:
+def _dot_general(emit, eqn, arrays, values) -> list[Atoms] | None:
     """out[k, i, j] = sum_c a[k, i, c] * b[k, j, c]"""
     a, b = arrays
     out = eqn.outvars[0].aval
@@ -113,7 +115,7 @@ def _dot_general(emit, eqn, arrays, values) -> list[Entries] | None:
     return [as_entries(entries, out.shape)]
 
 
-def _regrouped(array: Entries, *groups: Sequence[Any]) -> Entries:
+def _regrouped(array: Atoms, *groups: Sequence[Any]) -> Atoms:
     """The array with one axis for each group of its axes."""
     sizes = [math.prod(array.shape[i] for i in group) for group in groups]
     return array.transpose([i for group in groups for i in group]).reshape(sizes)
@@ -123,13 +125,13 @@ def _others(ndim: int, *taken: Sequence[Any]) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if not any(i in axes for axes in taken))
 
 
-def inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Entries, b: Entries) -> Entry:
+def inner_product(emit: Emit, eqn: jex.JaxprEqn, a: Atoms, b: Atoms) -> Atom:
     """The sum of products of entries, of the type of the result of `eqn`."""
     mul, zero = binary(lax.mul, eqn), constant(0, scalar_aval(eqn.outvars[0].aval))
     return _total(emit, binary(lax.add, eqn), [emit(mul, p) for p in zip(a, b)], zero)
 
 
-def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Entry) -> Entry:
+def _total(emit: Emit, eqn: jex.JaxprEqn, entries, empty: Atom) -> Atom:
     if len(entries) == 0:
         return empty
     return ft.reduce(lambda x, y: emit(eqn, (x, y)), entries)
@@ -149,7 +151,7 @@ def _traced(operation, dtype: np.dtype, weak_type: bool) -> jex.JaxprEqn:
     return eqn
 
 
-def _reduction(operation: Callable, empty: int) -> Rule:
+def _reduction(operation: Callable, empty: int) -> ExpansionRule:
     """out[i] = operation(in[i, 0], in[i, 1], ...)"""
 
     def rule(emit, eqn, arrays, values):
@@ -165,7 +167,7 @@ def _reduction(operation: Callable, empty: int) -> Rule:
     return rule
 
 
-def _cumsum(emit, eqn, arrays, values) -> list[Entries]:
+def _cumsum(emit, eqn, arrays, values) -> list[Atoms]:
     """out[k] = out[k - 1] + in[k]"""
     array, add = arrays[0].copy(), binary(lax.add, eqn)
     along = np.moveaxis(array, eqn.params["axis"], 0)
@@ -181,7 +183,7 @@ _MOVING = (
     "broadcast_in_dim concatenate dynamic_slice dynamic_update_slice expand_dims "
     "gather pad reshape rev slice split squeeze stack tile transpose unstack"
 ).split()
-RULES: dict[str, Rule] = dict.fromkeys(_MOVING, _moved)
+RULES: dict[str, ExpansionRule] = dict.fromkeys(_MOVING, _moved)
 RULES |= {
     "dot_general": _dot_general,
     "reduce_sum": _reduction(lax.add, 0),

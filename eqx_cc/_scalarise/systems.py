@@ -19,10 +19,10 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
-from .._jaxpr.program import Equation, inner_jaxprs
+from .._jaxpr.program import Atom, bodies, Equation
 from .._jaxpr.releases import ClosedJaxpr, STACKING
 from .._jaxpr.stop_elimination import stop_elimination
-from .entries import as_entries, constants, Entries, Entry, entry, scalar_aval
+from .entries import as_entries, Atoms, constants, entry, scalar_aval
 from .native.inverse import inverse, MAX_NATIVE_ROWS
 from .rules import binary, inner_product
 
@@ -42,15 +42,13 @@ class AbstractExpansion(Protocol):
 
     is_strict: bool
 
-    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Entry]) -> Entry: ...
+    def scalar(self, eqn: jex.JaxprEqn, operands: Sequence[Atom]) -> Atom: ...
 
-    def inlined(
-        self, closed: ClosedJaxpr, arrays: Sequence[Entries]
-    ) -> list[Entries]: ...
+    def inlined(self, closed: ClosedJaxpr, arrays: Sequence[Atoms]) -> list[Atoms]: ...
 
     def traced(
-        self, fun: Callable, operands: list[Entry], avals: list[Any]
-    ) -> list[Entry]: ...
+        self, fun: Callable, operands: list[Atom], avals: list[Any]
+    ) -> list[Atom]: ...
 
 
 def is_small_system(eqn: jex.JaxprEqn) -> bool:
@@ -72,12 +70,12 @@ def without_factors(equation: Equation) -> Equation:
 
 
 def solved(
-    expansion: AbstractExpansion, eqn: jex.JaxprEqn, arrays: list[Entries]
-) -> list[Entries]:
+    expansion: AbstractExpansion, eqn: jex.JaxprEqn, arrays: list[Atoms]
+) -> list[Atoms]:
     """The entries of the solution of a small linear system."""
     *captured, rhs = arrays
 
-    def product(x: Entries) -> Entries:
+    def product(x: Atoms) -> Atoms:
         return expansion.inlined(eqn.params["jaxprs"].matvec, [*captured, x])[0]
 
     matrix = _matrix(expansion, product, aval_of(eqn.outvars[0]))
@@ -95,7 +93,7 @@ def _is_substitution(jaxpr: jex.Jaxpr) -> bool:
 def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
     """The equations of a jaxpr, and of what it calls."""
     for eqn in jaxpr.eqns:
-        inner = [body for value in eqn.params.values() for body in inner_jaxprs(value)]
+        inner = bodies(eqn)
         for body in inner:
             yield from _equations(body)
         if not inner:
@@ -103,8 +101,8 @@ def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
 
 
 def _matrix(
-    expansion: AbstractExpansion, product: Callable[[Entries], Entries], aval
-) -> Entries:
+    expansion: AbstractExpansion, product: Callable[[Atoms], Atoms], aval
+) -> Atoms:
     """The matrix of a linear function, column by column."""
     strict, columns = expansion.is_strict, []
     for unit in np.eye(aval.size):
@@ -114,25 +112,25 @@ def _matrix(
 
 
 def _solution(
-    expansion: AbstractExpansion, eqn: jex.JaxprEqn, matrix: Entries, rhs: Entries
-) -> Entries:
+    expansion: AbstractExpansion, eqn: jex.JaxprEqn, matrix: Atoms, rhs: Atoms
+) -> Atoms:
     """The solution, refined twice: derivatives go through the last step alone."""
     avals = [scalar_aval(aval_of(eqn.outvars[0]))]
     sub, add = binary(lax.sub, eqn), binary(lax.add, eqn)
 
-    def traced(fun: Callable, entries: Entries) -> Entries:
+    def traced(fun: Callable, entries: Atoms) -> Atoms:
         results = expansion.traced(fun, list(entries.flat), avals)
         return as_entries(results, entries.shape)
 
-    def product(matrix: Entries, x: Entries) -> Entries:
+    def product(matrix: Atoms, x: Atoms) -> Atoms:
         rows = [inner_product(expansion.scalar, eqn, row, x) for row in matrix]
         return as_entries(rows, x.shape)
 
-    def each(template: jex.JaxprEqn, x: Entries, y: Entries) -> Entries:
+    def each(template: jex.JaxprEqn, x: Atoms, y: Atoms) -> Atoms:
         entries = [expansion.scalar(template, pair) for pair in zip(x, y)]
         return as_entries(entries, x.shape)
 
-    def refined(solution: Entries) -> Entries:
+    def refined(solution: Atoms) -> Atoms:
         residual = each(sub, rhs, product(matrix, solution))
         return each(add, solution, product(inverse, residual))
 

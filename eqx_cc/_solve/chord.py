@@ -140,7 +140,7 @@ class CCChord(optx.AbstractRootFinder):
         return lax.cond(identity, jacobian.identity, jacobian.factored)
 
     def step(self, fn, y, args, options, state: ChordState, tags):
-        """One iteration."""
+        """Performs an iteration."""
         del tags
         bounds = options.get("lower"), options.get("upper")
         run = natively if size_of(y) >= MIN_NATIVE else lambda fun, *args: fun(*args)

@@ -143,7 +143,7 @@ def _split(operands, jaxpr: ClosedJaxpr):
 
 
 def _plain_product(*operands, jaxpr, active, transposed):
-    """One pass of forward or reverse mode. After the inputs of the function come the
+    """A pass of forward or reverse mode. After the inputs of the function come the
     tangents of those that are active, or the cotangents of the inexact outputs."""
     point, vectors = _split(operands, jaxpr)
     fun, inputs = _active_function(point, jaxpr, active)

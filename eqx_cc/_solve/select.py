@@ -32,7 +32,7 @@ _BAND = 0.2
 _BY_BLOCKS, _DENSELY = 1.5, 0.05
 
 
-def is_enough(size: int, nonzeros: int) -> bool:
+def is_sparse(size: int, nonzeros: int) -> bool:
     """True if a matrix has so few entries that its structure may be of use."""
     return size >= SMALL and nonzeros <= 0.25 * size**2
 
@@ -44,13 +44,13 @@ def select(positions: Positions, rank: int) -> AbstractFactorisation | None:
     size = positions.num_rows
     if size != positions.num_columns or rank > _BORDER * size:
         return None
-    sparse = _first(_CANDIDATES, Structure.of(positions))
+    sparse = _first_suitable(_CANDIDATES, Structure.of(positions))
     if sparse is None or rank == 0:
         return sparse
     return LowRankUpdate(sparse, rank, size)
 
 
-def _first(
+def _first_suitable(
     candidates: tuple[Callable, ...], structure: Structure
 ) -> AbstractFactorisation | None:
     if structure.size == 0 or structure.is_singular:
@@ -67,7 +67,7 @@ def _bordered(structure: Structure) -> AbstractFactorisation | None:
     if not 0 < len(border) <= _BORDER * size:
         return None
     candidates = tuple(c for c in _CANDIDATES if c is not _bordered)
-    core = _first(candidates, structure.restricted(inside))
+    core = _first_suitable(candidates, structure.restricted(inside))
     if core is None:
         return None
     order = np.concatenate([inside, border])

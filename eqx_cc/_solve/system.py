@@ -24,11 +24,12 @@ from .._orders.lookup import Automatic
 from .._scalarise.depends import dependences
 from .._strategy.granularity import scalar_program
 from .._strategy.jacobian_blocks import jacobian_blocks
+from .block_operator import BlockOperator
 from .factorisations.base import AbstractFactorisation
 from .matrix.assemble import assemble, Matrix
 from .matrix.positions import Positions
 from .matrix.ravel import size_of
-from .select import is_enough, select
+from .select import is_sparse, select
 
 
 # A Jacobian with more entries has no pattern that is stored entry by entry.
@@ -46,12 +47,12 @@ class MatrixRecipe(NamedTuple):
 class Selection(NamedTuple):
     """The criteria by which a factorisation is selected.
 
-    `is_enough` takes the size of a matrix and the number of its entries, and returns
-    True if these are a structure worth factoring. `select` takes their positions, and
+    `is_sparse` takes the size of a matrix and the number of its entries, and returns
+    True if these may have a structure. `select` takes their positions, and
     the rank of what is added to them if `low_rank` is kept apart.
     """
 
-    is_enough: Callable[[int, int], bool] = is_enough
+    is_sparse: Callable[[int, int], bool] = is_sparse
     select: Callable[[Positions, int], AbstractFactorisation | None] = select
     low_rank: bool = True
 
@@ -63,21 +64,39 @@ DENSE = Selection(lambda size, count: False)
 def stored_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | None:
     """A function that returns the matrix of an operator that stores one, so that its
     pattern is not known; None for any other operator."""
-    while isinstance(operator, lx.TaggedLinearOperator):
-        operator = operator.operator
+    operator = untagged(operator)
     storing = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
     return operator.as_matrix if isinstance(operator, storing) else None
+
+
+def untagged(operator: lx.AbstractLinearOperator) -> lx.AbstractLinearOperator:
+    """The operator within `lineax.TaggedLinearOperator`s."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    return operator
 
 
 def of_operator(
     operator: lx.AbstractLinearOperator, selection: Selection = Selection()
 ) -> MatrixRecipe:
     """The matrix of a linear operator between real vectors."""
+    if isinstance(inner := untagged(operator), BlockOperator):
+        return _of_block(inner, selection)
     if isinstance(operator, lx.JacobianLinearOperator):
         fun, x = lambda x: operator.fn(x, operator.args), operator.x
         return of_function(fun, x, selection)
     zeros = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure())
     return of_function(operator.mv, zeros, selection)
+
+
+def _of_block(operator: BlockOperator, selection: Selection) -> MatrixRecipe:
+    criterion = ft.partial(selection.is_sparse, operator.in_size())
+    matrix = operator.matrix(criterion, low_rank=selection.low_rank)
+    if matrix is not None:
+        factorisation = selection.select(matrix.positions, matrix.rank)
+        if factorisation is not None:
+            return MatrixRecipe(factorisation, lambda: matrix)
+    return MatrixRecipe(None, operator.as_matrix)
 
 
 def of_function(
@@ -118,7 +137,7 @@ def scalar_pattern(fun: Callable, x: PyTree) -> Positions | None:
 def sparse_matrix(
     fun: Callable,
     leaves: Sequence[Array],
-    is_enough: Callable[[int], bool],
+    is_sparse: Callable[[int], bool],
     low_rank: bool = True,
 ) -> TracedFunction[Matrix | None] | None:
     """The Jacobian by its entries, traced; None if that takes too long."""
@@ -130,7 +149,7 @@ def sparse_matrix(
             with_value=False,
             low_rank=low_rank,
         )
-        return assemble(blocks, is_enough)
+        return assemble(blocks, is_sparse)
 
     with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
         return TracedFunction(matrix, leaves)
@@ -141,9 +160,9 @@ def _sparse(
     fun: Callable, leaves: Sequence[Array], selection: Selection
 ) -> MatrixRecipe | None:
     size = size_of(leaves)
-    if not selection.is_enough(size, 0):
+    if not selection.is_sparse(size, 0):
         return None
-    criterion = ft.partial(selection.is_enough, size)
+    criterion = ft.partial(selection.is_sparse, size)
     traced = sparse_matrix(fun, leaves, criterion, selection.low_rank)
     struct = None if traced is None else traced.struct
     if traced is None or struct is None:

@@ -1,10 +1,12 @@
 """The sparsity pattern of one block, as a sum of terms.
 
-A term is an einsum with Kronecker deltas whose positions are affine in its indices, so
-that diagonals, broadcasts, reductions, permutations, slices and bands are of one type.
+A term is an einsum with Kronecker deltas whose positions are affine in its indices,
+or tables of them: diagonals, broadcasts, reductions, permutations, slices, bands and
+meshes are of one type.
 
 - In: shapes and known coefficients. Out: patterns, and recipes for their values.
-- From the ground up: `affine` (positions and equations between them), `term`, `product`
-  and `sum` (of terms), `cover` (terms for several blocks), `pattern`.
-- Imports the standard library alone: no JAX, no NumPy.
+- From the ground up: `affine` and `table` (positions), `matching` and `equations`
+  (between them), `term`, `entries` (terms that are lists), `product` and `sum` (of
+  terms), `cover` (terms for several blocks), `pattern`.
+- Imports NumPy, for tables; no JAX.
 """

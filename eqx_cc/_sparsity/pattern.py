@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from .affine import single, Unsolved
+from .affine import Affine, single
 from .keyed import keyed
+from .matching import TooManyPairs
 from .product import multiply, Product
 from .sum import add_terms, dense_term, densify, Sum
 from .term import normalise, Scalar, Take, Term
@@ -26,9 +27,10 @@ class Pattern:
     $$J_{oi} = \sum_t \text{scale}_t \sum_k v_t[k]
       \prod_a \delta(o_a, \text{out}_{ta}(k)) \prod_b \delta(i_b, \text{inp}_{tb}(k))$$
 
-    in which every position is an affine form of the indices $k$. Identity, diagonal,
-    band, broadcast, reduction, permutation, outer product and dense block are all
-    patterns; composing them is unify-then-einsum. Patterns are static and hashable.
+    in which every position is an affine form of the indices $k$, or a table of them.
+    Identity, diagonal, band, broadcast, reduction, permutation, outer product, the
+    assembly of a mesh and a dense block are all patterns; composing them is
+    unify-then-einsum. Patterns are static and hashable.
 
     !!! Example
 
@@ -217,7 +219,7 @@ def compose(left: Pattern, right: Pattern) -> Composition:
     assert left.in_shape == right.out_shape
     try:
         return Composition(_products(left, right))
-    except Unsolved:
+    except TooManyPairs:
         pass
     if left.num_values < right.num_values:
         total, left = _densified(left)
@@ -279,6 +281,8 @@ def _band(term: Term) -> int | None:
     if len(term.out) != 1 or len(term.inp) != 1:
         return None
     (out,), (inp,) = term.out, term.inp
+    if not (isinstance(out, Affine) and isinstance(inp, Affine)):
+        return None
     return inp.offset - out.offset if out.strides == inp.strides else None
 
 
@@ -288,6 +292,8 @@ def _term_name(term: Term, block: Pattern) -> str:
     constant = term.value is None
     if not block.shape:
         return f"constant {term.scale}" if constant else "scalar"
+    if term.has_table:
+        return "sparse selection" if constant else "sparse"
     out, inp = ({i for f in side for i in f.indices} for side in (term.out, term.inp))
     tied = len(out & inp)
     if tied == len(term.sizes):

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from .affine import Affine, SolutionSet
+from .affine import Affine
+from .equations import SolutionSet
+from .table import Form, shifted
 from .term import Kind, Renumbering, Scalar, Take, Term
 
 
@@ -43,7 +45,7 @@ def multiply(a: Term, b: Term, complex_out: bool, complex_in: bool) -> list[Prod
     """The products that make up `a @ b`, contracting a's input with b's output.
 
     Several if flattened axes cross rows; none where the terms do not meet. Raises
-    `Unsolved` if the result is no small sum of terms.
+    `TooManyPairs` if too many entries would have to be listed.
 
     A diagonal `out (i,) inp (i,)` times a matrix `out (j,) inp (k,)` equates `i == j`:
     `out (i,) inp (k,)`, with the value `a[i] * b[i, k]`. A slice `x[2:]`,
@@ -51,21 +53,16 @@ def multiply(a: Term, b: Term, complex_out: bool, complex_in: bool) -> list[Prod
     value `b[2 + i]`.
     """
     shift = len(a.sizes)
-    b_out, b_inp = (tuple(_shifted(x, shift) for x in axes) for axes in (b.out, b.inp))
-    solutions = [SolutionSet(dict(enumerate(a.sizes + b.sizes)))]
-    for a_axis, b_axis in zip(a.inp, b_out):
-        solutions = [new for s in solutions for new in s.equate(a_axis, b_axis)]
+    b_out, b_inp = (tuple(shifted(x, shift) for x in axes) for axes in (b.out, b.inp))
+    indices = SolutionSet(dict(enumerate(a.sizes + b.sizes)))
+    solutions = indices.equate(list(zip(a.inp, b_out)))
     return [_product(a, b, b_inp, s, complex_out, complex_in) for s in solutions]
-
-
-def _shifted(form: Affine, shift: int) -> Affine:
-    return Affine(form.offset, tuple((i + shift, s) for i, s in form.strides))
 
 
 def _product(
     a: Term,
     b: Term,
-    b_inp: tuple[Affine, ...],
+    b_inp: tuple[Form, ...],
     solutions: SolutionSet,
     complex_out: bool,
     complex_in: bool,
@@ -193,7 +190,7 @@ def _is_row(take: Take, contracted: set[int]) -> bool:
     The position `j` determines the contracted `j`; `3j + k` is shared with another.
     """
     return all(
-        len(form.strides) == 1
+        isinstance(form, Affine) and len(form.strides) == 1
         for form in take.forms
         if not contracted.isdisjoint(form.indices)
     )

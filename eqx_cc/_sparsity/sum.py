@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .affine import Affine, divided, is_contiguous, single
+from .affine import Affine, single
+from .entries import listed, places, union
+from .table import Form, Table
 from .term import normalise, Scalar, Term
 
 
@@ -15,6 +18,12 @@ from .term import normalise, Scalar, Term
 SLACK = 2
 MANY_TERMS = 16
 MANY_TERMS_SLACK = 16
+
+# More than `MANY_TERMS` groups of at most so many entries each become one list.
+FEW_ENTRIES = 64
+# Lists of more entries are not merged; one that has this share of a block is dense.
+MAX_LISTED = 1 << 24
+DENSE_SHARE = 2 / 3
 
 
 #
@@ -31,10 +40,15 @@ class Embedding:
     diagonal of three in a full matrix has the forms `(i, i)` and the shape `(3, 3)`.
     """
 
-    forms: tuple[Affine, ...]
+    forms: tuple[Form, ...]
     shape: tuple[int, ...]
     sizes: tuple[int, ...]
     value: tuple[int, ...] | None
+
+    @property
+    def has_table(self) -> bool:
+        """True if positions along an axis of the target are a table."""
+        return any(isinstance(form, Table) for form in self.forms)
 
     def box(self) -> tuple[tuple[int, int], ...] | None:
         """The range along each axis of the target, if all in these ranges is filled.
@@ -45,7 +59,9 @@ class Embedding:
         indices = [i for form in self.forms for i in form.indices]
         if len(set(indices)) < len(indices):
             return None
-        strides = [form.strides for form in self.forms]
+        strides = [f.strides for f in self.forms if isinstance(f, Affine)]
+        if len(strides) < len(self.forms):
+            return None
         if any(len(pairs) > 1 or abs(s) != 1 for pairs in strides for _, s in pairs):
             return None
         return tuple(form.range(self.sizes.__getitem__) for form in self.forms)
@@ -164,8 +180,10 @@ def add_terms(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
     groups = [group for group in groups if group.target.scale != 0]
     for conj in sorted({group.target.conj for group in groups}):
         some = [group for group in groups if group.target.conj == conj]
-        if len(some) > 1:
-            others = [group for group in groups if group.target.conj != conj]
+        others = [group for group in groups if group.target.conj != conj]
+        if _are_listed(some):
+            groups = others + _merge_lists(terms, some, shape)
+        elif len(some) > 1:
             groups = others + _condense(terms, some, shape)
     return Sum.of(terms, groups)
 
@@ -229,20 +247,24 @@ def embed(term: Term, target: Term) -> Embedding | None:
     if same and term.value == target.value:
         return None
     assert target.value is not None
-    position = single if same else _positions(term, target).__getitem__
-    forms = tuple(position(index) for index in target.value)
+    if target.has_table and not same:
+        forms = tuple(places(term, target) for _ in target.value)
+    else:
+        position = single if same else _positions(term, target).__getitem__
+        forms = tuple(position(index) for index in target.value)
     return Embedding(forms, target.value_shape, term.sizes, term.value)
 
 
-def _positions(term: Term, target: Term) -> dict[int, Affine]:
+def _positions(term: Term, target: Term) -> dict[int, Form]:
     """Every index of the target, whose axes have one each, over those of the term.
 
     Where the target has `2k` and the term `4 + 2i`, `k` is `2 + i`.
     """
-    forms = {}
+    forms: dict[int, Form] = {}
     for form, target_form in zip(term.axes, target.axes):
+        assert isinstance(target_form, Affine)
         for index, stride in target_form.strides:
-            position = divided(form, stride, target_form.offset)
+            position = form.divided(stride, target_form.offset)
             assert position is not None, "a term that the target does not contain"
             forms[index] = position
     return forms
@@ -285,6 +307,73 @@ def _merge(terms, groups: list[Group], shape, slack: int) -> Group | None:
 
 
 #
+# Lists of entries
+#
+
+
+def _are_listed(groups: Sequence[Group]) -> bool:
+    """True if entries have to be listed, or are so few each that it is better."""
+    if any(group.target.has_table for group in groups):
+        return True
+    entries = sum(group.target.num_nonzeros for group in groups)
+    return len(groups) > MANY_TERMS and entries <= FEW_ENTRIES * len(groups)
+
+
+def _merge_lists(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]:
+    """Merges lists of entries, and what overlaps with them, into one.
+
+    The lists `[(0, 1), (2, 0)]` and `[(2, 0), (2, 2)]` become one of three entries. A
+    list with the same entry many times becomes one with every entry once.
+    """
+    known = [group for group in groups if group.target.value is None]
+    stored = [group for group in groups if group.target.value is not None]
+    if len(known) > MANY_TERMS:
+        known = _merge_known(known, shape)
+    lists = [group for group in stored if group.target.has_table]
+    rest = [group for group in stored if not group.target.has_table]
+    for some, others in ((stored, []), (lists, rest)):
+        merged = _merge_stored(terms, some, shape)
+        if merged is not None:
+            return [*known, *others, merged]
+    return [*known, *stored]
+
+
+def _merge_known(groups: list[Group], shape: tuple[int, ...]) -> list[Group]:
+    """Merges those of one number that do not overlap: nothing is stored for them."""
+    merged = []
+    for scale in dict.fromkeys(group.target.scale for group in groups):
+        some = [group for group in groups if group.target.scale == scale]
+        first = some[0].target
+        flat = union([group.target for group in some], shape)
+        if len(flat) == sum(group.target.num_nonzeros for group in some):
+            num_out = len(first.out)
+            parts = shape[:num_out], shape[num_out:]
+            target = listed(flat, *parts, scale=scale, conj=first.conj)
+            merged.append(Group(target, tuple(m for g in some for m in g.members)))
+        else:
+            merged += some
+    return merged
+
+
+def _merge_stored(terms, groups: list[Group], shape: tuple[int, ...]) -> Group | None:
+    """One list with a value for each entry, if that stores no more; of a single list,
+    if that stores half."""
+    targets = [group.target for group in groups]
+    stored = sum(target.num_values for target in targets)
+    entries = sum(target.num_nonzeros for target in targets)
+    if not groups or entries > MAX_LISTED:
+        return None
+    flat = union(targets, shape)
+    if len(flat) > (stored if len(groups) > 1 else stored // 2):
+        return None
+    num_out, conj = len(targets[0].out), targets[0].conj
+    parts = shape[:num_out], shape[num_out:]
+    is_dense = len(flat) >= DENSE_SHARE * math.prod(shape)
+    target = dense_term(*parts, conj) if is_dense else listed(flat, *parts, conj=conj)
+    return _group(terms, target, [i for group in groups for i, _, _ in group.members])
+
+
+#
 # The smallest term that contains several
 #
 
@@ -308,7 +397,8 @@ def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
     the diagonal `(1 + i, 1 + i)`, `i < 5`. Of a diagonal and a band: the full matrix.
     """
     num_out, conj = len(terms[0].out), terms[0].conj
-    if any(len(form.strides) > 1 for term in terms for form in term.axes):
+    forms = [form for term in terms for form in term.axes]
+    if any(isinstance(f, Table) or len(f.strides) > 1 for f in forms):
         return dense_term(shape[:num_out], shape[num_out:], conj)
     lines = _lines(terms, len(shape))
     forms = [Affine(0)] * len(shape)
@@ -343,6 +433,7 @@ def _ties(term: Term) -> list[dict[int, tuple[int, int]]]:
     """
     ties: dict[int, dict[int, tuple[int, int]]] = {}
     for axis, form in enumerate(term.axes):
+        assert isinstance(form, Affine)
         for index, stride in form.strides:
             ties.setdefault(index, {})[axis] = form.offset, stride
     return list(ties.values())
@@ -357,7 +448,7 @@ def _line(terms: Sequence[Term], axes: dict[int, tuple[int, int]]) -> _Line | No
     low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
     constant = all(
         reached == (low, high)
-        and is_contiguous(form, term.sizes.__getitem__)
+        and form.is_contiguous(term.sizes.__getitem__)
         and _is_constant(term, form, axes)
         for term, form, reached in zip(terms, forms, ranges)
     )
@@ -367,20 +458,20 @@ def _line(terms: Sequence[Term], axes: dict[int, tuple[int, int]]) -> _Line | No
     return _Line(moved, high - low + 1, constant)
 
 
-def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Affine | None:
+def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Form | None:
     """The position of a term along a line, if it is on it.
 
     On the line `(k, 2 + k)`, the band `(1 + i, 3 + i)` is at `k = 1 + i`; the diagonal
     `(i, i)` is not on it.
     """
     forms = {
-        divided(term.axes[axis], stride, offset)
+        term.axes[axis].divided(stride, offset)
         for axis, (offset, stride) in axes.items()
     }
     return forms.pop() if len(forms) == 1 else None
 
 
-def _is_constant(term: Term, form: Affine, axes: Iterable[int]) -> bool:
+def _is_constant(term: Term, form: Form, axes: Iterable[int]) -> bool:
     """True if the value is constant along `form`, which only `axes` follow."""
     others = [f for axis, f in enumerate(term.axes) if axis not in axes]
     used = set(term.value or ()).union(*(f.indices for f in others))

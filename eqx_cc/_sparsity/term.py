@@ -4,9 +4,10 @@ A term is an einsum with Kronecker deltas,
 
     J[o, i] = scale * sum_k value[k] prod_a (o_a == out_a(k)) prod_b (i_b == inp_b(k))
 
-with every `out_a` and `inp_b` an affine form of the indices `k`. An index shared by
-several axes ties them (diagonal); one that the value lacks is constant along its axes
-(broadcast, reduction); sizes, strides and offsets are windows (slice, pad, shift).
+with every `out_a` and `inp_b` a form of the indices `k`, affine or a table. An index
+shared by several axes ties them (diagonal); one that the value lacks is constant along
+its axes (broadcast, reduction); sizes, strides and offsets are windows (slice, pad,
+shift).
 
 With `i` and `j` for the indices 0 and 1, and a value where `value` is given:
 
@@ -14,6 +15,10 @@ With `i` and `j` for the indices 0 and 1, and a value where `value` is given:
     x[2::3]                 out (i,)   inp (2 + 3i,) value None
     sum of rows             out (j,)   inp (i, j)    value None
     full matrix             out (i,)   inp (j,)      value (0, 1)
+    x[[4, 0, 4]]            out (i,)   inp (t[i],)   value None
+
+The last has a table `t` of positions. Terms may have the same position for several
+indices: there the values add up.
 """
 
 from __future__ import annotations
@@ -24,8 +29,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from .affine import Affine, is_injective, single, SolutionSet
+from .affine import Affine, single
+from .equations import SolutionSet
 from .keyed import keyed
+from .table import Form, substituted, Table
 
 
 Scalar = int | float | complex
@@ -45,8 +52,8 @@ class Term:
     of its (complex) input.
     """
 
-    out: tuple[Affine, ...]
-    inp: tuple[Affine, ...]
+    out: tuple[Form, ...]
+    inp: tuple[Form, ...]
     sizes: tuple[int, ...]
     value: tuple[int, ...] | None
     scale: Scalar = 1
@@ -54,7 +61,7 @@ class Term:
     conj: bool = False
 
     @property
-    def axes(self) -> tuple[Affine, ...]:
+    def axes(self) -> tuple[Form, ...]:
         """Positions along the axes of the block: the output's, then the input's."""
         return self.out + self.inp
 
@@ -67,6 +74,11 @@ class Term:
     def coefficient(self):
         """The value's axes and kind, and the scale with its type (1 is not 1.0)."""
         return self.value, self.scale, type(self.scale), self.kind
+
+    @property
+    def has_table(self) -> bool:
+        """True if positions along an axis are a table."""
+        return any(isinstance(form, Table) for form in self.axes)
 
     @property
     def num_nonzeros(self) -> int:
@@ -99,7 +111,7 @@ class Term:
         if self.value is not None and self.kind == "selection":
             return True
         sizes = self.sizes.__getitem__
-        forms = [form for form in self.out if is_injective(form, sizes)]
+        forms = [form for form in self.out if form.is_injective(sizes)]
         return {i for form in forms for i in form.indices} == {*range(len(self.sizes))}
 
     def transpose(self) -> tuple[Term, Take]:
@@ -113,14 +125,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Take:
-    """An array read at affine positions: `result[labels] = array[forms(labels)]`.
+    """An array read at given positions: `result[labels] = array[forms(labels)]`.
 
     `sizes` gives the size of every label; labels are ascending. The transpose of a
     matrix has the forms `(j, i)` for the labels `(i, j)`, its diagonal `(i, i)` for
     `(i,)`.
     """
 
-    forms: tuple[Affine, ...]
+    forms: tuple[Form, ...]
     labels: tuple[int, ...]
     sizes: tuple[int, ...]
 
@@ -141,14 +153,14 @@ class Renumbering:
     def __init__(
         self,
         solutions: SolutionSet,
-        out: tuple[Affine, ...],
-        inp: tuple[Affine, ...],
+        out: tuple[Form, ...],
+        inp: tuple[Form, ...],
     ):
         self._values = solutions.values
         self._forms: dict[int, Affine] = {}
         axes = [solutions.resolve(axis) for axis in out + inp]
         for axis in axes:
-            for index, stride in sorted(axis.strides, key=lambda s: -abs(s[1])):
+            for index, stride in _by_stride(axis):
                 if index not in self._forms:
                     new, size = len(self._forms), solutions.sizes[index]
                     reverse = Affine(size - 1, ((new, -1),))
@@ -160,15 +172,25 @@ class Renumbering:
         self.sizes = tuple(solutions.sizes[index] for index in self._forms)
         self.kept_sizes = self.sizes[:num_kept]
         self.summed = range(num_kept, len(self._forms))
-        renumbered = tuple(axis.substitute(self._forms.__getitem__) for axis in axes)
+        renumbered = tuple(map(self._renumbered, axes))
         self.out, self.inp = renumbered[: len(out)], renumbered[len(out) :]
 
     def take(self, indices: Iterable[int]) -> Take:
         """The positions of an array over these original indices, in the new ones."""
         values = (self._values[index] for index in indices)
-        forms = tuple(value.substitute(self._forms.__getitem__) for value in values)
+        forms = tuple(map(self._renumbered, values))
         labels = tuple(sorted({i for form in forms for i in form.indices}))
         return Take(forms, labels, tuple(self.sizes[i] for i in labels))
+
+    def _renumbered(self, form: Form) -> Form:
+        return substituted(form, self._forms.__getitem__, self.sizes.__getitem__)
+
+
+def _by_stride(form: Form) -> list[tuple[int, int]]:
+    """The pairs of index and stride, the longest first; those of a table as 1."""
+    if isinstance(form, Table):
+        return [(index, 1) for index in form.indices]
+    return sorted(form.strides, key=lambda pair: -abs(pair[1]))
 
 
 def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:

@@ -3,7 +3,7 @@
 - In: a function of arrays (`jacobian_blocks`). Out: its value and the blocks of its
   Jacobian.
 - `methods` has the candidates: one sweep of JAX's own, elimination of arrays, or of
-  entries. `select` takes one by the model of `time_model`, or the one that `autotune`
+  scalars. `select` takes one by the model of `time_model`, or the one that `autotune`
   found to be the fastest.
 - A function that cannot be traced is left to `eager`; `structured` results skip the
   choice, as they are those of elimination of arrays.

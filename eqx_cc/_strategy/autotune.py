@@ -23,12 +23,12 @@ from .granularity import Granularity
 from .methods import (
     AbstractMethod,
     ArrayElimination,
-    EntryElimination,
     ForwardMode,
     prepare,
     Prepared,
     Problem,
     ReverseMode,
+    ScalarElimination,
 )
 from .sweep import NotDifferentiable
 from .winners import is_empty, keep, winner
@@ -52,8 +52,8 @@ def candidates(granularity: Granularity) -> dict[str, AbstractMethod]:
         methods["arrays, traffic"] = ArrayElimination(traffic)
     if granularity != "array":
         flops = Cheapest(Flops())
-        methods["scalars, multiplications"] = EntryElimination(multiplications)
-        methods["scalars, flops"] = EntryElimination(flops)
+        methods["scalars, multiplications"] = ScalarElimination(multiplications)
+        methods["scalars, flops"] = ScalarElimination(flops)
     return methods
 
 

@@ -33,7 +33,7 @@ _SHORTER_THAN_A_CALL = 20_000.0
 _NOT_RUN = RuntimeError, MemoryError, TypeError, ValueError
 
 
-class Arrays(NamedTuple):
+class SampleArrays(NamedTuple):
     """Arrays to time with, and the size of a batch of them, 1 if there is none. Those
     that are `batched` have it for their first axis."""
 
@@ -42,7 +42,7 @@ class Arrays(NamedTuple):
     size: int
 
 
-def arrays_like(inputs: Sequence[Any]) -> Arrays | None:
+def arrays_like(inputs: Sequence[Any]) -> SampleArrays | None:
     """Arrays of the shapes, types and batches of `inputs`.
 
     Concrete arrays are taken as they are; tracers are replaced by random numbers, the
@@ -61,7 +61,7 @@ def arrays_like(inputs: Sequence[Any]) -> Arrays | None:
         )
     except (TypeError, ValueError):  # Of `jnp.zeros`.
         return None
-    return Arrays(values, tuple(size > 1 for size in sizes), batch)
+    return SampleArrays(values, tuple(size > 1 for size in sizes), batch)
 
 
 def batch_size(x: Any) -> Any:
@@ -83,7 +83,7 @@ def _random(aval: Any, size: int | None, rng: np.random.Generator) -> Any:
 
 
 def fastest(
-    jacobians: Mapping[str, JacobianJaxpr], arrays: Arrays, num_leaves: int
+    jacobians: Mapping[str, JacobianJaxpr], arrays: SampleArrays, num_leaves: int
 ) -> tuple[str, dict[str, float]] | None:
     """The name of the fastest Jacobian, and the seconds of all that were timed.
 
@@ -96,7 +96,7 @@ def fastest(
 
 
 def _timed(
-    jacobians: Mapping[str, JacobianJaxpr], arrays: Arrays, num_leaves: int
+    jacobians: Mapping[str, JacobianJaxpr], arrays: SampleArrays, num_leaves: int
 ) -> dict[str, float]:
     works = {name: jaxpr_work(closed.jaxpr) for name, closed in jacobians.items()}
     least = min(works.values())
@@ -123,7 +123,7 @@ class _Run:
     def __init__(
         self,
         jacobian: JacobianJaxpr,
-        arrays: Arrays,
+        arrays: SampleArrays,
         num_leaves: int,
         *,
         in_loop: bool,

@@ -1,7 +1,9 @@
 """Functions that need values: those that branch on an array in Python, say.
 
 They cannot be traced, so that they have no graph. JAX's forward mode differentiates
-them at arrays that are no tracers, because it carries the values along.
+them at arrays that are no tracers, because it carries the values along. It also
+differentiates functions of arrays that are split over a mesh, whose equations need the
+mesh around them.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ def not_traceable(fun: Callable) -> NotTraceable:
     """The error that names the user's function and says what to do."""
     return NotTraceable(
         f"`{_name(fun)}` needs the values of its arguments: it branches on them in "
-        "Python, or makes Python numbers or NumPy arrays of them (`if x > 0`, `bool`, "
-        "`float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). A Jacobian by "
-        "elimination is traced, as in `jax.jit`. Write `jnp.where`, `jax.lax.cond` or "
-        "`jax.lax.switch` for branches, `jax.numpy` for NumPy, and index arrays rather "
-        "than lists; or pass what is needed as an argument that is no array. By "
-        '`jax.jacfwd`, outside of `jax.jit`, or here with `order="auto"` and dense '
-        "results, branches can be differentiated as they are."
+        "Python, or converts them to Python numbers or NumPy arrays (`if x > 0`, "
+        "`bool`, `float`, `int`, `x.item()`, `numpy.asarray`, `a_list[i]`). This "
+        "transform traces the function, as `jax.jit` does. Write `jnp.where`, "
+        "`jax.lax.cond` or `jax.lax.switch` for branches, `jax.numpy` for NumPy, and "
+        "index arrays rather than lists; or pass the value as an argument that is not "
+        "an array. Outside of `jax.jit`, `jax.jacfwd` differentiates branches as they "
+        'are, and so does this transform with `order="auto"` and dense results.'
     )
 
 

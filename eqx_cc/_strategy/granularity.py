@@ -1,4 +1,4 @@
-"""The choice of vertices: arrays, as the user wrote them, or their single entries."""
+"""The choice of vertices: the arrays of the user's function, or scalars."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def _by_default(
         return None  # A split array has neither native calls nor single entries.
     if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
         return None
-    most = max(_FEW_EQUATIONS, sum(map(_max_scalars, program.equations)))
+    limit = max(_FEW_EQUATIONS, sum(map(_max_scalars, program.equations)))
     # As many equations of arrays take as long to compile.
-    most = min(most, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
-    return scalar_program(program, avals, num_outputs, most)
+    limit = min(limit, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
+    return scalar_program(program, avals, num_outputs, limit)
 
 
 def _max_scalars(equation: Equation) -> int:
@@ -89,11 +89,11 @@ def scalar_program(
     program: Program,
     avals: Sequence[Any],
     num_outputs: int,
-    most: int = _MAX_EQUATIONS,
+    max_equations: int = _MAX_EQUATIONS,
 ) -> ScalarProgram | None:
     """The scalarised program, or None if it is too long or has arrays left in it."""
     try:
-        scalars = scalarise(program, avals, num_outputs, most)
+        scalars = scalarise(program, avals, num_outputs, max_equations)
     except NotScalar:
         return None
     return scalars if scalars.is_pure else None

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
+from .._jaxpr.avals import struct
 from .._jaxpr.program import flatten, has_split, Program
 from .._orders.cache import OrderCache
 from .._orders.lookup import Automatic, Measured
@@ -22,8 +23,8 @@ from .._orders.orderings import AbstractOrdering
 from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
-from .methods import ArrayElimination, Problem
-from .select import select
+from .methods import ArrayElimination, ForwardMode, Problem
+from .select import select_method, select_trace
 
 
 def jacobian_blocks(
@@ -31,6 +32,7 @@ def jacobian_blocks(
     leaves: Sequence[Array],
     order: AbstractOrdering,
     granularity: Granularity,
+    *,
     structured: bool = False,
     with_value: bool = True,
     low_rank: bool = True,
@@ -40,8 +42,9 @@ def jacobian_blocks(
     **Arguments:**
 
     - `fun`: takes the list of arrays, returns `(list of arrays, auxiliary PyTree)`; it
-        is called once, or again if it cannot be traced. `fun.__wrapped__` is the
-        function that the user wrote, if there is one.
+        is called once, or again if it cannot be traced or has arrays that are split
+        over a mesh. `fun.__wrapped__` is the function that the user wrote, if there is
+        one.
     - `leaves`: real floating-point arrays.
     - `order`: chooses the elimination order.
     - `granularity`: the vertices, arrays or scalars. Structured blocks are those of
@@ -58,32 +61,48 @@ def jacobian_blocks(
     except NotTraceable:
         if structured or granularity != "auto" or not isinstance(order, Automatic):
             raise
-        jacobian, aux = eager_jacobian(fun, leaves)
-        return jacobian.outputs, aux, jacobian.blocks
+        return _blocks_of_function(fun, leaves)
     problem = Problem(program, num_outputs, leaves, granularity, with_value)
     if structured:
         _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
         jacobian = method(problem)
     else:
-        jacobian = select(problem, order)()
-    outputs = jacobian.outputs if with_value else list(map(_struct, problem.avals))
+        prepared = select_method(problem, order)
+        if isinstance(prepared.method, ForwardMode) and has_split(program, leaves):
+            # Outside of `jax.set_mesh`, JAX may refuse the equations of a function that
+            # it differentiates.
+            return _blocks_of_function(fun, leaves)
+        jacobian = prepared()
+    outputs = jacobian.outputs if with_value else list(map(struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
+
+
+def _blocks_of_function(fun: Callable, leaves: Sequence[Array]):
+    """What `jacobian_blocks` returns, by JAX's forward mode of the function itself."""
+    jacobian, aux = eager_jacobian(fun, leaves)
+    return jacobian.outputs, aux, jacobian.blocks
+
+
+def jacobian_trace(
+    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
+) -> tuple[Array, Any]:
+    """The trace of the Jacobian of a function whose outputs have the shapes of the
+    leaves, and its auxiliary PyTree. `fun` and `leaves` as in `jacobian_blocks`."""
+    program, num_outputs, auxiliary = trace_function(fun, leaves)
+    result = select_trace(Problem(program, num_outputs, leaves), order)()
+    return result.trace, auxiliary(result.auxiliary)
 
 
 def _check_whole(problem: Problem) -> None:
     if has_split(problem.program, problem.leaves):
         raise ValueError(
-            "`structured=True` needs arrays that are whole, but an array in the "
+            "`structured=True` needs arrays that are not split, but an array in the "
             "function is split over the axes of a mesh of type `Explicit`. Without it, "
             "the Jacobian is dense, and split as that of `jax.jacfwd`. Or pass whole "
             "arrays (`jax.sharding.reshard(x, jax.sharding.PartitionSpec())`), or make "
             "the mesh with `axis_types=(jax.sharding.AxisType.Auto, ...)`."
         )
-
-
-def _struct(aval: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
 
 
 def method_name(problem: Problem, order: AbstractOrdering) -> str:
@@ -92,19 +111,19 @@ def method_name(problem: Problem, order: AbstractOrdering) -> str:
     problem = replace(problem, granularity="auto")
     order = Automatic() if isinstance(order, Measured) else order
     with contextlib.suppress(DoesNotFit):
-        prepared = select(problem, order)
+        prepared = select_method(problem, order)
         prepared().materialise()
         return prepared.method.name
     return "nothing, as the dense Jacobian does not fit into memory"
 
 
 def measure_methods(
-    fun: Callable, leaves: Sequence[Array], granularity: Granularity, cache: OrderCache
+    fun: Callable, leaves: Sequence[Array], cache: OrderCache
 ) -> str | None:
     """Times the methods for a Jacobian, keeps the fastest, and returns its name, or
     None if it cannot be timed."""
     program, num_outputs, _ = trace_function(fun, leaves)
-    return measure(Problem(program, num_outputs, leaves, granularity), cache)
+    return measure(Problem(program, num_outputs, leaves), cache)
 
 
 def trace_function(
@@ -144,7 +163,7 @@ def _check_sizes(arrays: Sequence[Any]) -> None:
     for shape in map(jnp.shape, arrays):
         if not all(isinstance(size, int) for size in shape):
             raise ValueError(
-                "The structure of a Jacobian is read from sizes that are known when "
-                f"tracing, but an array has the shape {shape}. With `jax.export`, only "
+                "The structure of a Jacobian needs sizes that are known when tracing, "
+                f"but an array has the shape {shape}. With `jax.export`, only "
                 "the size of a batch can be symbolic: that of `jax.vmap` of a Jacobian."
             )

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 
 from .._blocks.arrays import DoesNotFit
+from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
+from .._linearise.storage import structured_limit
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
@@ -24,15 +28,18 @@ from .autotune import autotuned, looked_up
 from .granularity import is_compiled
 from .methods import (
     ArrayElimination,
-    EntryElimination,
     ForwardMode,
+    JacobianTrace,
     prepare,
     Prepared,
     Problem,
     ReverseMode,
+    ScalarElimination,
+    trace_by_columns,
+    trace_by_elimination,
 )
-from .sweep import differentiable, directions, NotDifferentiable
-from .time_model import jaxpr_work, program_work, sweep_work
+from .sweep import at_once, differentiable, directions, NotDifferentiable
+from .time_model import jaxpr_work, largest_array, program_work, sweep_work
 
 
 # Above so many equations, no order is sought if a sweep takes little more time than the
@@ -42,10 +49,13 @@ _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
 # smaller operations spend their time in being started.
 _EAGER = 50_000.0
 
+# So many bytes of blocks are of no account beside the columns of a Jacobian.
+_SMALL = 2**26
+
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
 
 
-def select(problem: Problem, order: AbstractOrdering) -> Prepared:
+def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
     """The method for the dense Jacobian of a problem, prepared for it."""
     if any(map(varies, problem.leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(), problem)
@@ -58,7 +68,7 @@ def select(problem: Problem, order: AbstractOrdering) -> Prepared:
         order = Automatic()
     scalars = problem.scalars(order)
     if scalars is not None:
-        return Prepared(EntryElimination(order, scalars), problem)
+        return Prepared(ScalarElimination(order, scalars), problem)
     if not isinstance(order, Automatic):
         return Prepared(ArrayElimination(order), problem)
     return _by_model(problem, order)
@@ -95,8 +105,8 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
     """
     times = _sweep_times(problem)
     if len(problem.program.equations) > _MANY_EQUATIONS:
-        most = _LITTLE_MORE * program_work(problem.program)
-        prepared = _sweep_within(most, times, problem)
+        limit = _LITTLE_MORE * program_work(problem.program)
+        prepared = _sweep_within(limit, times, problem)
         if prepared is not None:
             return prepared
     method = ArrayElimination(order)
@@ -108,6 +118,36 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
+
+
+def select_trace(
+    problem: Problem, order: AbstractOrdering
+) -> Callable[[], JacobianTrace]:
+    """The method for the trace of the Jacobian of a problem. By default it is that
+    which takes less time by the model; elimination in any other order."""
+
+    def eliminated(leaves):
+        return trace_by_elimination(replace(problem, leaves=leaves), order, _SMALL)
+
+    def by_columns():
+        return trace_by_columns(problem)
+
+    program = problem.program
+    if has_split(program, problem.leaves):
+        return by_columns
+    has_forward = "forward" in directions(program, problem.num_outputs)
+    if not (isinstance(order, Automatic) and has_forward):
+        return lambda: trace_by_elimination(problem, order)
+    with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
+        traced = TracedFunction(eliminated, problem.leaves)
+        count = at_once(problem.leaves)
+        rounds = -(-sum(map(jnp.size, problem.leaves)) // count)
+        most = rounds * sweep_work(program, count, reverse=False)
+        limit = structured_limit(program, problem.leaves, _SMALL)
+        is_fast = jaxpr_work(traced.closed.jaxpr) <= most + program_work(program)
+        if is_fast and largest_array(traced.closed.jaxpr) <= limit:
+            return lambda: traced(problem.leaves)
+    return by_columns
 
 
 _Sweep = ForwardMode | ReverseMode

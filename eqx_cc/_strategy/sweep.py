@@ -20,15 +20,15 @@ from .._blocks.arrays import check_fits
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import evaluate, inner_jaxprs, Program
+from .._jaxpr.program import bodies, evaluate, Program
 from .._jaxpr.shard_map import split_as, vary_as
 
 
 Result = TypeVar("Result")
 Direction: TypeAlias = Literal["forward", "reverse"]
 
-# Blocks of the Jacobian, by the positions of their output and their input.
-Blocks: TypeAlias = dict[tuple[int, int], Array]
+# DenseBlocks of the Jacobian, by the positions of their output and their input.
+DenseBlocks: TypeAlias = dict[tuple[int, int], Array]
 
 # Raised by JAX for a function that has no derivative in one direction.
 NO_DERIVATIVE = TypeError, ValueError, RuntimeError
@@ -50,7 +50,7 @@ def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
 
 def sweep(
     program: Program, leaves: Sequence[Array], num_outputs: int, direction: Direction
-) -> tuple[list[Any], Blocks]:
+) -> tuple[list[Any], DenseBlocks]:
     """All outputs of a program, and the dense blocks of its Jacobian, as `jax.jacfwd`
     or `jax.jacrev` compute them. The rows are the inexact of the first `num_outputs`.
 
@@ -105,8 +105,7 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
     """True if an equation, or one in its body, has a reverse rule alone."""
     if facts(eqn.primitive.name).kind == "custom_vjp":
         return True
-    inner = (body for value in eqn.params.values() for body in inner_jaxprs(value))
-    return any(_has_no_jvp(e) for body in inner for e in body.eqns)
+    return any(_has_no_jvp(e) for body in bodies(eqn) for e in body.eqns)
 
 
 #
@@ -114,13 +113,13 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
 #
 
 
-def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
     """The auxiliary outputs, and the blocks of the others.
 
     `primal` returns the pair `(outputs to be differentiated, auxiliary outputs)`.
     """
     outputs: Any = []
-    blocks: Blocks = {}
+    blocks: DenseBlocks = {}
     for positions in _by_dtype(leaves):
         outputs, columns = _columns(primal, leaves, positions)
         for i, column in enumerate(columns):
@@ -151,17 +150,63 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
     return _call_jax("forward", lambda: push_all(basis))
 
 
+# The most columns that are computed at once where only their sum is kept.
+_AT_ONCE = 16
+
+
+def at_once(leaves: Sequence[Array]) -> int:
+    """The number of columns that `diagonal_sums` computes at once."""
+    return max(1, min(_AT_ONCE, sum(map(jnp.size, leaves))))
+
+
+def diagonal_sums(
+    program: Program, leaves: Sequence[Array], num_outputs: int
+) -> tuple[list[Any], list[Array]]:
+    """All outputs of a program, and the traces of the blocks `(i, i)` of its Jacobian,
+    whose outputs have the shapes of the leaves. Some columns at a time are computed.
+
+    Raises `NotDifferentiable` where JAX does not differentiate in this direction.
+    """
+
+    def primal(*leaves):
+        outputs = as_arrays(evaluate(program, leaves), program.output_avals)
+        return outputs[:num_outputs], outputs
+
+    _, push, outputs = _call_jax(
+        "forward", lambda: jax.linearize(primal, *leaves, has_aux=True)
+    )
+    sizes = [leaf.size for leaf in leaves]
+    starts, count = np.cumsum([0, *sizes]), at_once(leaves)
+
+    def some(first):
+        """The sums over a few elements of the diagonal."""
+        number = first + jnp.arange(count)
+        chosen = [
+            (jnp.expand_dims(number, 1) == jnp.arange(a, b).reshape(1, -1)).reshape(
+                count, *leaf.shape
+            )
+            for leaf, a, b in zip(leaves, starts, starts[1:])
+        ]
+        vectors = [c.astype(leaf.dtype) for c, leaf in zip(chosen, leaves)]
+        images = jax.vmap(lambda *v: push(*vary_as(list(v), leaves)))(*vectors)
+        # Chosen, not multiplied: an entry off the diagonal may be infinite.
+        return [jnp.sum(jnp.where(c, x, 0)) for c, x in zip(chosen, images)]
+
+    sums = jax.lax.map(some, jnp.arange(0, max(1, sum(sizes)), count))
+    return outputs, [jnp.sum(part) for part in sums]
+
+
 #
 # Reverse: a direction for each element of the outputs
 #
 
 
-def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, Blocks]:
+def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
     """`forward_blocks`, by the rows of the Jacobian."""
     main, pullback, outputs = _call_jax(
         "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
     )
-    blocks: Blocks = {}
+    blocks: DenseBlocks = {}
     for positions in _by_dtype(main):
         for j, row in enumerate(_rows(pullback, main, positions)):
             parts = _split(row, [main[i] for i in positions], 0)

@@ -15,7 +15,7 @@ import jax.extend.core as jex
 
 from .._jaxpr.avals import is_inexact
 from .._jaxpr.primitives import facts
-from .._jaxpr.program import inner_jaxprs, Program
+from .._jaxpr.program import bodies, Program
 
 
 _MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.
@@ -33,6 +33,18 @@ _TRIPS = 10  # Iterations of a loop of unknown length.
 def jaxpr_work(jaxpr: jex.Jaxpr) -> float:
     """The time of the equations of a jaxpr."""
     return sum((_work(eqn) for eqn in jaxpr.eqns), 0.0)
+
+
+def largest_array(jaxpr: jex.Jaxpr) -> int:
+    """The bytes of the largest array that a jaxpr computes."""
+    largest = 0
+    for eqn in jaxpr.eqns:
+        sizes = [
+            _size([v]) * getattr(getattr(v.aval, "dtype", None), "itemsize", 0)
+            for v in eqn.outvars
+        ]
+        largest = max(largest, *sizes, *map(largest_array, bodies(eqn)), 0)
+    return largest
 
 
 def program_work(program: Program) -> float:
@@ -62,7 +74,7 @@ def _work(
     """The time of an equation. With the positions of `active` operands, the time of its
     partials with respect to these, applied to so many copies."""
     time = facts(eqn.primitive.name).time
-    inner = [body for value in eqn.params.values() for body in inner_jaxprs(value)]
+    inner = bodies(eqn)
     if inner and time not in ("factorise", "reduce", "scatter", "window"):
         inside = None if active is None else (0,)
         equations = [eqn for body in inner for eqn in body.eqns]

@@ -660,7 +660,7 @@ REFUSED = {
         "1 bands below .* and 39 above",
     ),
     "narrower blocks": (BlockDiagonal(2), _tridiagonal, "from a width of 40 on"),
-    "one block": (BlockDiagonal(), _tridiagonal, "40 rows hang together"),
+    "one block": (BlockDiagonal(), _tridiagonal, "40 rows are connected"),
     "no blocks": (
         BlockTridiagonal(),
         lambda y, _: y + jnp.roll(y, 20) * y,

@@ -26,7 +26,9 @@ from eqx_cc._sparsity.pattern import (
     update,
 )
 from eqx_cc._sparsity.sum import densify
+from eqx_cc._sparsity.table import Form
 from eqx_cc._sparsity.term import normalise, Term
+from test_affine import evaluate
 
 
 FLOAT, COMPLEX = np.dtype("float64"), np.dtype("complex128")
@@ -78,8 +80,8 @@ def partial(block: Pattern, seed: int = 0, dtype: np.dtype = FLOAT) -> Partial:
 #
 
 
-def _position(form: Affine, index) -> int:
-    return form.offset + sum(stride * index[i] for i, stride in form.strides)
+def _position(form: Form, index) -> int:
+    return evaluate(form, dict(enumerate(index)))
 
 
 def numbers(block: Partial) -> tuple[np.ndarray, np.ndarray]:
@@ -564,11 +566,13 @@ def test_reshaped(name):
     assert_same(jax.jit(product)(*blocks), expected)
 
 
-def test_a_hopeless_reshape_is_made_dense():
-    """(11, 13) and (13, 11) have no common refinement, and too many rows to split."""
+def test_a_reshape_without_common_refinement_is_a_table():
+    """(11, 13) and (13, 11) have too many rows to split."""
     recipe = compose(unravelling(11, 13), ravelling(13, 11))
-    assert recipe.sums
-    assert recipe.num_multiplications == 0 or recipe.densify_left is not None
+    assert not recipe.sums
+    ((_, _, product),) = recipe.products
+    assert product.term.has_table and product.term.num_nonzeros == 143
+    assert recipe.num_multiplications == 0
 
 
 #

@@ -21,14 +21,14 @@ def uniform(*shape):
 @pytest.fixture
 def methods(monkeypatch):
     """The methods that were taken."""
-    methods, select = [], _eliminate.select
+    methods, select = [], _eliminate.select_method
 
     def recorded(*args):
         prepared = select(*args)
         methods.append(prepared.method)
         return prepared
 
-    monkeypatch.setattr(_eliminate, "select", recorded)
+    monkeypatch.setattr(_eliminate, "select_method", recorded)
     return methods
 
 

@@ -44,7 +44,7 @@ def anneal(part: Part) -> None:
 
 
 def _starts(part: Part) -> Iterator[Sequence[int]]:
-    with part.within(0.02, most=0.3):
+    with part.within(0.02, max_seconds=0.3):
         blurred_greedy(part)
     yield part.order
     yield part.vertices
@@ -70,13 +70,13 @@ def blurred_greedy(part: Part, noise: float = 0.5) -> None:
             return
         part.offer(greedy(space, part.start, part.vertices, tie))
     while not part.finished:
-        most = noise * rng.random()
-        tie, blur = rng.choice(ties), lambda most=most: 1 + most * rng.random()
+        tie, width = rng.choice(ties), noise * rng.random()
+        blur = lambda width=width: 1 + width * rng.random()  # noqa: E731
         part.offer(greedy(space, part.start, part.vertices, tie, blur))
 
 
 def cool(part: Part, order: list[int], begin: int, moves: float) -> list[int]:
-    """One cycle of annealing, of `moves` for each vertex or until the deadline.
+    """A cycle of annealing, of `moves` for each vertex or until the deadline.
 
     Moves the vertices of the window at `begin`. Returns the best order of the cycle.
     """

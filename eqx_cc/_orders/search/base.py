@@ -13,7 +13,7 @@ from typing import Any
 import equinox as eqx
 
 from ..._graph.graph import ComputationalGraph
-from ..baseline import baseline, order_cost
+from ..baseline import order_or_baseline
 from ..cost import AbstractCost
 from ..order import Order
 from ..orderings import AbstractOrdering
@@ -92,6 +92,7 @@ class AbstractSearch(AbstractOrdering):
                 stopped = True
             order = run.order(found_by)
         order.found_by += ", interrupted" if stopped else ""
+        order.interrupted = stopped
         order.seconds = time.monotonic() - started
         return order
 
@@ -115,7 +116,7 @@ def as_seconds(seconds: Any) -> float:
     # No moment is later than NaN: a search would never end.
     raise ValueError(
         f"`seconds` must be a number that is not negative; got {seconds!r}. With "
-        "`math.inf` a search goes on until Ctrl-C."
+        "`math.inf`, a search runs until Ctrl-C."
     )
 
 
@@ -125,7 +126,7 @@ def _searched(search: AbstractSearch, graph: ComputationalGraph) -> Order:
 
 
 class _GraphSearch:
-    """One search of one graph, part after part."""
+    """A search of one graph, part after part."""
 
     def __init__(
         self,
@@ -174,12 +175,6 @@ class _GraphSearch:
         """The best order so far, or a simple one if that is better."""
         orders = (part.order for part in self._parts)
         vertices = self._reduced.names(sum(orders, self._reduced.prefix))
-        result = Order(
-            vertices,
-            cost=order_cost(self._graph, vertices, self._cost),
-            cost_model=self._cost.name,
-            found_by=found_by,
-        )
-        best = min(result, baseline(self._graph, self._cost), key=lambda o: o.cost)
+        best = order_or_baseline(self._graph, vertices, self._cost, found_by)
         best.lower_bound = self._bound
         return best

@@ -78,10 +78,10 @@ class Part:
             self._improved()
 
     @contextlib.contextmanager
-    def within(self, share: float, most: float = 600.0):
-        """Moves the deadline to a share of the remaining time, `most` at most."""
+    def within(self, share: float, max_seconds: float = 600.0):
+        """Moves the deadline to a share of the remaining time."""
         deadline, now = self.deadline, time.monotonic()
-        self.deadline = now + min(share * (deadline - now), most)
+        self.deadline = now + min(share * (deadline - now), max_seconds)
         yield
         self.deadline = deadline
 

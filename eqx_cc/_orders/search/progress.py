@@ -25,10 +25,10 @@ Report = Callable[[SearchProgress], None]
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, seconds: float, unit: str) -> Iterator[Report]:
+def progress_bar(seconds: float, unit: str) -> Iterator[Report]:
     """Shows the elapsed share of `seconds` and the best cost, while its body runs.
     Yields a function to call with each new `SearchProgress`."""
-    bar = _Bar(label, seconds, unit)
+    bar = _Bar(seconds, unit)
     try:
         yield bar.report
     finally:
@@ -36,8 +36,8 @@ def progress_bar(label: str, seconds: float, unit: str) -> Iterator[Report]:
 
 
 class _Bar:
-    def __init__(self, label: str, seconds: float, unit: str):
-        self._label, self._seconds, self._unit = label, seconds, unit
+    def __init__(self, seconds: float, unit: str):
+        self._seconds, self._unit = seconds, unit
         self._started, self._latest = time.monotonic(), ""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
@@ -60,7 +60,7 @@ class _Bar:
         full = round(_WIDTH * min(elapsed / self._seconds, 1.0)) if self._seconds else 0
         bar = "#" * full + "-" * (_WIDTH - full)
         # Clear the rest of the line, as the last one may have been longer.
-        self._write(f"\r{self._label} [{bar}] {elapsed:.1f} s  {self._latest}\x1b[K")
+        self._write(f"\roptimise [{bar}] {elapsed:.1f} s  {self._latest}\x1b[K")
 
     def close(self) -> None:
         self._closed.set()

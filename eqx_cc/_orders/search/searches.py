@@ -193,7 +193,7 @@ class Exact(AbstractSearch):
         if any(len(block) > _MAX_BLOCK for block in self.blocks):
             raise ValueError(
                 f"`blocks` must have at most {_MAX_BLOCK} vertices each, as all "
-                f"of their subsets are looked at; got {max(map(len, self.blocks))}."
+                f"of their subsets are tabulated; got {max(map(len, self.blocks))}."
             )
 
     def _improve(self, part: Part) -> None:

@@ -202,7 +202,7 @@ class Writer:
 
     def read(self, array: jex.Var, index: int) -> jex.Var:
         """The element at an index of the first axis."""
-        cut, drop = _template(_first, _type(array))
+        cut, drop = _template(_first_element, _type(array))
         shape = aval_of(array).shape
         start, limit = (index, *(0 for _ in shape[1:])), (index + 1, *shape[1:])
         bounds = {"start_indices": start, "limit_indices": limit}
@@ -272,7 +272,7 @@ def _template(fun: Callable, *types: tuple[Any, Any], **static) -> list[jex.Jaxp
     return _equations(ft.partial(fun, **static), *structs)
 
 
-def _first(array):
+def _first_element(array):
     return lax.squeeze(lax.slice_in_dim(array, 0, 1), (0,))
 
 

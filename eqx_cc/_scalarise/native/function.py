@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 from jax import lax
-from jax.experimental.xla_metadata import set_xla_metadata
 
 from ..._jaxpr.releases import ClosedJaxpr
 from ..._jaxpr.shard_map import varies
 from .lowering import (
     AbstractNativeFunction,
+    in_native_call,
     MAX_BYTES,
     native_p,
     NativeCall,
@@ -64,8 +64,8 @@ class NativeFunction(AbstractNativeFunction):
     def natively(self, call: NativeCall, arrays: Sequence[jax.Array]) -> list[Any]:
         fun = jex.jaxpr_as_fun(self.native)
         if self._num_bytes * math.prod(call.sizes) <= MAX_BYTES:
-            return _in_native_call(call.over_batches(fun, one_by_one))(*arrays)
-        return call.over_batches(_in_native_call(fun), one_by_one)(*arrays)
+            return _behind_barrier(call.over_batches(fun, one_by_one))(*arrays)
+        return call.over_batches(_behind_barrier(fun), one_by_one)(*arrays)
 
     def prefers_native(self, sizes: tuple[Any, ...]) -> bool:
         return self.always or math.prod(sizes) < _LARGE_BATCH
@@ -85,11 +85,7 @@ def native_function(
     return NativeFunction(*jaxprs, always=always)
 
 
-def _in_native_call(fun: Callable) -> Callable:
-    def run(*arrays):
-        # XLA stops the process if an argument of such a call turns out to be unused.
-        arrays = lax.optimization_barrier(arrays)
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return jax.jit(fun)(*arrays)
-
-    return run
+def _behind_barrier(fun: Callable) -> Callable:
+    """`in_native_call`, with arguments that XLA cannot find to be unused: it would stop
+    the process."""
+    return lambda *arrays: in_native_call(fun)(*lax.optimization_barrier(arrays))

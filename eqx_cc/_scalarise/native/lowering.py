@@ -103,7 +103,7 @@ class NativeCall:
 
     @ft.cached_property
     def body(self) -> ClosedJaxpr | None:
-        """What transformations that read calls in place see; None if they do not."""
+        """The jaxpr of a call that transformations read in place, else None."""
         if not self.function.is_inlined:
             return None
         structs = []
@@ -232,23 +232,28 @@ def works() -> bool:
     return call_outside_trace(_probe)
 
 
+def in_native_call(fun: Callable) -> Callable:
+    """`fun` in a call that XLA compiles to one native function."""
+
+    def run(*arrays):
+        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
+            return jax.jit(fun)(*arrays)
+
+    return run
+
+
 def _probe() -> bool:
     def inner(x):
         return lax.dynamic_update_slice(x, lax.sin(x[:1]), (1,))
 
     def outer(x):
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            y = jax.jit(inner)(x)
+        y = in_native_call(inner)(x)
         return lax.dynamic_update_slice(y, lax.exp(y[1:]), (0,))
-
-    def program(x):
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return jax.jit(outer)(x)
 
     try:
         x = np.array([0.5, 0.0], np.float32)
         device = jax.local_devices(backend="cpu")[0]
-        result = jax.jit(program)(jax.device_put(x, device))
+        result = jax.jit(in_native_call(outer))(jax.device_put(x, device))
     except Exception:  # Whatever a version of XLA may say: there is only JAX above.
         return False
     return bool(np.allclose(result, [np.exp(np.sin(0.5)), np.sin(0.5)], rtol=1e-5))

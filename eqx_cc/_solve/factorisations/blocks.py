@@ -59,7 +59,7 @@ class BlockInverse(AbstractFactorisation):
 
     @classmethod
     def of(cls, structure: Structure) -> AbstractFactorisation | None:
-        """One block for each component; None if these are large, or differ in size."""
+        """A block for each component; None if these are large, or differ in size."""
         labels = structure.components()
         sizes = np.bincount(labels)
         width = int(sizes.max())

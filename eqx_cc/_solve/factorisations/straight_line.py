@@ -93,8 +93,8 @@ class StraightLineLU(AbstractFactorisation):
     def of(cls, positions: Positions) -> StraightLineLU | None:
         """None if an inverse takes less time."""
         size = positions.num_rows
-        most = min(_MOST, _OF_INVERSE * size**3)
-        is_cheap = symbolic(positions).multiplications <= most
+        limit = min(_MOST, _OF_INVERSE * size**3)
+        is_cheap = symbolic(positions).multiplications <= limit
         return cls(positions) if size <= _FEW or is_cheap else None
 
     def factor(self, matrix: Matrix | Array) -> Num[Array, " nse"]:

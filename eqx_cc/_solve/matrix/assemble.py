@@ -110,13 +110,13 @@ def _row_sums(values: jax.Array, positions: Positions) -> jax.Array:
 
 
 def assemble(
-    rows: Sequence[Sequence[Partial]], enough: Callable[[int], bool]
+    rows: Sequence[Sequence[Partial]], is_sparse: Callable[[int], bool]
 ) -> Matrix | None:
     """The matrix of the blocks of a Jacobian, a row of them for each output.
 
-    None if, with that many entries, it is not `enough` of a structure.
+    None if, with that many entries, it is not `is_sparse`.
     """
-    if not enough(sum(b.pattern.num_nonzeros for row in rows for b in row)):
+    if not is_sparse(sum(b.pattern.num_nonzeros for row in rows for b in row)):
         return None
     blocks = list(_placed(rows))
     height = sum(math.prod(row[0].out_shape) for row in rows)

@@ -101,8 +101,8 @@ class Structure(NamedTuple):
         low, high = self.spans()
         far = np.arange(self.size)  # The last row or column that each one reaches.
         np.maximum.at(far, low, high)
-        most = max(1, *self.bandwidths())
+        widest = max(1, *self.bandwidths())
         index = np.arange(self.size)
-        widths = range(most // 2 + 1, most + 1)
+        widths = range(widest // 2 + 1, widest + 1)
         fits = (w for w in widths if np.all(far < (index // w + 2) * w))
-        return next(fits, most)
+        return next(fits, widest)

@@ -16,7 +16,7 @@ from .base import (
     AbstractSparseSolver,
     AUTO,
     check_count,
-    check_order,
+    check_unreordered,
     checked_core,
     unsuited,
 )
@@ -85,7 +85,7 @@ class Arrowhead(AbstractSparseSolver):
 
     def stated(self, size: int) -> Positions:
         """The border, and the core if it is stated."""
-        check_order(self)
+        check_unreordered(self)
         inside = max(0, size - self.width)
         core = checked_core(self).stated(inside)
         i, j = np.indices((size, size)).reshape(2, -1)

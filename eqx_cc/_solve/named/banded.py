@@ -15,7 +15,7 @@ from .base import (
     AbstractSparseSolver,
     AUTO,
     check_count,
-    check_order,
+    check_unreordered,
     is_wide,
     narrow_order,
     unstated,
@@ -100,5 +100,5 @@ class Banded(AbstractSparseSolver):
         """The bands, if both numbers are stated."""
         if self.lower is None or self.upper is None:
             raise unstated(self, "lower", "upper")
-        check_order(self)
+        check_unreordered(self)
         return banded(size, self.lower, self.upper)

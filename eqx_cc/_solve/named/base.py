@@ -35,7 +35,7 @@ from ..system import (
 AUTO = lx.AutoLinearSolver(well_posed=None)
 _INSTEAD = (
     "Use `eqx_cc.EliminationSolver()`, which selects by the structure that it finds, "
-    "or `eqx_cc.Woodbury()` if what is too much is of low rank."
+    "or `eqx_cc.Woodbury()` if the other entries are of low rank."
 )
 
 
@@ -96,16 +96,17 @@ class AbstractStructuredSolver(AbstractDirectSolver):
         def select(positions, rank):
             return self.plan(positions.taken(positions.in_bands(*bands)), rank)
 
-        def is_enough(size, count):
+        def is_sparse(size, count):
             return size > 0 and count <= MOST_ENTRIES
 
-        return Selection(is_enough, select, self.low_rank and min(bands) >= size - 1)
+        return Selection(is_sparse, select, self.low_rank and min(bands) >= size - 1)
 
     def _factorisation(self, recipe: MatrixRecipe) -> AbstractFactorisation:
         if recipe.factorisation is None:
             raise unsuited(
                 self,
-                f"it has more than {MOST_ENTRIES} entries, or takes long to look at",
+                f"it has more than {MOST_ENTRIES} entries, or its pattern takes too "
+                "long to compute",
             )
         return recipe.factorisation
 
@@ -182,13 +183,13 @@ def check_count(solver: Any, name: str, least: int) -> None:
         )
 
 
-def check_order(solver: Any) -> None:
+def check_unreordered(solver: Any) -> None:
     """Raises a `ValueError` if the solver reorders, which needs a pattern."""
     if solver.reorder:
         raise unsuited(
             solver,
-            "`reorder=True` needs the pattern, and that of a matrix without tags is "
-            "not known when tracing",
+            "`reorder=True` needs the pattern, which is not known when tracing a "
+            "matrix without tags",
             "Give an operator that is a function, or the matrix in a suitable order.",
         )
 
@@ -198,7 +199,7 @@ def stated_blocks(solver: Any, size: int, reach: int) -> Positions:
     `ValueError` if the width is not stated."""
     if solver.width is None:
         raise unstated(solver, "width")
-    check_order(solver)
+    check_unreordered(solver)
     return blocked(size, solver.width, reach)
 
 
@@ -258,7 +259,7 @@ def narrow_order(solver: Any, structure: Structure) -> tuple[np.ndarray, str]:
 def blocked(size: int, width: int, reach: int) -> Positions:
     """The positions in blocks of `width`, up to `reach` blocks from the diagonal."""
     width = max(1, min(width, size))
-    most = (reach + 1) * width - 1
-    bands = banded(size, most, most)
+    reached = (reach + 1) * width - 1
+    bands = banded(size, reached, reached)
     distance = np.abs(bands.rows // width - bands.columns // width)
     return bands.taken(np.flatnonzero(distance <= reach))

@@ -67,7 +67,7 @@ class BlockDiagonal(AbstractSparseSolver):
                 self,
                 f"of {size} rows, it is block-diagonal from a width of "
                 f"{permuted.block_width()} on, and {structure.largest_component()} "
-                "rows hang together in any order",
+                "rows are connected in any order",
             )
         if width == 1:
             return in_order(order, DiagonalInverse(size))

@@ -69,7 +69,7 @@ class Woodbury(AbstractStructuredSolver):
                 return DenseInverse(size)
             part = f"with a part of rank {rank}" if rank else "with none of low rank"
             raise unsuited(
-                self, f"{part}, what is left does not suit `core`: {error}"
+                self, f"{part}, the rest does not suit `core`: {error}"
             ) from error
         return LowRankUpdate(core, rank, size) if rank else core
 
@@ -77,6 +77,6 @@ class Woodbury(AbstractStructuredSolver):
         """Low rank is never stated."""
         raise unsuited(
             self,
-            "the rank of what is in a matrix is not known when tracing",
-            "Add it up of operators, or give `lx.JacobianLinearOperator`.",
+            "the rank of a term of a matrix is not known when tracing",
+            "Give a sum of operators, or a `lx.JacobianLinearOperator`.",
         )
