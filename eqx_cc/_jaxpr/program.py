@@ -290,13 +290,23 @@ def static_results(
         return _moved(equation, indices)
     if not facts(equation.primitive.name).makes_indices:
         return None
-    if not all(map(_is_index, avals)):
+    if not all(map(_is_index, equation.result_avals)):
         return None
-    operands = [static_value(operand, indices) for operand in equation.operands]
+    pairs = zip(equation.operands, equation.operand_avals)
+    operands = [_known_operand(operand, aval, indices) for operand, aval in pairs]
     if any(operand is None for operand in operands):
         return None
     with computed_while_tracing():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
+
+
+def _known_operand(operand: Atom, aval, indices: Mapping[int, np.ndarray]) -> Any:
+    """The value of an operand of what makes indices. Numbers are captured arrays, as in
+    `speed > 0`; those of variables are not known, only where they are zero."""
+    if not is_inexact(aval):
+        return static_value(operand, indices)
+    is_known = isinstance(operand, Constant) and not isinstance(operand.value, Tracer)
+    return operand.value if is_known and aval.size <= _MAX_INDICES else None
 
 
 def _moved(
