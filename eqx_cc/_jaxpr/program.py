@@ -305,8 +305,9 @@ def _known_operand(operand: Atom, aval, indices: Mapping[int, np.ndarray]) -> An
     `speed > 0`; those of variables are not known, only where they are zero."""
     if not is_inexact(aval):
         return static_value(operand, indices)
-    is_known = isinstance(operand, Constant) and not isinstance(operand.value, Tracer)
-    return operand.value if is_known and aval.size <= _MAX_INDICES else None
+    if not isinstance(operand, Constant) or isinstance(operand.value, Tracer):
+        return None
+    return operand.value if aval.size <= _MAX_INDICES else None
 
 
 def _moved(
