@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .affine import Affine, single
-from .entries import listed, places, union
-from .join import join
+from .entries import join, listed, places, union
 from .table import Form, Table
 from .term import dense_term, Scalar, Term
 
