@@ -1,7 +1,4 @@
-"""Scan and cond: their bodies are eliminated once, in their own order.
-
-(`while` has no rule: JAX linearises it as a whole, forward.)
-"""
+"""Loops and branches: their bodies are eliminated once, in their own order."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from .._sparsity.pattern import Pattern
 from .body import Body, Differentiate
 from .equation import LocalPartials
 from .scan import scan_blocks
+from .while_loop import while_blocks
 
 
 def control_flow(
@@ -25,8 +23,9 @@ def control_flow(
     operands: Sequence[Any],
     differentiate: Differentiate,
 ) -> LocalPartials | None:
-    """The partials of a scan or a cond; None for any other equation."""
-    blocks = {"scan": scan_blocks, "cond": _cond}.get(equation.primitive.name)
+    """The partials of a loop or a cond; None for any other equation."""
+    kinds = {"scan": scan_blocks, "while": while_blocks, "cond": _cond}
+    blocks = kinds.get(equation.primitive.name)
     if blocks is None:
         return None
     pairs, results, values = blocks(equation, active, operands, differentiate)

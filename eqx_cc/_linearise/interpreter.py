@@ -243,7 +243,8 @@ class _Interpreter:
         """True if a loop has so many active operands that columns are fewer numbers
         than its own blocks, with whatever structure they have."""
         sizes = [equation.operand_avals[i].size for i in active]
-        if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
+        is_loop = equation.primitive.name in ("scan", "while")
+        if not is_loop or sum(sizes) <= 4 * self._num_inputs:
             return False
         return self._prefers_columns(
             equation, self._loop_pairs(equation, active, operands)
