@@ -25,16 +25,21 @@ from .._sparsity.term import normalise, Take, Term
 Ends: TypeAlias = tuple[int, int]
 Blocks: TypeAlias = Mapping[Ends, NumericBlock]
 
+# Inputs of a program that are integer arrays known while tracing.
+Known: TypeAlias = Mapping[int, np.ndarray]
+
 # Evaluates a program: its outputs, and the blocks of those that depend on its inputs.
 Differentiate: TypeAlias = Callable[
-    [Program, Sequence[Any], Sequence[int]],
+    [Program, Sequence[Any], Sequence[int], Known],
     tuple[list[Any], dict[Ends, NumericBlock]],
 ]
+
 
 class Body:
     """A closed jaxpr together with the blocks of its Jacobian.
 
-    `blocks` has every non-zero block `(output, input)`, with abstract values; calling
+    `known` are the inputs whose values are the same in every call and known while
+    tracing. `blocks` has every non-zero block `(output, input)`, with abstract values; calling
     the body gives its outputs and its blocks.
     """
 
@@ -45,9 +50,10 @@ class Body:
         jaxpr: ClosedJaxpr,
         active: Sequence[int],
         differentiate: Differentiate,
+        known: Known,
     ):
         program = flatten(jaxpr.jaxpr, jaxpr.consts)
-        run = lambda *inputs: differentiate(program, inputs, list(active))  # noqa: E731
+        run = lambda *inputs: differentiate(program, inputs, list(active), known)  # noqa: E731
         inputs = [struct(aval) for aval in avals_of(jaxpr.jaxpr.invars)]
         closed, shapes = jax.make_jaxpr(run, return_shape=True)(*inputs)
         _, self.blocks = shapes

@@ -20,62 +20,24 @@ from .loop import AbstractLoop
 from .reach import every_time, TooMuchWork
 
 
-# The entries that a block may have, None if they are not to be listed.
-Reached = Callable[[int, int], np.ndarray | None]
-
 # After so many rounds, what still grows becomes a list of entries.
 _MAX_ROUNDS = 4
+# Blocks of several terms and at most so many entries are left with those of the end.
+_MAX_CHECKED = 1 << 16
 
 
-@dataclass(frozen=True)
-class Carried:
-    """Patterns for the blocks that a loop carries. `grow`: those that it would leave
-    without the entries being listed."""
+class Reached:
+    """The entries that the blocks of a loop have, None where they are too many."""
 
-    patterns: Mapping[Ends, Pattern]
-    grow: frozenset[Ends]
+    def __init__(self, loop: AbstractLoop, body: Body):
+        self._loop, self._reach = loop, loop.reach(body)
 
-    def stored(self, blocks: Blocks) -> Blocks:
-        return {e: block.stored_in(self.patterns[e]) for e, block in blocks.items()}
-
-
-def carried(
-    init: Blocks, jacobian: Blocks, advance: Callable, reached: Reached
-) -> Carried:
-    """Patterns that cover those of `init` and that `advance` does not leave.
-
-    A carry that starts as the identity and is multiplied by a band gets wider with each
-    iteration: identity, band, wider band, ... Its pattern lists the entries that the
-    iterations reach.
-    """
-    patterns = {ends: covering([block.pattern]) for ends, block in init.items()}
-    iteration = jax.ShapeDtypeStruct((), jnp.int32)
-    rounds, lists = 0, {}
-    while True:
-        state = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}
-        after = jax.eval_shape(advance, state, jacobian, iteration)
-        grown = {}
-        for ends, old in patterns.items():
-            new = _next(old, after[ends].pattern, ends in lists)
-            if new != old:
-                grown[ends] = new
-        if not grown:
-            return Carried(patterns, frozenset(lists))
-        rounds += 1
-        if rounds > _MAX_ROUNDS:
-            for ends in grown.keys() - lists.keys():
-                lists[ends] = reached(*ends)
-            grown = {e: _filled(p, lists[e]) for e, p in grown.items()}
-        patterns |= grown
-
-
-def reached(loop: AbstractLoop, body: Body) -> Reached:
-    """The entries that blocks may come to have; those of stacks at any time."""
-    reach = loop.reach(body)
-
-    def positions(result: int, source: int) -> np.ndarray | None:
+    def at_any_time(self, result: int, source: int) -> np.ndarray | None:
+        """The entries that a block has after some iteration; those of stacks at any
+        place along them."""
+        loop = self._loop
         try:
-            flat = reach.within(result, source)
+            flat = self._reach.within(result, source)
         except TooMuchWork:
             return None
         zero = loop.zero(result, source, result_slice=True, source_slice=True)
@@ -86,7 +48,67 @@ def reached(loop: AbstractLoop, body: Body) -> Reached:
             return every_time(flat, loop.length, num_out, zero.pattern)
         return flat
 
-    return positions
+    def at_the_end(self, result: int, source: int) -> np.ndarray | None:
+        """The entries that a block of carries has after the last iteration."""
+        loop = self._loop
+        if loop.length is None or result >= loop.num_carry:
+            return None
+        try:
+            return self._reach.after(result, source) if source in loop.carries else None
+        except TooMuchWork:
+            return None
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Patterns for the blocks that a loop carries. `grow`: those that it would leave
+    without the entries being listed."""
+
+    patterns: Mapping[Ends, Pattern]
+    grow: frozenset[Ends]
+    reached: Reached
+
+    def stored(self, blocks: Blocks) -> Blocks:
+        return {e: block.stored_in(self.patterns[e]) for e, block in blocks.items()}
+
+    def final(self, ends: Ends, block: NumericBlock) -> NumericBlock:
+        """The block after the last iteration, without what is zero by then: of the
+        powers of a permutation, the last."""
+        pattern = block.pattern
+        few = len(pattern.terms) > 1 and pattern.num_nonzeros <= _MAX_CHECKED
+        flat = self.reached.at_the_end(*ends) if few or ends in self.grow else None
+        return block if flat is None else block.within(flat)
+
+
+def carried(init: Blocks, advance: Callable, loop: AbstractLoop, body: Body) -> Carried:
+    """Patterns that cover those of `init` and that `advance` does not leave.
+
+    A carry that starts as the identity and is multiplied by a band gets wider with each
+    iteration: identity, band, wider band, ... Its pattern lists the entries that the
+    iterations reach.
+    """
+    reached, most = Reached(loop, body), _MAX_ROUNDS
+    if loop.length is not None:
+        most = min(most, loop.length)
+    patterns = {ends: covering([block.pattern]) for ends, block in init.items()}
+    iteration = jax.ShapeDtypeStruct((), jnp.int32)
+    rounds, lists = 0, {}
+    while True:
+        state = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}
+        after = jax.eval_shape(advance, state, body.blocks, iteration)
+        grown = {}
+        for ends, old in patterns.items():
+            new = _next(old, after[ends].pattern, ends in lists)
+            if new != old:
+                grown[ends] = new
+        if not grown:
+            return Carried(patterns, frozenset(lists), reached)
+        rounds += 1
+        if rounds > most:
+            for ends in grown.keys() - lists.keys():
+                lists[ends] = reached.at_any_time(*ends)
+            grown = {e: _filled(p, lists[e]) for e, p in grown.items()}
+        patterns |= grown
 
 
 def _next(old: Pattern, after: Pattern, is_list: bool) -> Pattern:

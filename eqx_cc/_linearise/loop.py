@@ -18,7 +18,7 @@ from .._jaxpr.avals import is_complex, is_inexact
 from .._jaxpr.program import Equation
 from .._jaxpr.releases import ClosedJaxpr
 from .._sparsity.pattern import identity, Pattern
-from .body import Blocks, Body, Differentiate, Ends, placed
+from .body import Blocks, Body, Differentiate, Ends, Known, placed
 from .reach import Reach
 
 
@@ -100,11 +100,15 @@ class AbstractLoop(abc.ABC):
         return NumericBlock(pattern, (None,) * len(pattern.terms), aval.dtype)
 
 
-def closed_body(loop: AbstractLoop, differentiate: Differentiate) -> Body:
-    """The body, differentiated in every carry that comes to depend on the sources."""
+def closed_body(loop: AbstractLoop, differentiate: Differentiate, known: Known) -> Body:
+    """The body, differentiated in every carry that comes to depend on the sources.
+
+    Of the operands that are known while tracing, constants are so in every iteration.
+    """
     active = set(loop.active)
+    known = {i: value for i, value in known.items() if i < loop.num_consts}
     while True:
-        body = Body(loop.jaxpr, sorted(active), differentiate)
+        body = Body(loop.jaxpr, sorted(active), differentiate, known)
         reached = {loop.num_consts + r for r, _ in body.blocks if r < loop.num_carry}
         if reached <= active:
             return body

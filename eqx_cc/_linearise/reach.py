@@ -123,7 +123,9 @@ class Reach:
     def _up_to(self, length: int | None) -> Any:
         """`(I + M)^length`, and its limit without a length."""
         if length not in self._powers:
-            self._powers[length] = self._power(_eye_like(self._matrix) + self._matrix, length)
+            self._powers[length] = self._power(
+                _eye_like(self._matrix) + self._matrix, length
+            )
         return self._powers[length]
 
     @cached_property

@@ -25,8 +25,17 @@ from jax import lax
 from .._blocks.block import NumericBlock
 from .._jaxpr.program import Equation
 from .._jaxpr.releases import ClosedJaxpr, scan_arity
-from .body import Blocks, Body, Differentiate, Ends, placed, stacked, stacked_each
-from .carried import Carried, carried, reached
+from .body import (
+    Blocks,
+    Body,
+    Differentiate,
+    Ends,
+    Known,
+    placed,
+    stacked,
+    stacked_each,
+)
+from .carried import Carried, carried
 from .loop import AbstractLoop, closed_body, ForwardSteps
 
 
@@ -126,11 +135,12 @@ def scan_blocks(
     active: tuple[int, ...],
     operands: Sequence[Any],
     differentiate: Differentiate,
+    known: Known,
 ):
     """The pairs `(operand, result, pattern)` of a scan, its results, and the values of
     the pairs."""
     scan = _Scan(equation, active)
-    body = closed_body(scan, differentiate)
+    body = closed_body(scan, differentiate, known)
     run = _forward if scan.is_forward else _reverse
     results, blocks = run(scan, body, operands)
     blocks = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
@@ -148,7 +158,7 @@ def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Carries `D[c, s]` along with the carries."""
     steps = ForwardSteps(scan, body)
     init = steps.init()
-    patterns = carried(init, body.blocks, steps.advance, reached(scan, body))
+    patterns = carried(init, steps.advance, scan, body)
     if _unrolls(scan, body, patterns):
         return _forward_unrolled(scan, body, operands)
     consts, carry, xs = scan.split(operands)
@@ -162,7 +172,7 @@ def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
 
     start = carry, patterns.stored(init)
     (carry, final), (ys, sliced) = scan.run(step, start, (scan.iterations, xs))
-    blocks = [(*ends, final[ends]) for ends in init]
+    blocks = [(*e, patterns.final(e, final[e])) for e in init]
     for kind, slices in sliced.items():
         blocks += [(*e, stacked(b, scan.length, kind)) for e, b in slices.items()]
     return [*carry, *ys], blocks
@@ -187,7 +197,7 @@ def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Goes back through the stored partials with `A[r, c]`."""
     steps = _ReverseSteps(scan, body)
     init = steps.init()
-    patterns = carried(init, body.blocks, steps.advance, reached(scan, body))
+    patterns = carried(init, steps.advance, scan, body)
     if _unrolls(scan, body, patterns):
         return _reverse_unrolled(scan, body, operands)
     consts, carry, xs = scan.split(operands)
@@ -206,7 +216,8 @@ def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     start = patterns.stored(init)
     slices = scan.iterations, partials
     final, sliced = scan.run(back, start, slices, backwards=True)
-    blocks = [(r, s, final[r, s]) for r, s in init if s in scan.active]
+    ends = [(r, s) for r, s in init if s in scan.active]
+    blocks = [(*e, patterns.final(e, final[e])) for e in ends]
     blocks += [(*e, stacked(block, scan.length, "in")) for e, block in sliced.items()]
     for (r, s), kind in scan.direct(partials):
         blocks.append((r, s, stacked(partials[r, s], scan.length, kind)))

@@ -12,8 +12,8 @@ from jax import lax
 
 from .._jaxpr.program import bind, Equation, evaluate, flatten
 from .._jaxpr.releases import ClosedJaxpr
-from .body import Differentiate
-from .carried import carried, reached
+from .body import Body, Differentiate, Known
+from .carried import carried
 from .loop import AbstractLoop, closed_body, ForwardSteps
 
 
@@ -51,6 +51,7 @@ def while_blocks(
     active: tuple[int, ...],
     operands: Sequence[Any],
     differentiate: Differentiate,
+    known: Known,
 ):
     """The pairs `(operand, result, pattern)` of a while loop, its results, and the
     values of the pairs."""
@@ -58,18 +59,19 @@ def while_blocks(
     loop = _While(equation, tuple(i - skip for i in active if i >= skip))
     if not loop.active:
         return [], bind(equation.eqn, operands), []
-    results, blocks = _forward(loop, differentiate, operands[:skip], operands[skip:])
+    known = {i - skip: value for i, value in known.items() if i >= skip}
+    body = closed_body(loop, differentiate, known)
+    results, blocks = _forward(loop, body, operands[:skip], operands[skip:])
     ends = [e for e, block in blocks.items() if not block.pattern.is_zero]
     pairs = [(s + skip, r, blocks[r, s].pattern) for r, s in ends]
     return pairs, results, [blocks[e].values for e in ends]
 
 
-def _forward(loop: _While, differentiate: Differentiate, fixed, operands):
+def _forward(loop: _While, body: Body, fixed, operands):
     """The results and `D[c, s]`; `fixed` are the constants of the condition."""
-    body = closed_body(loop, differentiate)
     steps = ForwardSteps(loop, body)
     init = steps.init()
-    patterns = carried(init, body.blocks, steps.advance, reached(loop, body))
+    patterns = carried(init, steps.advance, loop, body)
     consts = list(operands[: loop.num_consts])
     closed = loop.equation.params["cond_jaxpr"]
     condition = flatten(closed.jaxpr, closed.consts)
