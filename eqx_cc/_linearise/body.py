@@ -39,8 +39,8 @@ class Body:
     """A closed jaxpr together with the blocks of its Jacobian.
 
     `known` are the inputs whose values are the same in every call and known while
-    tracing. `blocks` has every non-zero block `(output, input)`, with abstract values; calling
-    the body gives its outputs and its blocks.
+    tracing. `blocks` has every non-zero block `(output, input)`, with abstract values;
+    calling the body gives its outputs and its blocks.
     """
 
     blocks: Blocks

@@ -86,8 +86,7 @@ def differentiate(
     """The outputs of a program, and the non-zero blocks `(output, input)` of the
     Jacobian of the first `num_outputs` with respect to the inputs `active`."""
     linearised = linearise(program, inputs, active, ordering, num_outputs)
-    blocks = _by_input(linearised, active, ordering)
-    return linearised.outputs, blocks, linearised
+    return linearised.outputs, _by_input(linearised, active, ordering), linearised
 
 
 def _by_input(

@@ -1,7 +1,7 @@
 """Loops: their operands and results, and a forward accumulation of their Jacobians.
 
-`D[c, s]`, the derivative of carry `c` with respect to source `s` (a constant, an initial
-carry, or the stacked inputs of a scan), advances with the carry:
+`D[c, s]`, the derivative of carry `c` with respect to source `s` (a constant, an
+initial carry, or the stacked inputs of a scan), advances with the carry:
 
     D[c, s] = J[c, s] + sum over c' of J[c, c'] @ D[c', s]
 """

@@ -1,9 +1,9 @@
 """The Jacobian of a scan, carried through its iterations.
 
-Forward: `D[c, s]`, the derivative of carry `c` with respect to source `s`, advances with
-the carry. Reverse: `A[r, c]`, the derivative of result `r` with respect to carry `c`,
-goes back through the stored partials `J` of the body. With `c'` for the carries of one
-iteration before:
+Forward: `D[c, s]`, the derivative of carry `c` with respect to source `s`, advances
+with the carry. Reverse: `A[r, c]`, the derivative of result `r` with respect to carry
+`c`, goes back through the stored partials `J` of the body. With `c'` for the carries of
+one iteration before:
 
     forward   D[c, s] = J[c, s] + sum over c' of J[c, c'] @ D[c', s]
     reverse   A[r, s] = J[r, s] + sum over c of A[r, c] @ J[c, s]

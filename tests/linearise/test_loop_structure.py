@@ -123,7 +123,7 @@ def while_of(step: Callable, most: float) -> Callable:
     """As many steps as it takes."""
 
     def fun(x):
-        n, y = lax.while_loop(
+        _, y = lax.while_loop(
             lambda state: state[0] < most + x[0] * 0,
             lambda state: (state[0] + 1, step(state[1])),
             (0.0, x),
