@@ -9,10 +9,13 @@ from functools import partial
 import jax
 import numpy as np
 
-from .._sparsity.cover import cover
-from .._sparsity.pattern import Pattern, update
+from .._sparsity.cover import cover, write
+from .._sparsity.entries import positions
+from .._sparsity.pattern import add, Pattern, update
+from .._sparsity.sum import Sum
+from .._sparsity.within import within
 from .add import run_sum, run_update
-from .arrays import of_type, Values
+from .arrays import of_type, take, Values
 
 
 @partial(
@@ -40,10 +43,43 @@ class NumericBlock:
             self, pattern=recipe.pattern, values=run_update(recipe, *arrays, self.dtype)
         )
 
+    def within(self, flat: np.ndarray) -> NumericBlock:
+        """The part of the block at positions `flat`, ascending, of the ravelled block;
+        the rest is left out."""
+        terms, values = [], []
+        for term, value in zip(self.pattern.terms, self.values):
+            for part, recipe in within(term, self.pattern.shape, flat):
+                terms.append(part)
+                reads = value is not None and recipe is not None
+                values.append(take(value, recipe) if reads else value)
+        pattern = replace(self.pattern, terms=tuple(terms))
+        return replace(self, pattern=pattern, values=tuple(values))
+
     def stored_in(self, target: Pattern) -> NumericBlock:
-        """The same block, stored in a pattern that covers its own."""
-        values = covered([target, self.pattern], 1, self.values, self.dtype)
+        """The same block, stored in a pattern that covers its own.
+
+        What lies outside of the pattern is left out: a loop of so many iterations
+        keeps the entries that these can reach.
+        """
+        block, structures = self, {term.structure for term in target.terms}
+        fits = all(term.structure in structures for term in self.pattern.terms)
+        if not (fits or target.is_dense):
+            lists = [positions(term, target.shape) for term in target.terms]
+            empty = np.zeros(0, np.int64)
+            block = self.within(np.unique(np.concatenate([empty, *lists])))
+        total = write(block.pattern.terms, target.terms)
+        values = _stored(total, block.values, target, self.dtype)
         return replace(self, pattern=target, values=values)
+
+
+def added(blocks: Sequence[NumericBlock]) -> NumericBlock:
+    """The sum of blocks."""
+    pattern, total = add(*(block.pattern for block in blocks))
+    values = [value for block in blocks for value in block.values]
+    first = blocks[0]
+    return replace(
+        first, pattern=pattern, values=run_sum(total, tuple(values), first.dtype)
+    )
 
 
 def covering(patterns: Sequence[Pattern], *, masks: bool = False) -> Pattern:
@@ -66,9 +102,14 @@ def covered(
 ) -> Values:
     """The values of one of the patterns, stored in `covering(patterns)`."""
     _, sums = _cover(patterns, masks)
-    if patterns[0].complex_out or patterns[0].complex_in:
+    return _stored(sums[position], values, patterns[0], dtype)
+
+
+def _stored(total: Sum, values: Values, target: Pattern, dtype: np.dtype) -> Values:
+    """The values of a sum, in the type that a block of a pattern has."""
+    if target.complex_out or target.complex_in:
         dtype = np.promote_types(dtype, np.complex64)
-    stored = run_sum(sums[position], values, dtype)
+    stored = run_sum(total, values, dtype)
     return tuple(of_type(value, dtype) for value in stored)
 
 

@@ -1,8 +1,7 @@
-"""The body of a loop or a branch with its Jacobian, and what a loop carries of it."""
+"""The body of a loop or a branch with its Jacobian, and stacks of its blocks."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -12,35 +11,36 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._blocks.arrays import as_numbers, Masked, take
-from .._blocks.block import covering, NumericBlock
+from .._blocks.arrays import as_numbers, take
+from .._blocks.block import added, NumericBlock
 from .._jaxpr.avals import avals_of, struct
 from .._jaxpr.program import evaluate, flatten, Program
 from .._jaxpr.releases import ClosedJaxpr
-from .._sparsity.affine import single
+from .._sparsity.affine import Affine, single
 from .._sparsity.pattern import Pattern
-from .._sparsity.term import dense_term, normalise, Take, Term
+from .._sparsity.term import normalise, Take, Term
 
 
 # The positions of an output and an input.
 Ends: TypeAlias = tuple[int, int]
 Blocks: TypeAlias = Mapping[Ends, NumericBlock]
 
+# Inputs of a program that are integer arrays known while tracing.
+Known: TypeAlias = Mapping[int, np.ndarray]
+
 # Evaluates a program: its outputs, and the blocks of those that depend on its inputs.
 Differentiate: TypeAlias = Callable[
-    [Program, Sequence[Any], Sequence[int]],
+    [Program, Sequence[Any], Sequence[int], Known],
     tuple[list[Any], dict[Ends, NumericBlock]],
 ]
-
-# After so many rounds, what still grows becomes dense.
-_MAX_ROUNDS = 4
 
 
 class Body:
     """A closed jaxpr together with the blocks of its Jacobian.
 
-    `blocks` has every non-zero block `(output, input)`, with abstract values; calling
-    the body gives its outputs and its blocks.
+    `known` are the inputs whose values are the same in every call and known while
+    tracing. `blocks` has every non-zero block `(output, input)`, with abstract values;
+    calling the body gives its outputs and its blocks.
     """
 
     blocks: Blocks
@@ -50,67 +50,23 @@ class Body:
         jaxpr: ClosedJaxpr,
         active: Sequence[int],
         differentiate: Differentiate,
+        known: Known,
     ):
         program = flatten(jaxpr.jaxpr, jaxpr.consts)
-        run = lambda *inputs: differentiate(program, inputs, list(active))  # noqa: E731
+        run = lambda *inputs: differentiate(program, inputs, list(active), known)  # noqa: E731
         inputs = [struct(aval) for aval in avals_of(jaxpr.jaxpr.invars)]
         closed, shapes = jax.make_jaxpr(run, return_shape=True)(*inputs)
         _, self.blocks = shapes
         self._tree = jax.tree.structure(shapes)
         self._program = flatten(closed.jaxpr, closed.consts)
 
+    @property
+    def num_equations(self) -> int:
+        """Equations of the outputs and the blocks together, at least one."""
+        return max(len(self._program.equations), 1)
+
     def __call__(self, *inputs: Any) -> tuple[list[Any], dict[Ends, NumericBlock]]:
         return jax.tree.unflatten(self._tree, evaluate(self._program, inputs))
-
-
-#
-# Blocks in patterns that a loop never leaves
-#
-
-
-def stable_patterns(
-    init: Blocks, body: Body, advance: Callable[[Blocks, Blocks, Any], Blocks]
-) -> dict[Ends, Pattern]:
-    """Patterns that cover those of `init` and that `advance` does not leave.
-
-    A carry that starts as the identity and is multiplied by a band gets wider with each
-    iteration: identity, band, wider band, ... and so is dense in the end.
-    """
-    patterns = {ends: covering([block.pattern]) for ends, block in init.items()}
-    iteration = jax.ShapeDtypeStruct((), jnp.int32)
-    for rounds in itertools.count():
-        state = {e: _abstract(patterns[e], block.dtype) for e, block in init.items()}
-        after = jax.eval_shape(advance, state, body.blocks, iteration)
-        wider = {e: covering([p, after[e].pattern]) for e, p in patterns.items()}
-        if rounds >= _MAX_ROUNDS:
-            wider = {e: p if p == patterns[e] else _filled(p) for e, p in wider.items()}
-        if wider == patterns:
-            break
-        patterns = wider
-    return patterns
-
-
-def _abstract(pattern: Pattern, dtype: np.dtype) -> NumericBlock:
-    """A block with abstract values."""
-    numbers = dtype
-    if pattern.complex_in or pattern.complex_out:
-        numbers = np.promote_types(dtype, np.complex64)
-    values = tuple(_abstract_value(term, numbers) for term in pattern.terms)
-    return NumericBlock(pattern, values, dtype)
-
-
-def _abstract_value(term: Term, dtype):
-    mask: Any = jax.ShapeDtypeStruct(term.value_shape, bool)
-    number: Any = jax.ShapeDtypeStruct(term.value_shape, dtype)
-    kinds = {"value": number, "masked": Masked(mask, number)}
-    return None if term.value is None else kinds.get(term.kind, mask)
-
-
-def _filled(pattern: Pattern) -> Pattern:
-    """The pattern of a dense block that acts on the same conjugates."""
-    conjs = sorted({term.conj for term in pattern.terms})
-    terms = (dense_term(pattern.out_shape, pattern.in_shape, conj) for conj in conjs)
-    return replace(pattern, terms=tuple(terms))
 
 
 #
@@ -127,15 +83,34 @@ def stacked(block: NumericBlock, length: int, kind: str) -> NumericBlock:
     return _timed(block, length, kind, lambda value: value)
 
 
-def at(block: NumericBlock, length: int, t, kind: str) -> NumericBlock:
+def stacked_each(
+    iterations: Sequence[Blocks], kind: str
+) -> list[tuple[int, int, NumericBlock]]:
+    """The blocks of stacked arrays, from those of each iteration."""
+    ends = iterations[0] if iterations else ()
+    return [(*e, _stacked([blocks[e] for blocks in iterations], kind)) for e in ends]
+
+
+def _stacked(blocks: Sequence[NumericBlock], kind: str) -> NumericBlock:
+    """A stack of blocks: of their values, or a sum of windows if patterns differ."""
+    first, length = blocks[0], len(blocks)
+    if all(block.pattern == first.pattern for block in blocks):
+        every = jax.tree.map(lambda *values: jnp.stack(values), *blocks)
+        return stacked(every, length, kind)
+    return added([placed(block, length, t, kind) for t, block in enumerate(blocks)])
+
+
+def placed(block: NumericBlock, length: int, t, kind: str) -> NumericBlock:
     """The block of iteration `t`, as one of a stack that is zero at other times."""
 
-    def placed(value):
+    def stack(value):
         here = lax.broadcasted_iota(np.int32, (length, *value.shape), 0)
         here = lax.eq(here, lax.full_like(here, t))
         value = jnp.broadcast_to(value, here.shape)
         return jnp.where(here, value, jnp.zeros_like(value))
 
+    if isinstance(t, int):
+        return _placed(block, length, t, kind)
     values = tuple(
         jnp.ones((), block.dtype) if value is None else as_numbers(value, block.dtype)
         for value in block.values
@@ -145,7 +120,30 @@ def at(block: NumericBlock, length: int, t, kind: str) -> NumericBlock:
         for term in block.pattern.terms
     )
     pattern = replace(block.pattern, terms=terms)
-    return _timed(NumericBlock(pattern, values, block.dtype), length, kind, placed)
+    return _timed(NumericBlock(pattern, values, block.dtype), length, kind, stack)
+
+
+def _placed(block: NumericBlock, length: int, t: int, kind: str) -> NumericBlock:
+    """The block of an iteration that is known while tracing: a window of the stack."""
+    axis = (Affine(t),)
+    terms = tuple(
+        replace(
+            term,
+            out=(axis if kind != "in" else ()) + term.out,
+            inp=(axis if kind != "out" else ()) + term.inp,
+        )
+        for term in block.pattern.terms
+    )
+    return replace(block, pattern=_timed_pattern(block.pattern, terms, length, kind))
+
+
+def _timed_pattern(pattern: Pattern, terms, length: int, kind: str) -> Pattern:
+    return replace(
+        pattern,
+        out_shape=((length,) if kind != "in" else ()) + pattern.out_shape,
+        in_shape=((length,) if kind != "out" else ()) + pattern.in_shape,
+        terms=tuple(terms),
+    )
 
 
 def _timed(block: NumericBlock, length: int, kind: str, stack) -> NumericBlock:
@@ -153,20 +151,13 @@ def _timed(block: NumericBlock, length: int, kind: str, stack) -> NumericBlock:
 
     `stack` has a value with such an axis in front. Without iterations nothing is left.
     """
-    out = (length,) if kind != "in" else ()
-    inp = (length,) if kind != "out" else ()
     terms, values = [], []
     pairs = zip(block.pattern.terms, block.values) if length > 0 else ()
     for term, value in pairs:
         term, recipe = _timed_term(term, kind, length)
         terms.append(term)
         values.append(None if value is None else take(stack(value), recipe))
-    pattern = replace(
-        block.pattern,
-        out_shape=out + block.pattern.out_shape,
-        in_shape=inp + block.pattern.in_shape,
-        terms=tuple(terms),
-    )
+    pattern = _timed_pattern(block.pattern, terms, length, kind)
     return NumericBlock(pattern, tuple(values), block.dtype)
 
 

@@ -1,7 +1,4 @@
-"""Scan and cond: their bodies are eliminated once, in their own order.
-
-(`while` has no rule: JAX linearises it as a whole, forward.)
-"""
+"""Loops and branches: their bodies are eliminated once, in their own order."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from .._blocks.block import covered, covering
 from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
-from .body import Body, Differentiate
+from .body import Body, Differentiate, Known
 from .equation import LocalPartials
 from .scan import scan_blocks
+from .while_loop import while_blocks
 
 
 def control_flow(
@@ -24,21 +22,28 @@ def control_flow(
     active: tuple[int, ...],
     operands: Sequence[Any],
     differentiate: Differentiate,
+    known: Known,
 ) -> LocalPartials | None:
-    """The partials of a scan or a cond; None for any other equation."""
-    blocks = {"scan": scan_blocks, "cond": _cond}.get(equation.primitive.name)
+    """The partials of a loop or a cond; None for any other equation.
+
+    `known` are the operands that are integer arrays known while tracing.
+    """
+    kinds = {"scan": scan_blocks, "while": while_blocks, "cond": _cond}
+    blocks = kinds.get(equation.primitive.name)
     if blocks is None:
         return None
-    pairs, results, values = blocks(equation, active, operands, differentiate)
+    pairs, results, values = blocks(equation, active, operands, differentiate, known)
     return LocalPartials(pairs, lambda operands: (results, values))
 
 
-def _cond(equation: Equation, active, operands, differentiate):
+def _cond(equation: Equation, active, operands, differentiate, known: Known):
     """The partials of a `cond`: the branch that runs stores its blocks in patterns that
     cover those of all branches."""
     index, *arguments = operands
     inputs = [i - 1 for i in active]
-    bodies = [Body(b, inputs, differentiate) for b in equation.params["branches"]]
+    known = {i - 1: value for i, value in known.items() if i > 0}
+    branches = equation.params["branches"]
+    bodies = [Body(b, inputs, differentiate, known) for b in branches]
     ends = sorted({ends for body in bodies for ends in body.blocks})
     patterns = {e: [_pattern(equation, body, e) for body in bodies] for e in ends}
 

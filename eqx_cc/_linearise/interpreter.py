@@ -86,9 +86,15 @@ def differentiate(
     """The outputs of a program, and the non-zero blocks `(output, input)` of the
     Jacobian of the first `num_outputs` with respect to the inputs `active`."""
     linearised = linearise(program, inputs, active, ordering, num_outputs)
+    return linearised.outputs, _by_input(linearised, active, ordering), linearised
+
+
+def _by_input(
+    linearised: Linearised, active: Sequence[int], ordering: AbstractOrdering
+) -> dict[Ends, NumericBlock]:
+    """The non-zero blocks `(output, input)`, by their positions in the program."""
     blocks = eliminated_blocks(linearised, ordering)
-    by_input = {(i, active[u]): block for (i, u), block in blocks.items()}
-    return linearised.outputs, by_input, linearised
+    return {(i, active[u]): block for (i, u), block in blocks.items()}
 
 
 def eliminated_blocks(
@@ -220,13 +226,17 @@ class _Interpreter:
         return results
 
     def _partials(self, equation: Equation, active, operands) -> LocalPartials:
+        known = self._known(equation)
         if not self._is_wide(equation, active, operands):
-            partials = control_flow(equation, active, operands, self._inner)
+            partials = control_flow(equation, active, operands, self._inner, known)
             if partials is not None:
                 return partials
-        constants = [static_value(o, self.indices) for o in equation.operands]
-        indices = {i: value for i, value in enumerate(constants) if value is not None}
-        return local_partials(equation, active, indices)
+        return local_partials(equation, active, known)
+
+    def _known(self, equation: Equation) -> dict[int, np.ndarray]:
+        """The operands that are integer arrays known while tracing."""
+        values = (static_value(o, self.indices) for o in equation.operands)
+        return {i: value for i, value in enumerate(values) if value is not None}
 
     def _vertex(self, equation: Equation, result: int, *, fallback: bool) -> int:
         """The vertex of a result, added when it gets its first edge."""
@@ -243,7 +253,8 @@ class _Interpreter:
         """True if a loop has so many active operands that columns are fewer numbers
         than its own blocks, with whatever structure they have."""
         sizes = [equation.operand_avals[i].size for i in active]
-        if equation.primitive.name != "scan" or sum(sizes) <= 4 * self._num_inputs:
+        is_loop = equation.primitive.name in ("scan", "while")
+        if not is_loop or sum(sizes) <= 4 * self._num_inputs:
             return False
         return self._prefers_columns(
             equation, self._loop_pairs(equation, active, operands)
@@ -254,7 +265,8 @@ class _Interpreter:
         pairs = []
 
         def run(operands):
-            partials = control_flow(equation, active, operands, self._inner)
+            known = self._known(equation)
+            partials = control_flow(equation, active, operands, self._inner, known)
             assert partials is not None
             pairs.extend(partials.pairs)
 
@@ -352,10 +364,11 @@ class _Interpreter:
         is_given = isinstance(self.ordering, Given)
         return MinimalMarkowitz() if is_given else self.ordering
 
-    def _inner(self, program, inputs, active):
+    def _inner(self, program, inputs, active, known):
         """The outputs and the blocks of the body of a loop or a branch."""
         order, count = self._inner_ordering, len(program.outputs)
-        return differentiate(program, inputs, active, order, count)[:2]
+        linearised = linearise(program, inputs, active, order, count, known)
+        return linearised.outputs, _by_input(linearised, active, order)
 
     def finish(self) -> Linearised:
         """The result, when all equations have been evaluated."""

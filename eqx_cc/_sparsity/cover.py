@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .sum import embed, Group, Sum
+from .entries import union
+from .sum import embed, entries_term, Group, MAX_LISTED, Sum
 from .term import dense_term, Term
 
 
-# A pattern that covers several with more kinds of terms than this is dense.
+# A pattern that covers several with more kinds of terms than this is a list of entries.
 MAX_COVER = 6
 
 
@@ -29,25 +30,45 @@ def cover(
     With `masks` the values mark which entries a list has.
 
     A diagonal in one branch and a full matrix in the other are covered by the matrix,
-    the identity and a band by a stored diagonal and a band.
+    the identity and a band by a stored diagonal and a band, and more kinds of terms by
+    a list of all entries.
     """
     values: dict[tuple, set[int]] = {}
     for term in (term for terms in blocks for term in terms):
         values.setdefault(term.structure, set()).update(term.value or ())
+    parts = shape[:num_out], shape[num_out:]
     conjs = sorted({conj for *_, conj in values})
-    targets = [dense_term(shape[:num_out], shape[num_out:], conj) for conj in conjs]
-    if len(values) <= MAX_COVER and all(t.structure not in values for t in targets):
+    dense = {dense_term(*parts, conj).structure for conj in conjs}
+    if not dense.isdisjoint(values):
+        targets = [dense_term(*parts, conj) for conj in conjs]
+    elif len(values) > MAX_COVER:
+        terms = [term for terms in blocks for term in terms]
+        targets = [listed_cover(terms, *parts, conj) for conj in conjs]
+    else:
         targets = [
             Term(out, inp, sizes, tuple(sorted(value)), conj=conj)
             for (out, inp, sizes, conj), value in values.items()
         ]
     if masks:
-        totals = [_write(terms, targets) for terms in blocks]
+        totals = [write(terms, targets) for terms in blocks]
         targets = [
             _with_mask(target, blocks, [total.groups[n] for total in totals])
             for n, target in enumerate(targets)
         ]
-    return tuple(targets), [_write(terms, targets) for terms in blocks]
+    return tuple(targets), [write(terms, targets) for terms in blocks]
+
+
+def listed_cover(
+    terms: Sequence[Term],
+    out_shape: tuple[int, ...],
+    inp_shape: tuple[int, ...],
+    conj: bool,
+) -> Term:
+    """The list of all entries of the terms of one conjugation, or the dense term."""
+    terms = [term for term in terms if term.conj == conj]
+    if sum(term.num_nonzeros for term in terms) > MAX_LISTED:
+        return dense_term(out_shape, inp_shape, conj)
+    return entries_term(union(terms, out_shape + inp_shape), out_shape, inp_shape, conj)
 
 
 def _with_mask(target: Term, blocks, groups: Sequence[Group]) -> Term:
@@ -74,7 +95,7 @@ def _with_mask(target: Term, blocks, groups: Sequence[Group]) -> Term:
     return replace(target, kind="selection" if selects else "mask", scale=scales.pop())
 
 
-def _write(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
+def write(terms: Sequence[Term], targets: Sequence[Term]) -> Sum:
     """Writes every term to the target of its structure, or else of its conjugation."""
     structures = {target.structure for target in targets}
     groups = []

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .affine import Affine, difference, scaled, single
-from .matching import matched, solved_for
+from .matching import listed_over, matched, solved_for
 from .table import Form, substituted
 
 
@@ -56,6 +58,14 @@ class SolutionSet:
             else:
                 rest.append((a, b))
         return [new for f in families for new in f._equate_tables(rest)]
+
+    def listed(self, flat: np.ndarray) -> SolutionSet:
+        """The family at some positions of its box, which has as many values."""
+        values = listed_over(flat, self.sizes, self.fresh)
+        if len(flat) > 1:
+            self._new_index(len(flat))
+        self._replace(values)
+        return self
 
     def _equate_affine(self, a: Affine, b: Affine) -> list[SolutionSet]:
         solutions = self._copy()

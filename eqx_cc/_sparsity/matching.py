@@ -71,14 +71,15 @@ def matched(
     if not left.keys().isdisjoint(right):
         left = dict(sorted({**left, **right}.items()))
         rows = _where_equal(pairs, left)
-        return len(rows), _over(rows, left, fresh)
+        return len(rows), listed_over(rows, left, fresh)
     rows, columns = _joined(pairs, left, right)
     if _is_range(rows, left):
         return None, _unravelled(columns, right, left)
     order = np.argsort(columns, kind="stable")
     if _is_range(columns[order], right):
         return None, _unravelled(rows[order], left, right)
-    return len(rows), _over(rows, left, fresh) | _over(columns, right, fresh)
+    values = listed_over(rows, left, fresh) | listed_over(columns, right, fresh)
+    return len(rows), values
 
 
 def _grid(forms: Sequence[Form], sizes: Mapping[int, int]) -> dict[int, int]:
@@ -131,7 +132,9 @@ def _is_range(positions: np.ndarray, grid: Mapping[int, int]) -> bool:
     return len(positions) == size and np.array_equal(positions, np.arange(size))
 
 
-def _over(flat: np.ndarray, grid: Mapping[int, int], fresh: int) -> dict[int, Form]:
+def listed_over(
+    flat: np.ndarray, grid: Mapping[int, int], fresh: int
+) -> dict[int, Form]:
     """The indices of a grid at listed positions, over one index that counts these."""
     return _unravelled(flat, grid, {fresh: len(flat)}) if len(flat) else {}
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from .affine import Affine, single
 from .entries import join, listed, places, union
 from .table import Form, Table
@@ -198,6 +200,19 @@ def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
     return Sum.of(terms, groups, assembles=True)
 
 
+def entries_term(
+    flat: np.ndarray,
+    out_shape: tuple[int, ...],
+    inp_shape: tuple[int, ...],
+    conj: bool = False,
+) -> Term:
+    """The term with a value for each of these positions, which ascend: a list, or the
+    dense term where most of the block is listed."""
+    if len(flat) >= DENSE_SHARE * math.prod(out_shape + inp_shape):
+        return dense_term(out_shape, inp_shape, conj)
+    return listed(flat, out_shape, inp_shape, conj=conj)
+
+
 def _same_structure(terms: Sequence[Term], sources: list[int]) -> Group:
     """Adds terms that differ in the coefficient alone: `2 I + D` is a diagonal."""
     first = terms[sources[0]]
@@ -355,6 +370,5 @@ def _merge_stored(terms, groups: list[Group], shape: tuple[int, ...]) -> Group |
         return None
     num_out, conj = len(targets[0].out), targets[0].conj
     parts = shape[:num_out], shape[num_out:]
-    is_dense = len(flat) >= DENSE_SHARE * math.prod(shape)
-    target = dense_term(*parts, conj) if is_dense else listed(flat, *parts, conj=conj)
+    target = entries_term(flat, *parts, conj)
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])
