@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.extend.core.primitives import scatter_p
 
 from .._jaxpr.avals import aval_of, avals_of, is_numeric, struct
 from .._jaxpr.primitives import facts, is_elementwise
@@ -113,25 +115,32 @@ class _Group:
         """The results, with an axis for the members if there are several."""
         dtypes = [getattr(aval_of(v), "dtype", None) for v in self.eqn.invars]
         if len(self.members) == 1:
-            [numbers] = self.members
-            return bind(self.eqn, [reader.read(*p) for p in zip(numbers, dtypes)])
+            operands = [reader.read(*p) for p in zip(self.members[0], dtypes)]
+            return bind(self.eqn, _as_operands(self.eqn, operands))
+        stacks = map(np.stack, zip(*self.members))
+        if not is_elementwise(self.eqn.primitive.name):
+            operands = [reader.read(*p) for p in zip(stacks, dtypes)]
+            operands = _as_operands(self.eqn, operands)
+            return jax.vmap(lambda *each: bind(self.eqn, each))(*operands)
         shape = aval_of(self.eqn.outvars[0]).shape
         operands = [
-            reader.read(_stacked(each, shape), dtype)
-            for each, dtype in zip(zip(*self.members), dtypes)
+            reader.read(_broadcast(s, shape), dtype) for s, dtype in zip(stacks, dtypes)
         ]
-        if not is_elementwise(self.eqn.primitive.name):
-            return jax.vmap(lambda *each: bind(self.eqn, each))(*operands)
         if len(operands) == 2:
             first, second = map(_as_literal, operands)
             operands = [operands[0] if np.ndim(second) == 0 else first, second]
         return bind(self.eqn, operands)
 
 
-def _stacked(members: Sequence[Numbers], shape: tuple[int, ...]) -> Numbers:
-    if all(m.shape == shape for m in members):
-        return np.stack(members)
-    return np.stack([np.broadcast_to(m, shape) for m in members])
+def _broadcast(stack: Numbers, shape: tuple[int, ...]) -> Numbers:
+    """The numbers of operands, of which scalars are for all entries of a result."""
+    lengthened = stack.reshape(*stack.shape, *(1,) * (len(shape) + 1 - stack.ndim))
+    return np.broadcast_to(lengthened, (len(stack), *shape))
+
+
+def _as_operands(eqn: jex.JaxprEqn, operands: list[Any]) -> list[Any]:
+    """The operands of an equation; those that have functions take arrays of JAX."""
+    return list(map(jnp.asarray, operands)) if bodies(eqn) else operands
 
 
 def _as_literal(array: Any) -> Any:
@@ -252,7 +261,9 @@ class _Merger:
         if values[1] is None or not _is_unique(eqn, updates):
             return None
         order = np.arange(1, updates.size + 1, dtype=np.int32).reshape(updates.shape)
-        [places] = evaluated(eqn, [np.zeros_like(base), values[1], order])
+        params = eqn.params | {"update_jaxpr": None, "update_consts": ()}
+        placing = eqn.replace(primitive=scatter_p, params=params)
+        [places] = evaluated(placing, [np.zeros_like(base), values[1], order])
         result, add = base.copy(), binary(lax.add, eqn)
         for place in np.flatnonzero(places):
             pair = base.flat[place], updates.flat[places.flat[place] - 1]

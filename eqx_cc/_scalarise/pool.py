@@ -156,6 +156,7 @@ def _pieces(
     than a few.
 
     The offsets `[3, 4, 5, 0, 2, 4]` are 3 entries from 3 on, and 3 from 0 on, 2 apart.
+    Those of a shift, `[9, 0, 1, 2]`, are one entry and three.
     """
     pieces, start, size = [], 0, len(offsets)
     same, steps = np.diff(stores) == 0, np.diff(offsets)
@@ -167,6 +168,8 @@ def _pieces(
             step = int(steps[start])
             goes_on = same[start:] & (steps[start:] == step)
             stop = size if goes_on.all() else stop + int(np.argmin(goes_on))
+        if stop == start + 2 < size and step != 1:
+            stop, step = start + 1, 1  # The second may be the first of a longer piece.
         first = int(stores[start]), int(offsets[start])
         pieces.append((*first, step, stop - start))
         start = stop
