@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core.primitives import scatter_p
 
-from .._jaxpr.avals import aval_of, avals_of, is_numeric, struct
+from .._jaxpr.avals import aval_of, avals_of, is_inexact, is_numeric, struct
 from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import (
     Atom,
@@ -323,9 +323,40 @@ def _is_elementwise(jaxpr: jex.Jaxpr) -> bool:
 def _kind(eqn: jex.JaxprEqn) -> Hashable:
     """What equations have in common that may be merged."""
     avals = [(aval.shape, aval.dtype) for aval in avals_of([*eqn.invars, *eqn.outvars])]
-    params = tuple(sorted(eqn.params.items()))
+    if facts(eqn.primitive.name).kind == "custom_jvp":
+        params = _derivative(eqn) or id(eqn)
+    else:
+        params = tuple(sorted(eqn.params.items()))
     try:
         hash(params)
     except TypeError:
         params = id(eqn)
     return eqn.primitive, params, tuple(avals)
+
+
+def _derivative(eqn: jex.JaxprEqn) -> str | None:
+    """The text of a function with a derivative of its own, and of that.
+
+    None where the text does not say all: of captured arrays, and of functions within
+    that have a derivative of their own again.
+    """
+    avals = list(map(struct, avals_of(eqn.invars)))
+    if not all(map(is_inexact, avals)):
+        return None
+
+    def value_and_tangent(primals, tangents):
+        return jax.jvp(lambda *each: bind(eqn, each), primals, tangents)
+
+    closed = jax.make_jaxpr(value_and_tangent)(tuple(avals), tuple(avals))
+    if closed.consts or any(map(_has_derivative, [closed.jaxpr, *bodies(eqn)])):
+        return None
+    return "\n".join(map(str, [closed.jaxpr, *bodies(eqn)]))
+
+
+def _has_derivative(jaxpr: jex.Jaxpr) -> bool:
+    """True if a jaxpr has functions with derivatives of their own."""
+    return any(
+        facts(eqn.primitive.name).kind.startswith("custom")
+        or any(map(_has_derivative, bodies(eqn)))
+        for eqn in jaxpr.eqns
+    )
