@@ -8,7 +8,7 @@ length, so that none depends on another.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -38,8 +38,10 @@ from .pool import Numbers, Pool, Reader
 from .rules import binary, fill_value, NUM_VALUES, on_integers
 
 
-# Only programs of at least so many equations are merged, into a part of as many.
-_MIN_EQUATIONS, _MAX_PART = 24, 0.25
+# Only programs of at least so many equations are merged, and only if each group has so
+# many on average: those of a program of arrays have two or three, one for each of its
+# fields, and merging these may cost their bands.
+_MIN_EQUATIONS, _MIN_MEMBERS = 24, 4
 # Constants of at most so many entries are known one by one; and the most entries that
 # all arrays of a program may have.
 _MAX_CONSTANT, _MAX_ENTRIES = 1 << 12, 1 << 22
@@ -66,7 +68,8 @@ def merged(program: Program, inputs: Sequence[Any]) -> Program:
         merger = _Merger(program, inputs)
     except _Unsuited:
         return program
-    if len(merger.groups) > _MAX_PART * len(equations):
+    members = sum(len(group.members) for group in merger.groups)
+    if members < _MIN_MEMBERS * len(merger.groups):
         return program
     closed = jax.make_jaxpr(merger.run)(*inputs)
     new = flatten(closed.jaxpr, closed.consts)
@@ -155,7 +158,7 @@ class _Merger:
 
     def __init__(self, program: Program, inputs: Sequence[Any]):
         self.groups: list[_Group] = []
-        self._pool, self._num_inputs = Pool(), len(inputs)
+        self._pool, self._num_entries = Pool(), 0
         self._by_kind: dict[Hashable, _Group] = {}
         # Captured arrays that stay whole, by their identity, with their stores.
         self._captured: dict[int, tuple[Any, int, _Array]] = {}
@@ -184,7 +187,7 @@ class _Merger:
     def _check(self, aval: Any) -> None:
         if not is_numeric(aval):
             raise _Unsuited
-        self._num_entries = getattr(self, "_num_entries", 0) + aval.size
+        self._num_entries += aval.size
         if self._num_entries > _MAX_ENTRIES:
             raise _Unsuited
 
@@ -344,19 +347,30 @@ def _derivative(eqn: jex.JaxprEqn) -> str | None:
     if not all(map(is_inexact, avals)):
         return None
 
-    def value_and_tangent(primals, tangents):
-        return jax.jvp(lambda *each: bind(eqn, each), primals, tangents)
+    def tangents(point, direction):
+        return jax.jvp(lambda *each: bind(eqn, each), point, direction)[1]
 
-    closed = jax.make_jaxpr(value_and_tangent)(tuple(avals), tuple(avals))
-    if closed.consts or any(map(_has_derivative, [closed.jaxpr, *bodies(eqn)])):
-        return None
-    return "\n".join(map(str, [closed.jaxpr, *bodies(eqn)]))
+    closed = jax.make_jaxpr(tangents)(tuple(avals), tuple(avals))
+    programs = [flatten(body) for body in bodies(eqn)]
+    programs.append(flatten(closed.jaxpr, closed.consts))
+    texts = [text for program in programs for text in _texts(program)]
+    return None if None in texts else "\n".join(filter(None, texts))
 
 
-def _has_derivative(jaxpr: jex.Jaxpr) -> bool:
-    """True if a jaxpr has functions with derivatives of their own."""
-    return any(
-        facts(eqn.primitive.name).kind.startswith("custom")
-        or any(map(_has_derivative, bodies(eqn)))
-        for eqn in jaxpr.eqns
-    )
+def _texts(program: Program) -> Iterator[str | None]:
+    """The texts of equations and outputs, None for those that do not say all."""
+    for equation in program.equations:
+        name, params = equation.primitive.name, str(sorted(equation.params.items()))
+        has_inner = facts(name).kind.startswith("custom") or bodies(equation.eqn)
+        if has_inner or " at 0x" in params or "..." in params:
+            yield None
+        yield f"{name} {params} {equation.results}"
+        yield from map(_operand_text, equation.operands)
+    yield from map(_operand_text, program.outputs)
+
+
+def _operand_text(operand: Atom) -> str | None:
+    if not isinstance(operand, Constant):
+        return str(operand)
+    is_number = is_concrete(operand) and operand.aval.size == 1
+    return f"{operand.aval} {operand.value!r}" if is_number else None
