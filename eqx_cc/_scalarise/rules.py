@@ -48,7 +48,7 @@ def _moved(
     results = moved(eqn, arrays)
     if results is not None:
         return results
-    num_values = _NUM_VALUES.get(eqn.primitive.name, len(arrays))
+    num_values = NUM_VALUES.get(eqn.primitive.name, len(arrays))
     if any(value is None for value in values[num_values:]):
         return None
     table: list[Atom] = []
@@ -59,22 +59,22 @@ def _moved(
         numbers.append(
             np.arange(first, len(table), dtype=np.int32).reshape(array.shape)
         )
-    results = evaluated(_on_integers(eqn), numbers + values[num_values:])
+    results = evaluated(on_integers(eqn), numbers + values[num_values:])
     # `gather` fills what is out of bounds with a number of its own.
-    size, fill = len(table), constant(_fill_value(eqn), eqn.outvars[0].aval)
+    size, fill = len(table), constant(fill_value(eqn), eqn.outvars[0].aval)
     return [
         as_entries([table[k] if 0 <= k < size else fill for k in n.flat], n.shape)
         for n in results
     ]
 
 
-def _on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
+def on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
     if eqn.params.get("fill_value") is None:
         return eqn
     return eqn.replace(params=eqn.params | {"fill_value": np.iinfo(np.int32).min})
 
 
-def _fill_value(eqn: jex.JaxprEqn) -> Any:
+def fill_value(eqn: jex.JaxprEqn) -> Any:
     """The number with which `gather` fills entries that are out of bounds."""
     value = eqn.params.get("fill_value")
     dtype = aval_of(eqn.outvars[0]).dtype
@@ -89,7 +89,7 @@ def _fill_value(eqn: jex.JaxprEqn) -> Any:
 
 
 # The number of operands whose entries move; the others are indices.
-_NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
+NUM_VALUES = {"gather": 1, "dynamic_slice": 1, "dynamic_update_slice": 2}
 
 
 #

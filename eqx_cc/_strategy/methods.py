@@ -28,9 +28,10 @@ from .._linearise.interpreter import (
     LowRankBlock,
 )
 from .._linearise.storage import structured_limit
-from .._orders.orderings import AbstractOrdering
+from .._orders.orderings import AbstractOrdering, Given
 from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
+from .._scalarise.merge import merged
 from .._sparsity.pattern import dense_pattern, Pattern
 from .granularity import Granularity, scalarised
 from .sweep import DenseBlocks, diagonal_sums, Direction, sweep
@@ -126,6 +127,8 @@ class ArrayElimination(AbstractMethod):
         count, order = problem.num_outputs, self.order
         program, leaves = problem.program, problem.leaves
         limit = structured_limit(program, leaves) if self.structured else math.inf
+        if self.structured and not isinstance(order, Given):
+            program = merged(program, leaves)
         linearised = linearise(
             program, leaves, range(len(leaves)), order, count, limit=limit
         )
