@@ -35,9 +35,9 @@ def truss(size: int) -> Callable[[Vector], Vector]:
     def residual(u):
         corners = u[nodes]
         offsets = corners - corners.mean(1, keepdims=True)
-        length = jnp.sum(offsets**2, 1, keepdims=True)
+        energy = jnp.sum(offsets**2, 1, keepdims=True)
         return (
-            jnp.zeros_like(u).at[nodes].add(jnp.tanh(offsets * weights[:, None]) * size)
+            jnp.zeros_like(u).at[nodes].add(jnp.tanh(offsets * weights[:, None]) * energy)
         )
 
     return residual
