@@ -2,15 +2,19 @@
 
 from ._api.check import check_jacobian as check_jacobian
 from ._api.check_report import JacobianReport as JacobianReport
+from ._api.divergence import divergence as divergence, laplacian as laplacian
 from ._api.explain import (
     explain as explain,
     Explanation as Explanation,
     Trace as Trace,
     trace as trace,
 )
+from ._api.hessian import (
+    filter_hessian as filter_hessian,
+    filter_value_grad_and_hessian as filter_value_grad_and_hessian,
+)
 from ._api.jacobian import (
     cc_jacobian as cc_jacobian,
-    filter_hessian as filter_hessian,
     filter_jacobian as filter_jacobian,
     filter_value_and_jacobian as filter_value_and_jacobian,
 )

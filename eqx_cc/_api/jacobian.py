@@ -9,7 +9,7 @@ import equinox as eqx
 from jax.tree_util import keystr
 
 from .._orders.lookup import as_ordering, Measured
-from .._orders.orderings import AbstractOrdering, Given
+from .._orders.orderings import AbstractOrdering
 from .._strategy.granularity import as_granularity, Granularity
 from .trees import (
     argument_positions,
@@ -30,12 +30,12 @@ class _Missing:
 
 # `fun` is left out when a transform is used as a decorator with arguments. It has no
 # annotation below because `check_callable` has the better error.
-_MISSING: Any = _Missing()
+MISSING: Any = _Missing()
 
 OrderArgument: TypeAlias = str | Sequence[int] | AbstractOrdering
 
 
-class _AbstractTransform(eqx.Module):
+class AbstractTransform(eqx.Module):
     """A transformed function. It wraps `fun`, binds as a method, and can be jitted."""
 
     fun: eqx.AbstractVar[Callable]
@@ -58,11 +58,12 @@ class _AbstractTransform(eqx.Module):
             return id(self)
 
 
-class _FilterJacobian(_AbstractTransform):
+class _FilterJacobian(AbstractTransform):
     fun: Callable
     has_aux: bool = eqx.field(static=True)
     order: AbstractOrdering = eqx.field(static=True)
     granularity: Granularity = eqx.field(static=True)
+    structured: bool = eqx.field(static=True)
     with_value: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
@@ -84,7 +85,7 @@ class _FilterJacobian(_AbstractTransform):
             order=self.order,
             granularity=self.granularity,
             named=self.fun,
-            structured=False,
+            structured=self.structured,
             with_value=self.with_value,
         )
         if self.with_value:
@@ -92,7 +93,7 @@ class _FilterJacobian(_AbstractTransform):
         return (jacobian, aux) if self.has_aux else jacobian
 
 
-class _CCJacobian(_AbstractTransform):
+class _CCJacobian(AbstractTransform):
     fun: Callable
     argnums: int | tuple[int, ...] = eqx.field(static=True)
     has_aux: bool = eqx.field(static=True)
@@ -137,11 +138,12 @@ def _name(positions: list[int], path: tuple) -> str:
 
 
 def filter_jacobian(
-    fun=_MISSING,
+    fun=MISSING,
     *,
     has_aux: bool = False,
     order: OrderArgument = "auto",
     granularity: str = "auto",
+    structured: bool = False,
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
 
@@ -176,6 +178,8 @@ def filter_jacobian(
         - `"auto"`: entries for small functions that are compiled (in `jax.jit`, say)
           and have no loops, branches or operations of arrays that expand into many
           scalars; arrays for all others.
+    - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
+        dense arrays, as in [`eqx_cc.cc_jacobian`][].
 
     If `fun` is left out then a decorator is returned, so that `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
@@ -187,9 +191,10 @@ def filter_jacobian(
     If `has_aux` is `False` it returns the Jacobian. This is a PyTree of the structure
     of the output; each of its leaves is a PyTree of the structure of the first
     argument, and each leaf of that is an array of shape `(*output.shape, *input.shape)`
-    and of the dtype of the output. Leaves of the first argument that are not
-    floating-point arrays have `None`. The derivative of an integer output is zero. If
-    `has_aux` is `True` it returns the pair `(jacobian, aux)`.
+    and of the dtype of the output, or the `Partial` that materialises to it. Leaves of
+    the first argument that are not floating-point arrays have `None`. The derivative of
+    an integer output is zero. If `has_aux` is `True` it returns the pair
+    `(jacobian, aux)`.
 
     It raises a `ValueError` if the first argument has no floating-point array, and a
     `TypeError` if it has a complex array or if an output is not numerical.
@@ -213,17 +218,19 @@ def filter_jacobian(
         of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
-    if fun is _MISSING:
+    options["structured"] = structured
+    if fun is MISSING:
         return ft.partial(filter_jacobian, **options)
-    return _filter_jacobian(fun, **options)
+    return transformed(fun, **options)
 
 
 def filter_value_and_jacobian(
-    fun=_MISSING,
+    fun=MISSING,
     *,
     has_aux: bool = False,
     order: OrderArgument = "auto",
     granularity: str = "auto",
+    structured: bool = False,
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
 
@@ -248,60 +255,10 @@ def filter_value_and_jacobian(
         ```
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
-    if fun is _MISSING:
+    options["structured"] = structured
+    if fun is MISSING:
         return ft.partial(filter_value_and_jacobian, **options)
-    return _filter_jacobian(fun, **options, with_value=True)
-
-
-def filter_hessian(
-    fun=_MISSING,
-    *,
-    has_aux: bool = False,
-    order: OrderArgument = "auto",
-    granularity: str = "auto",
-) -> Callable[..., Any]:
-    r"""Computes the Hessian of `fun` by cross-country elimination, twice.
-
-    It is the Jacobian of the Jacobian. For an output leaf $y_i$ and input leaves $x_j$
-    and $x_k$ it has the block $\partial^2 y_i / \partial x_j \partial x_k$.
-
-    **Arguments:**
-
-    - `fun`, `has_aux`: as in [`eqx_cc.filter_jacobian`][].
-    - `order`: the order of elimination, of `fun` and of its Jacobian. These have
-        different graphs, so that it may not be a sequence of vertex numbers: nest
-        [`eqx_cc.filter_jacobian`][] to choose an order for each.
-    - `granularity`: as in [`eqx_cc.filter_jacobian`][], for both.
-
-    **Returns:**
-
-    A function with the same arguments as `fun`, the first of them positional only. If
-    `has_aux` is `False` it returns the Hessian, a PyTree of the structure of the
-    output, of PyTrees of the structure of the first argument, of PyTrees of the same
-    structure. The arrays have shape `(*output.shape, *input.shape, *input.shape)`. If
-    `has_aux` is `True` it returns the pair `(hessian, aux)`.
-
-    !!! Example
-
-        ```python
-        eqx_cc.filter_hessian(lambda x: x[0] * x[1])(jnp.ones(2))  # [[0, 1], [1, 0]]
-        ```
-
-    ??? cite "Reference"
-
-        A. Griewank and A. Walther. *Evaluating Derivatives: Principles and Techniques
-        of Algorithmic Differentiation*, chapter 5. SIAM, 2nd edition, 2008.
-    """
-    options = {"has_aux": has_aux, "order": order, "granularity": granularity}
-    if fun is _MISSING:
-        return ft.partial(filter_hessian, **options)
-    if isinstance(as_ordering(order), Given):
-        raise ValueError(
-            "`order` must not be a sequence of vertex numbers for a Hessian, but got "
-            f"{order!r}: a function and its Jacobian have different graphs. Nest "
-            "`filter_jacobian` to choose an order for each."
-        )
-    return _filter_jacobian(_filter_jacobian(fun, **options), **options)
+    return transformed(fun, **options, with_value=True)
 
 
 def cc_jacobian(
@@ -364,16 +321,8 @@ def cc_jacobian(
     check_callable(fun)
     check_holomorphic(holomorphic)
     argnums, order = check_argnums(argnums), as_ordering(order)
-    if as_granularity(granularity) == "scalar" and structured:
-        raise ValueError(
-            '`granularity="scalar"` has no structured blocks for `structured=True`. '
-            'Use `granularity="auto"` or `"array"`.'
-        )
-    if isinstance(order, Measured) and structured:
-        raise ValueError(
-            '`order="measured"` compares methods for a dense Jacobian, which '
-            "`structured=True` does not return. Leave one of them out."
-        )
+    if structured:
+        check_structured(order, as_granularity(granularity))
     jacobian = _CCJacobian(
         fun=fun,
         argnums=argnums,
@@ -385,15 +334,40 @@ def cc_jacobian(
     return eqx.module_update_wrapper(jacobian)
 
 
-def _filter_jacobian(
-    fun: Any, *, has_aux: Any, order: Any, granularity: Any, with_value: bool = False
-):
+def check_structured(order: AbstractOrdering, granularity: Granularity) -> None:
+    """Refuses options that are for dense Jacobians alone."""
+    if granularity == "scalar":
+        raise ValueError(
+            '`granularity="scalar"` has no structure for `structured=True` to return. '
+            'Use `granularity="auto"` or `"array"`.'
+        )
+    if isinstance(order, Measured):
+        raise ValueError(
+            '`order="measured"` compares methods for a dense Jacobian, which '
+            "`structured=True` does not return. Leave one of them out."
+        )
+
+
+def transformed(
+    fun: Any,
+    *,
+    has_aux: Any,
+    order: Any,
+    granularity: Any,
+    structured: Any = False,
+    with_value: bool = False,
+) -> Callable[..., Any]:
+    """The transform of `fun`, whose options are checked."""
     check_callable(fun)
+    order, granularity = as_ordering(order), as_granularity(granularity)
+    if structured:
+        check_structured(order, granularity)
     jacobian = _FilterJacobian(
         fun=fun,
         has_aux=has_aux,
-        order=as_ordering(order),
-        granularity=as_granularity(granularity),
+        order=order,
+        granularity=granularity,
+        structured=structured,
         with_value=with_value,
     )
     return eqx.module_update_wrapper(jacobian)

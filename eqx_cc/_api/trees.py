@@ -182,6 +182,17 @@ def flatten_outputs(output: PyTree) -> tuple[list[Array], Any]:
     return [_numerical_array(leaf, output_name(path)) for path, leaf in keyed], tree
 
 
+def check_scalar(value: PyTree) -> None:
+    """Checks that a function returns a floating-point number, of which gradients and
+    Hessians are."""
+    array = _as_array(value)
+    if array is None or array.shape or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(
+            "`fun` must return a floating-point number, an array of shape (), but got "
+            f"{describe(value)}."
+        )
+
+
 def output_name(path: tuple) -> str:
     return f"fun(...){jtu.keystr(path)}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -11,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental.sparse import BCOO
+from jax.experimental.sparse import BCOO, BCSR
 from jaxtyping import Array, Int, Num
 
-from .._sparsity.pattern import add, dense_pattern, Pattern, update
+from .._sparsity.pattern import add, Pattern, update
 from .._sparsity.sum import densify
-from .._sparsity.term import Term
-from .add import run_sum, run_update, written
-from .arrays import check_fits, complex_type, Masked, take, Values
-from .coordinates import coordinates, unravelled
+from . import convert
+from .add import run_sum, run_update
+from .algebra import applied, composed, entrywise, numeric, times
+from .arrays import check_fits, Masked, take, Values
+from .spy import spy
 
 
 # A structure with a longer name is shown as sparse.
@@ -63,7 +63,11 @@ class Partial(eqx.Module):
         left, right = block.low_rank()
         values, rows, columns = block.to_coo()
         block.materialise().shape  # (3, 3)
-        block @ jnp.ones(3), jnp.ones(3) @ block, 2 * block + block.T
+        block @ jnp.ones(3), jnp.ones(3) @ block, sum([2 * block, block.T / 3])
+        block.data, block.rows, block.cols  # Row by row, each position once.
+        block.to_bcoo(), block.to_bcsr(), block.to_scipy(), block.todense()
+        lx.linear_solve(block.as_operator(), jnp.ones(3), eqx_cc.EliminationSolver())
+        block.spy().figure.savefig("pattern.png")
         ```
     """
 
@@ -117,10 +121,10 @@ class Partial(eqx.Module):
 
     def expand(self) -> Partial:
         """The same block without factors: these are multiplied."""
+        if self.factors:
+            self._check_unbatched()
         pattern, values = self.pattern, self.values
         for left, right in self.factors:
-            left._check_unbatched()
-            right._check_unbatched()
             recipe = update(pattern, left.pattern, right.pattern)
             self._check_fits(recipe.pattern.num_values, "product of factors in")
             values = run_update(recipe, values, left.values, right.values, self.dtype)
@@ -158,7 +162,7 @@ class Partial(eqx.Module):
         if pattern.is_zero:
             return jnp.zeros(pattern.shape, self.dtype)
         # Coefficients first: what is multiplied then are the values, not the block.
-        block = self._numeric()
+        block = numeric(self)
         terms = block.pattern.terms
         recipe = densify(terms, pattern.shape, len(pattern.out_shape))
         (dense,) = run_sum(recipe, block.values, self.dtype)
@@ -179,7 +183,7 @@ class Partial(eqx.Module):
         """The transposed block, from the space of outputs to that of inputs: axes keep
         their order in each of these."""
         self._check_unbatched()
-        block = self._entrywise()
+        block = entrywise(self)
         pattern, takes = block.pattern.transpose
         values = tuple(
             None if v is None else take(v, t) for v, t in zip(block.values, takes)
@@ -191,7 +195,7 @@ class Partial(eqx.Module):
         """The product with an array whose first axes are those of the input, or with a
         block whose output has the shape of the input."""
         if isinstance(other, Partial):
-            return self._composed(other)
+            return composed(self, other)
         if not eqx.is_array_like(other):
             return NotImplemented
         array, rank = jnp.asarray(other), len(self.in_shape)
@@ -200,7 +204,7 @@ class Partial(eqx.Module):
                 f"A block of shape {self.shape} acts on arrays whose first axes have "
                 f"the shape {self.in_shape} of its input, but got {array.shape}."
             )
-        return self._applied(array)
+        return applied(self, array)
 
     def __rmatmul__(self, other: Any) -> Any:
         if not eqx.is_array_like(other):
@@ -227,7 +231,7 @@ class Partial(eqx.Module):
             )
         self._check_unbatched()
         other._check_unbatched()
-        a, b = self._entrywise(), other._entrywise()
+        a, b = entrywise(self), entrywise(other)
         dtype = np.dtype(jnp.result_type(self.dtype, other.dtype))
         pattern, recipe = add(a.pattern, b.pattern)
         self._check_fits(pattern.num_values, "sum of blocks in")
@@ -239,12 +243,25 @@ class Partial(eqx.Module):
         if not eqx.is_array_like(other) or np.ndim(other) > 0:
             return NotImplemented
         self._check_unbatched()
-        return self._times(other, np.dtype(jnp.result_type(self.dtype, other)))
+        return times(self, other, np.dtype(jnp.result_type(self.dtype, other)))
 
     __rmul__ = __mul__
 
+    def __truediv__(self, other: Any) -> Any:
+        """The block divided by a number."""
+        if not eqx.is_array_like(other) or np.ndim(other) > 0:
+            return NotImplemented
+        self._check_unbatched()
+        quotient = jax.eval_shape(jnp.true_divide, jnp.zeros((), self.dtype), other)
+        return times(self, other, np.dtype(quotient.dtype), lax.div)
+
     def __neg__(self) -> Partial:
         return self * -1
+
+    def __radd__(self, other: Any) -> Any:
+        # `sum(blocks)` begins with 0.
+        is_zero = isinstance(other, int) and other == 0
+        return self if is_zero else NotImplemented
 
     def __sub__(self, other: Any) -> Any:
         return self + other * -1 if isinstance(other, Partial) else NotImplemented
@@ -258,106 +275,84 @@ class Partial(eqx.Module):
         several times add up. The positions are NumPy arrays: they are static. Factors
         are multiplied, which makes a full block of most.
         """
-        self._check_unbatched()
-        if self.factors:
-            return self.expand().to_coo()
-        self._check_fits(self.pattern.num_nonzeros, "list of the entries of")
-        entries = [self._entries(t, v) for t, v in zip(self.pattern.terms, self.values)]
-        if not entries:
-            none = np.zeros((0,), np.int64)
-            return jnp.zeros((0,), self.dtype), none, none
-        values, rows, columns = zip(*entries)
-        return jnp.concatenate(values), np.concatenate(rows), np.concatenate(columns)
+        block = self._listed()
+        values = convert.entries(block.pattern, block.values, self.dtype)
+        return values, *convert.entry_positions(block.pattern)
+
+    @property
+    def data(self) -> Num[Array, " nse"]:
+        """The stored entries, row by row, each position once: that of `data[k]` is
+        `(rows[k], cols[k])`. Factors are multiplied."""
+        values, _, _ = self.to_coo()
+        return self._positions.arranged(values)
+
+    @property
+    def rows(self) -> Int[np.ndarray, " nse"]:
+        """The row of each entry of `data`, in the ravelled output; NumPy: it is static.
+        It does not decrease."""
+        return self._positions.rows
+
+    @property
+    def cols(self) -> Int[np.ndarray, " nse"]:
+        """The column of each entry of `data`, in the ravelled input; NumPy: it is
+        static. It increases within each row."""
+        return self._positions.columns
+
+    @property
+    def _positions(self) -> convert.SortedPositions:
+        return convert.sorted_positions(self._expanded_pattern())
 
     def to_bcoo(self) -> BCOO:
         """The block as a `jax.experimental.sparse.BCOO` of shape
         `out_shape + in_shape`, its entries sorted and each of them once."""
-        values, rows, columns = self.to_coo()
-        flat = rows * math.prod(self.in_shape) + columns
-        unique, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-        if len(unique) < len(flat):
-            values = jnp.zeros(len(unique), self.dtype).at[inverse].add(values)
-        elif not np.array_equal(unique, flat):
-            values = values[first]
-        return BCOO(
-            (values, jnp.asarray(unravelled(unique, self.shape))),
-            shape=self.shape,
-            indices_sorted=True,
-            unique_indices=True,
-        )
+        return convert.to_bcoo(self.data, self._positions, self.pattern)
 
-    def _numeric(self) -> Partial:
-        """The block without its factors, all coefficients written out as numbers."""
-        pattern = self.pattern
-        values = tuple(
-            written(v, t, self.dtype) for v, t in zip(self.values, pattern.terms)
-        )
-        terms = tuple(
-            replace(t, value=t.value or (), scale=1, kind="value", conj=False)
-            for t in pattern.terms
-        )
-        pattern = Pattern(pattern.out_shape, pattern.in_shape, terms)
-        return Partial(pattern, values, self.dtype)
+    def to_bcsr(self) -> BCSR:
+        """The block as a `jax.experimental.sparse.BCSR`, a matrix from the ravelled
+        input to the ravelled output, its entries sorted and each of them once."""
+        return convert.to_bcsr(self.data, self._positions, self.pattern)
 
-    def _times(self, number: Any, dtype: np.dtype) -> Partial:
-        # Patterns say where numbers are complex: a product of factors is real.
-        is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
-        block, number = self.expand() if is_complex else self, jnp.asarray(number)
-        number = number.astype(dtype)
-        factors = tuple((a._times(number, dtype), b) for a, b in block.factors)
-        block = block._numeric()
-        values = tuple(number * value.astype(dtype) for value in block.values)
-        return Partial(block.pattern, values, dtype, factors)
+    def to_scipy(self) -> Any:
+        """The same matrix as a `scipy.sparse.csr_array`. Raises a `ValueError` where
+        values are traced, as in `jax.jit`. Numbers of 16 bits become float32."""
+        return convert.to_scipy(self.data, self._positions, self.pattern)
 
-    @property
-    def _is_complex(self) -> bool:
-        """True if entries or coefficients are complex: they may act on conjugates."""
-        scales = [term.scale for term in self.pattern.terms]
-        is_complex = jnp.issubdtype(self.dtype, jnp.complexfloating)
-        return is_complex or any(isinstance(scale, complex) for scale in scales)
+    def as_operator(self, *, tags: Any = ()) -> Any:
+        """The block as a `lineax.AbstractLinearOperator`, on arrays of the shape of the
+        input and of the type of the block.
 
-    def _entrywise(self) -> Partial:
-        """The block as a matrix of its entries, none of which acts on conjugates."""
-        return self.expand()._numeric() if self._is_complex else self
-
-    def _parts(self) -> tuple[Partial, Partial]:
-        """The real and the imaginary part."""
-        block = self._entrywise()
-        if not jnp.issubdtype(self.dtype, jnp.complexfloating):
-            pattern = Pattern(self.out_shape, self.in_shape, ())
-            return block, Partial(pattern, (), self.dtype)
-        dtype = np.dtype(jnp.finfo(self.dtype).dtype)
-        real = Partial(block.pattern, tuple(map(lax.real, block.values)), dtype)
-        return real, replace(real, values=tuple(map(lax.imag, block.values)))
-
-    def _applied(self, array: jax.Array) -> jax.Array:
-        """The product with an array whose first axes are those of the input."""
-        pattern = dense_pattern(self.in_shape, array.shape[len(self.in_shape) :])
-        values = tuple(lax.reshape(array, t.value_shape) for t in pattern.terms)
-        return self._composed(Partial(pattern, values, array.dtype)).materialise()
-
-    def _composed(self, other: Partial) -> Partial:
-        """The product of two blocks; factors stay factors."""
-        if self.in_shape != other.out_shape:
-            raise ValueError(
-                f"The input of the first block, {self.in_shape}, must have the shape "
-                f"of the output of the second, {other.out_shape}, for their product."
-            )
+        It keeps the structure, which [`eqx_cc.EliminationSolver`][] and the solvers for
+        one structure read; the tags that the pattern shows are set. `tags` are a tag of
+        lineax, or several, that hold as well, such as `lx.symmetric_tag`. These are not
+        checked.
+        """
         self._check_unbatched()
-        other._check_unbatched()
-        if self._is_complex or other._is_complex:
-            (a, b), (c, d) = self._parts(), other._parts()
-            real, imaginary = a @ c - b @ d, a @ d + b @ c
-            dtype = complex_type(real.dtype)
-            return real._times(1, dtype) + imaginary._times(1j, dtype)
-        dtype = np.dtype(jnp.result_type(self.dtype, other.dtype))
-        recipe = update(None, self.pattern, other.pattern)
-        self._check_fits(recipe.pattern.num_values, "product of a block with")
-        values = run_update(recipe, (), self.values, other.values, dtype)
-        rest = replace(self, factors=())
-        factors = [(left, (right @ other).expand()) for left, right in self.factors]
-        factors += [((rest @ left).expand(), right) for left, right in other.factors]
-        return Partial(recipe.pattern, values, dtype, tuple(factors))
+        is_several = isinstance(tags, list | tuple | set | frozenset)
+        return convert.as_operator(self, frozenset(tags if is_several else (tags,)))
+
+    def spy(self, axes: Any = None) -> Any:
+        """Draws the stored entries, with matplotlib (`eqx_cc[plot]`). Numbers are not
+        looked at, so that it works where they are traced.
+
+        **Returns:** `axes`, or those of a new `matplotlib.figure.Figure`, which is
+        `block.spy().figure`.
+        """
+        factors = [(left.pattern, right.pattern) for left, right in self.factors]
+        return spy(self.pattern, factors, axes)
+
+    def _expanded_pattern(self) -> Pattern:
+        """The pattern of the block without factors."""
+        pattern = self.pattern
+        for left, right in self.factors:
+            pattern = update(pattern, left.pattern, right.pattern).pattern
+        self._check_fits(pattern.num_nonzeros, "list of the entries of")
+        return pattern
+
+    def _listed(self) -> Partial:
+        """The block without factors, if its entries fit into memory."""
+        self._check_unbatched()
+        self._expanded_pattern()
+        return self.expand()
 
     def _check_fits(self, size: int, subject: str) -> None:
         check_fits(
@@ -379,10 +374,5 @@ class Partial(eqx.Module):
                     "`jax.vmap` and `jax.lax.scan` return. Use it under `jax.vmap`, as "
                     "in `jax.vmap(lambda block: block.materialise())(blocks)`."
                 )
-
-    def _entries(self, term: Term, value: Any):
-        value = lax.broadcast_in_dim(
-            written(value, term, self.dtype), term.sizes, term.value or ()
-        )
-        flat = lax.reshape(value, (math.prod(term.sizes),))
-        return flat, *coordinates(term, self.out_shape, self.in_shape)
+        for factor in (factor for pair in self.factors for factor in pair):
+            factor._check_unbatched()

@@ -19,8 +19,7 @@ from .._jaxpr.program import evaluate, flatten, Program
 from .._jaxpr.releases import ClosedJaxpr
 from .._sparsity.affine import single
 from .._sparsity.pattern import Pattern
-from .._sparsity.sum import dense_term
-from .._sparsity.term import normalise, Take, Term
+from .._sparsity.term import dense_term, normalise, Take, Term
 
 
 # The positions of an output and an input.

@@ -13,7 +13,7 @@ from .._blocks.arrays import Values
 from .._blocks.block import NumericBlock
 from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
-from .._graph.low_rank import factored_plan
+from .._graph.low_rank import factored_plan, FactoredPlan, unfinished_plan
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.program import (
     bind,
@@ -114,7 +114,28 @@ def low_rank_blocks(
 ) -> dict[Ends, LowRankBlock]:
     """The non-zero blocks of `eliminated_blocks`, those of low rank by factors."""
     graph = linearised.graph
-    steps, factors = factored_plan(graph, checked_order(graph, ordering))
+    factored = factored_plan(graph, checked_order(graph, ordering))
+    return _factored_blocks(linearised, factored, _ends(linearised))
+
+
+def diagonal_blocks(
+    linearised: Linearised, ordering: AbstractOrdering
+) -> dict[Ends, LowRankBlock]:
+    """The non-zero blocks `(i, i)`. The last products on the way to each of them are
+    left to its factors."""
+    graph = linearised.graph
+    ends = [(end, edge) for end, edge in _ends(linearised) if end[0] == end[1]]
+    edges = tuple(edge for _, edge in ends)
+    unfinished = unfinished_plan(graph, checked_order(graph, ordering), edges)
+    return _factored_blocks(linearised, unfinished, ends)
+
+
+def _factored_blocks(
+    linearised: Linearised,
+    factored: FactoredPlan,
+    ends: list[tuple[Ends, tuple[int, int]]],
+) -> dict[Ends, LowRankBlock]:
+    steps, factors = factored
     blocks = _blocks(linearised, steps)
 
     def block(u: int, v: int) -> LowRankBlock:
@@ -122,9 +143,7 @@ def low_rank_blocks(
         pairs = [(blocks[k, v], blocks[u, k]) for k in through]
         return LowRankBlock(blocks.get((u, v)), pairs)
 
-    return {
-        e: block(*uv) for e, uv in _ends(linearised) if uv in blocks or uv in factors
-    }
+    return {e: block(*uv) for e, uv in ends if uv in blocks or factors.get(uv)}
 
 
 def _blocks(linearised: Linearised, steps: Plan) -> dict[Ends, NumericBlock]:

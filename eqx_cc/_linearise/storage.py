@@ -31,11 +31,14 @@ _ADVICE = (
 )
 
 
-def structured_limit(program: Program, leaves: Sequence[Any]) -> int | float:
-    """The bytes that the blocks of a structured Jacobian may take at any time."""
+def structured_limit(
+    program: Program, leaves: Sequence[Any], least: int = _MIN_LIMIT
+) -> int | float:
+    """The bytes that the blocks of a structured Jacobian may take at any time: `least`
+    of them, or more if the program has large arrays."""
     text = os.environ.get(_VARIABLE)
     if text is None:
-        return min(memory(), max(_MIN_LIMIT, _MAX_RATIO * _num_bytes(program, leaves)))
+        return min(memory(), max(least, _MAX_RATIO * _num_bytes(program, leaves)))
     if not text.isdecimal():
         raise ValueError(f"`{_VARIABLE}` must be a number of bytes, but got {text!r}.")
     return int(text)

@@ -86,7 +86,7 @@ class _Results:
 
     def add_outputs(self, values: Sequence[Any], avals: Sequence[Any]) -> None:
         """Adds the outputs, whose entries are `values`."""
-        ends = np.cumsum([0, *(aval.size for aval in avals)])
+        ends = np.cumsum([0, *(aval.size for aval in avals)]).tolist()
         for aval, start, stop in zip(avals, ends, ends[1:]):
             self._add(aval.shape, aval.dtype, dict(enumerate(values[start:stop])))
 

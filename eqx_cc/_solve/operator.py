@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.tree_util as jtu
@@ -16,6 +16,7 @@ from .._api.trees import check_callable
 from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import flatten
 from .._strategy.sweep import directions
+from .block_operator import BlockOperator
 from .matrix.assemble import Matrix, to_dense
 from .matrix.ravel import is_real, size_of
 from .matrix.structure import Structure
@@ -40,6 +41,11 @@ class JacobianOperator(lx.AbstractLinearOperator):
     """
 
     jacobian: lx.JacobianLinearOperator
+
+    @property
+    def tags(self) -> frozenset[object]:
+        """The tags of lineax that are set."""
+        return self.jacobian.tags
 
     def mv(self, vector):
         """A product with the Jacobian."""
@@ -142,13 +148,20 @@ def _of_leaves(operator: lx.JacobianLinearOperator) -> tuple[Callable, list[Arra
 #
 
 
-def _matrix(operator: JacobianOperator) -> Matrix | Array:
+_Operator: TypeAlias = JacobianOperator | BlockOperator
+
+
+def _matrix(operator: _Operator) -> Matrix | Array:
+    if isinstance(operator, BlockOperator):
+        matrix = operator.matrix()
+        assert matrix is not None
+        return matrix
     if _is_real(operator):
         return of_operator(operator.jacobian).matrix()
     return operator.jacobian.as_matrix()
 
 
-def _entries(operator: JacobianOperator, rows, columns) -> Num[Array, " k"]:
+def _entries(operator: _Operator, rows, columns) -> Num[Array, " k"]:
     """The entries of the Jacobian at static positions."""
     matrix = _matrix(operator)
     if isinstance(matrix, Matrix) and matrix.rank == 0:
@@ -161,12 +174,19 @@ def _(operator):
     return lx.linearise(operator.jacobian)
 
 
+@lx.linearise.register(BlockOperator)
+def _(operator):
+    return operator
+
+
+@lx.diagonal.register(BlockOperator)
 @lx.diagonal.register(JacobianOperator)
 def _(operator):
     index = np.arange(operator.in_size())
     return _entries(operator, index, index)
 
 
+@lx.tridiagonal.register(BlockOperator)
 @lx.tridiagonal.register(JacobianOperator)
 def _(operator):
     index = np.arange(operator.in_size())
@@ -177,6 +197,7 @@ def _(operator):
     return entries[:size], entries[size : size + below], entries[size + below :]
 
 
+@lx.materialise.register(BlockOperator)
 @lx.materialise.register(JacobianOperator)
 def _(operator):
     taken, returned = operator.in_structure(), operator.out_structure()
@@ -188,7 +209,7 @@ def _(operator):
         if lx.is_tridiagonal(operator):
             return lx.TridiagonalLinearOperator(*lx.tridiagonal(operator))
     blocks = _in_blocks(operator.as_matrix(), taken, returned)
-    return lx.PyTreeLinearOperator(blocks, returned, operator.jacobian.tags)
+    return lx.PyTreeLinearOperator(blocks, returned, operator.tags)
 
 
 def _in_blocks(matrix: jax.Array, taken: PyTree, returned: PyTree) -> PyTree:
@@ -213,11 +234,20 @@ def _(operator):
     return operator if _is_real(operator) else lx.conj(operator.jacobian)
 
 
-def _register(check: Callable) -> None:
+@lx.conj.register(BlockOperator)
+def _(operator):
+    return operator.conjugate
+
+
+def _register(check: Callable, tag: object) -> None:
     @check.register(JacobianOperator)  # pyright: ignore
     def _(operator):
         return check(operator.jacobian)
 
+    @check.register(BlockOperator)  # pyright: ignore
+    def _(operator):
+        return tag in operator.tags
 
-for _check in CHECKS:
-    _register(_check)
+
+for _check, _tag in CHECKS.items():
+    _register(_check, _tag)

@@ -24,6 +24,7 @@ from .._orders.lookup import Automatic
 from .._scalarise.depends import dependences
 from .._strategy.granularity import scalar_program
 from .._strategy.jacobian_blocks import jacobian_blocks
+from .block_operator import BlockOperator
 from .factorisations.base import AbstractFactorisation
 from .matrix.assemble import assemble, Matrix
 from .matrix.positions import Positions
@@ -63,21 +64,39 @@ DENSE = Selection(lambda size, count: False)
 def stored_matrix(operator: lx.AbstractLinearOperator) -> Callable[[], Array] | None:
     """A function that returns the matrix of an operator that stores one, so that its
     pattern is not known; None for any other operator."""
-    while isinstance(operator, lx.TaggedLinearOperator):
-        operator = operator.operator
+    operator = untagged(operator)
     storing = lx.MatrixLinearOperator, lx.PyTreeLinearOperator
     return operator.as_matrix if isinstance(operator, storing) else None
+
+
+def untagged(operator: lx.AbstractLinearOperator) -> lx.AbstractLinearOperator:
+    """The operator within `lineax.TaggedLinearOperator`s."""
+    while isinstance(operator, lx.TaggedLinearOperator):
+        operator = operator.operator
+    return operator
 
 
 def of_operator(
     operator: lx.AbstractLinearOperator, selection: Selection = Selection()
 ) -> MatrixRecipe:
     """The matrix of a linear operator between real vectors."""
+    if isinstance(inner := untagged(operator), BlockOperator):
+        return _of_block(inner, selection)
     if isinstance(operator, lx.JacobianLinearOperator):
         fun, x = lambda x: operator.fn(x, operator.args), operator.x
         return of_function(fun, x, selection)
     zeros = jtu.tree_map(lambda s: jnp.zeros(s.shape, s.dtype), operator.in_structure())
     return of_function(operator.mv, zeros, selection)
+
+
+def _of_block(operator: BlockOperator, selection: Selection) -> MatrixRecipe:
+    criterion = ft.partial(selection.is_sparse, operator.in_size())
+    matrix = operator.matrix(criterion, low_rank=selection.low_rank)
+    if matrix is not None:
+        factorisation = selection.select(matrix.positions, matrix.rank)
+        if factorisation is not None:
+            return MatrixRecipe(factorisation, lambda: matrix)
+    return MatrixRecipe(None, operator.as_matrix)
 
 
 def of_function(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .sum import dense_term, embed, Group, Sum
-from .term import Term
+from .sum import embed, Group, Sum
+from .term import dense_term, Term
 
 
 # A pattern that covers several with more kinds of terms than this is dense.

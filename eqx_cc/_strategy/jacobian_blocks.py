@@ -24,7 +24,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, ForwardMode, Problem
-from .select import select_method
+from .select import select_method, select_trace
 
 
 def jacobian_blocks(
@@ -82,6 +82,16 @@ def _blocks_of_function(fun: Callable, leaves: Sequence[Array]):
     """What `jacobian_blocks` returns, by JAX's forward mode of the function itself."""
     jacobian, aux = eager_jacobian(fun, leaves)
     return jacobian.outputs, aux, jacobian.blocks
+
+
+def jacobian_trace(
+    fun: Callable, leaves: Sequence[Array], order: AbstractOrdering
+) -> tuple[Array, Any]:
+    """The trace of the Jacobian of a function whose outputs have the shapes of the
+    leaves, and its auxiliary PyTree. `fun` and `leaves` as in `jacobian_blocks`."""
+    program, num_outputs, auxiliary = trace_function(fun, leaves)
+    result = select_trace(Problem(program, num_outputs, leaves), order)()
+    return result.trace, auxiliary(result.auxiliary)
 
 
 def _check_whole(problem: Problem) -> None:

@@ -9,15 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
+import jax
+import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from .._blocks.algebra import trace
 from .._blocks.arrays import as_numbers
 from .._blocks.block import NumericBlock
 from .._blocks.partial import Partial
 from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import evaluate, Program
 from .._linearise.interpreter import (
+    diagonal_blocks,
     eliminated_blocks,
     linearise,
     low_rank_blocks,
@@ -29,7 +33,7 @@ from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._sparsity.pattern import dense_pattern, Pattern
 from .granularity import Granularity, scalarised
-from .sweep import DenseBlocks, Direction, sweep
+from .sweep import DenseBlocks, diagonal_sums, Direction, sweep
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,50 @@ class ScalarElimination(AbstractMethod):
             (i, j): block for i, row in enumerate(rows) for j, block in enumerate(row)
         }
         return JacobianBlocks(outputs, auxiliary, dense_rows(avals, leaves, blocks))
+
+
+class JacobianTrace(NamedTuple):
+    """The outputs, the auxiliary outputs, and the trace of the Jacobian."""
+
+    outputs: list[Any]
+    auxiliary: list[Any]
+    trace: Array
+
+
+def trace_by_elimination(
+    problem: Problem, order: AbstractOrdering, least: int = 2**30
+) -> JacobianTrace:
+    """The trace of a Jacobian whose outputs have the shapes of the leaves: of its
+    blocks on the diagonal, by elimination of arrays up to the last product. `least` is
+    the number of bytes that blocks may take in any case."""
+    count, program, leaves = problem.num_outputs, problem.program, problem.leaves
+    limit, active = structured_limit(program, leaves, least), range(len(leaves))
+    linearised = linearise(program, leaves, active, order, count, limit=limit)
+    blocks = diagonal_blocks(linearised, order)
+    outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]
+    traces = [
+        trace(_partial(blocks[i, i], out, leaf))
+        for i, (out, leaf) in enumerate(zip(outputs, leaves))
+        if (i, i) in blocks
+    ]
+    return JacobianTrace(outputs, auxiliary, _total(traces, problem.avals))
+
+
+def trace_by_columns(problem: Problem) -> JacobianTrace:
+    """The same by forward mode for one unit vector after the other, in the memory of a
+    few vectors. Raises `NotDifferentiable` where JAX has no forward mode."""
+    count, program, leaves = problem.num_outputs, problem.program, problem.leaves
+    outputs, traces = diagonal_sums(program, leaves, count)
+    return JacobianTrace(
+        outputs[:count], outputs[count:], _total(traces, problem.avals)
+    )
+
+
+def _total(traces: Sequence[Array], avals: Sequence[Any]) -> Array:
+    """The sum in the type that all outputs promote to."""
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*[aval.dtype for aval in avals])
+    return sum((t.astype(dtype) for t in traces), jnp.zeros((), dtype))
 
 
 class Prepared(NamedTuple):

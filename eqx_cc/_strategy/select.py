@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import jax.numpy as jnp
 
 from .._blocks.arrays import DoesNotFit
+from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
+from .._linearise.storage import structured_limit
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
@@ -25,14 +29,17 @@ from .granularity import is_compiled
 from .methods import (
     ArrayElimination,
     ForwardMode,
+    JacobianTrace,
     prepare,
     Prepared,
     Problem,
     ReverseMode,
     ScalarElimination,
+    trace_by_columns,
+    trace_by_elimination,
 )
-from .sweep import differentiable, directions, NotDifferentiable
-from .time_model import jaxpr_work, program_work, sweep_work
+from .sweep import at_once, differentiable, directions, NotDifferentiable
+from .time_model import jaxpr_work, largest_array, program_work, sweep_work
 
 
 # Above so many equations, no order is sought if a sweep takes little more time than the
@@ -41,6 +48,9 @@ _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
 # Outside of `jax.jit`, a sweep is taken only if it is faster by this many nanoseconds:
 # smaller operations spend their time in being started.
 _EAGER = 50_000.0
+
+# So many bytes of blocks are of no account beside the columns of a Jacobian.
+_SMALL = 2**26
 
 _SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
 
@@ -108,6 +118,36 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
+
+
+def select_trace(
+    problem: Problem, order: AbstractOrdering
+) -> Callable[[], JacobianTrace]:
+    """The method for the trace of the Jacobian of a problem. By default it is that
+    which takes less time by the model; elimination in any other order."""
+
+    def eliminated(leaves):
+        return trace_by_elimination(replace(problem, leaves=leaves), order, _SMALL)
+
+    def by_columns():
+        return trace_by_columns(problem)
+
+    program = problem.program
+    if has_split(program, problem.leaves):
+        return by_columns
+    has_forward = "forward" in directions(program, problem.num_outputs)
+    if not (isinstance(order, Automatic) and has_forward):
+        return lambda: trace_by_elimination(problem, order)
+    with contextlib.suppress(DoesNotFit, BudgetExceeded), limited(DEFAULT_BUDGET):
+        traced = TracedFunction(eliminated, problem.leaves)
+        count = at_once(problem.leaves)
+        rounds = -(-sum(map(jnp.size, problem.leaves)) // count)
+        most = rounds * sweep_work(program, count, reverse=False)
+        limit = structured_limit(program, problem.leaves, _SMALL)
+        is_fast = jaxpr_work(traced.closed.jaxpr) <= most + program_work(program)
+        if is_fast and largest_array(traced.closed.jaxpr) <= limit:
+            return lambda: traced(problem.leaves)
+    return by_columns
 
 
 _Sweep = ForwardMode | ReverseMode

@@ -150,6 +150,52 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
     return _call_jax("forward", lambda: push_all(basis))
 
 
+# The most columns that are computed at once where only their sum is kept.
+_AT_ONCE = 16
+
+
+def at_once(leaves: Sequence[Array]) -> int:
+    """The number of columns that `diagonal_sums` computes at once."""
+    return max(1, min(_AT_ONCE, sum(map(jnp.size, leaves))))
+
+
+def diagonal_sums(
+    program: Program, leaves: Sequence[Array], num_outputs: int
+) -> tuple[list[Any], list[Array]]:
+    """All outputs of a program, and the traces of the blocks `(i, i)` of its Jacobian,
+    whose outputs have the shapes of the leaves. Some columns at a time are computed.
+
+    Raises `NotDifferentiable` where JAX does not differentiate in this direction.
+    """
+
+    def primal(*leaves):
+        outputs = as_arrays(evaluate(program, leaves), program.output_avals)
+        return outputs[:num_outputs], outputs
+
+    _, push, outputs = _call_jax(
+        "forward", lambda: jax.linearize(primal, *leaves, has_aux=True)
+    )
+    sizes = [leaf.size for leaf in leaves]
+    starts, count = np.cumsum([0, *sizes]), at_once(leaves)
+
+    def some(first):
+        """The sums over a few elements of the diagonal."""
+        number = first + jnp.arange(count)
+        chosen = [
+            (jnp.expand_dims(number, 1) == jnp.arange(a, b).reshape(1, -1)).reshape(
+                count, *leaf.shape
+            )
+            for leaf, a, b in zip(leaves, starts, starts[1:])
+        ]
+        vectors = [c.astype(leaf.dtype) for c, leaf in zip(chosen, leaves)]
+        images = jax.vmap(lambda *v: push(*vary_as(list(v), leaves)))(*vectors)
+        # Chosen, not multiplied: an entry off the diagonal may be infinite.
+        return [jnp.sum(jnp.where(c, x, 0)) for c, x in zip(chosen, images)]
+
+    sums = jax.lax.map(some, jnp.arange(0, max(1, sum(sizes)), count))
+    return outputs, [jnp.sum(part) for part in sums]
+
+
 #
 # Reverse: a direction for each element of the outputs
 #

@@ -35,6 +35,18 @@ def jaxpr_work(jaxpr: jex.Jaxpr) -> float:
     return sum((_work(eqn) for eqn in jaxpr.eqns), 0.0)
 
 
+def largest_array(jaxpr: jex.Jaxpr) -> int:
+    """The bytes of the largest array that a jaxpr computes."""
+    largest = 0
+    for eqn in jaxpr.eqns:
+        sizes = [
+            _size([v]) * getattr(getattr(v.aval, "dtype", None), "itemsize", 0)
+            for v in eqn.outvars
+        ]
+        largest = max(largest, *sizes, *map(largest_array, bodies(eqn)), 0)
+    return largest
+
+
 def program_work(program: Program) -> float:
     """The time of the equations of a program."""
     return sum((_work(equation.eqn) for equation in program.equations), 0.0)

@@ -11,9 +11,9 @@ import jax.tree_util as jtu
 import numpy as np
 import pytest
 from beartype.roar import BeartypeCallHintParamViolation
+from eqx_cc._api.hessian import filter_hessian
 from eqx_cc._api.jacobian import (
     cc_jacobian,
-    filter_hessian,
     filter_jacobian,
     filter_value_and_jacobian,
 )

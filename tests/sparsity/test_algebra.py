@@ -303,7 +303,9 @@ def test_transposes(examples):
             rank = len(block.out_shape)
             axes = (*range(rank, len(block.shape)), *range(rank))
             assert_same(back, [part.transpose(axes) for part in numbers(block)])
-            assert transposed(back).pattern == block.pattern
+            assert_same(transposed(back), numbers(block))
+            if not any(term.has_table for term in block.pattern.terms):
+                assert transposed(back).pattern == block.pattern
             assert back.pattern.num_nonzeros == block.pattern.num_nonzeros
         left, right = chain
         turned = product(transposed(right), transposed(left))
