@@ -36,9 +36,8 @@ def truss(size: int) -> Callable[[Vector], Vector]:
         corners = u[nodes]
         offsets = corners - corners.mean(1, keepdims=True)
         energy = jnp.sum(offsets**2, 1, keepdims=True)
-        return (
-            jnp.zeros_like(u).at[nodes].add(jnp.tanh(offsets * weights[:, None]) * energy)
-        )
+        force = jnp.tanh(offsets * weights[:, None]) * energy
+        return jnp.zeros_like(u).at[nodes].add(force)
 
     return residual
 
