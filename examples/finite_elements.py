@@ -97,7 +97,7 @@ newton = optx.Newton(rtol=1e-9, atol=1e-9, linear_solver=eqx_cc.EliminationSolve
 for side in (6, 11, 21):
     problem = Poisson(*mesh(side))
     solution = optx.root_find(problem, newton, jnp.zeros(len(problem.inner)))
-    expected = jax.vmap(exact)(problem.nodes[problem.inner])
+    expected = jax.vmap(exact)(jnp.asarray(problem.nodes[problem.inner]))
     error = jnp.max(jnp.abs(solution.value - expected))
     steps = solution.stats["num_steps"]
     print(f"{len(problem.inner):4} unknowns: {steps} iterations, error {error:.3f}")

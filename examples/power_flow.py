@@ -75,7 +75,7 @@ def flows(voltage: Float[Array, "14"], angle: Float[Array, "14"]):
     admittance = 1 / (resistance + 1j * reactance)
     g, b = admittance.real, admittance.imag
     here, there = ENDS.T
-    real, reactive = jnp.zeros(14), -SHUNTS * voltage**2
+    real, reactive = jnp.zeros(14), -jnp.asarray(SHUNTS) * voltage**2
     for a, z, at, other in ((here, there, ratio, 1.0), (there, here, 1.0, ratio)):
         u, w, turn = voltage[a] / at, voltage[z] / other, angle[a] - angle[z]
         cos, sin = jnp.cos(turn), jnp.sin(turn)

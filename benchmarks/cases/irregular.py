@@ -64,8 +64,8 @@ def upwind(size: int) -> Callable[[Vector], Vector]:
     edges: dict[tuple[int, int], list[int]] = {}
     for cell, corners in enumerate(triangles):
         for a, b in ((0, 1), (1, 2), (2, 0)):
-            edge = tuple(sorted((int(corners[a]), int(corners[b]))))
-            edges.setdefault(edge, []).append(cell)
+            first, last = sorted((int(corners[a]), int(corners[b])))
+            edges.setdefault((first, last), []).append(cell)
     faces = np.array([cells for cells in edges.values() if len(cells) == 2])
     speed = jnp.asarray(_rng().normal(size=len(faces)))
 
@@ -181,7 +181,11 @@ def mass_action(size: int) -> Callable[[Vector], Vector]:
         matrix[[a, b], reaction] -= 1
         matrix[rng.integers(0, size, 2), reaction] += 1
     rates = jnp.asarray(rng.random(count))
-    return lambda y: matrix @ (rates * y[reactants[:, 0]] * y[reactants[:, 1]])
+
+    def change(y):
+        return jnp.matmul(matrix, rates * y[reactants[:, 0]] * y[reactants[:, 1]])
+
+    return change
 
 
 def reactors(size: int) -> Callable[[Vector], Vector]:
@@ -205,19 +209,18 @@ def reactors(size: int) -> Callable[[Vector], Vector]:
 
 
 def _banded(size: int) -> np.ndarray:
-    parts = [(0, 2.0), (3, -1.0), (-7, -0.5)]
-    return sum(np.diag(np.full(size - abs(k), v), k) for k, v in parts)
+    return 2.0 * np.eye(size) - np.eye(size, k=3) - 0.5 * np.eye(size, k=-7)
 
 
 def coordinates(size: int) -> Callable[[Vector], Vector]:
     """Products with a constant matrix that lists its entries."""
-    matrix = BCOO.fromdense(_banded(size))
+    matrix = BCOO.fromdense(jnp.asarray(_banded(size)))
     return lambda x: jnp.sin(matrix @ jnp.sin(x))
 
 
 def rows(size: int) -> Callable[[Vector], Vector]:
     """Products with a constant matrix that lists its rows."""
-    matrix = BCSR.fromdense(_banded(size))
+    matrix = BCSR.fromdense(jnp.asarray(_banded(size)))
     return lambda x: x + matrix @ x**2
 
 
@@ -228,7 +231,7 @@ def random_layers(size: int) -> Callable[[Vector], Vector]:
         np.where(rng.random((size, size)) < 3 / size, rng.normal(size=(size, size)), 0)
         for _ in range(2)
     )
-    return lambda x: second @ jnp.tanh(first @ x)
+    return lambda x: jnp.matmul(second, jnp.tanh(jnp.matmul(first, x)))
 
 
 def convolution(size: int) -> Callable[[Vector], Vector]:

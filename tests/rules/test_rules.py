@@ -84,7 +84,7 @@ WEIGHTS = jnp.asarray(array(3, 2))
 TRIANGLE = jnp.tril(jnp.asarray(array(3, 3))) + 2.0 * jnp.eye(3)
 KERNEL = jnp.asarray(array(1, 1, 2))
 AT, TABLE = jnp.array([2, 0]), jnp.array([[0, 2], [1, 1]])
-SPARSE = BCOO.fromdense(np.array([[0.0, 2, 0, 3], [0, 0, 0, 0], [4, 0, 0, 5]]))
+SPARSE = BCOO.fromdense(jnp.array([[0.0, 2, 0, 3], [0, 0, 0, 0], [4, 0, 0, 5]]))
 ROWS = BCSR.from_bcoo(SPARSE)
 UNIQUE = dict(unique_indices=True, mode="promise_in_bounds")
 
