@@ -1,7 +1,7 @@
 """Times of stiff solves with our root finder and linear solver.
 
     python -m benchmarks.solvers [--problem TEXT ...] [--contestant NAME ...]
-        [--mode forward gradient batch linearised] [--repeats 15]
+        [--mode forward gradient batch linearised] [--method Kvaerno5] [--repeats 15]
         [--json FILE] [--tables FILE]
 
 a row for every problem, mode and contestant: those of one problem are run in turn, and
@@ -47,6 +47,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--problem", default=[], **several)
     parser.add_argument("--contestant", default=[], choices=list(FINDERS), **several)
     parser.add_argument("--mode", default=[], choices=MODES, **several)
+    parser.add_argument("--method", default=METHOD)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--shares", action="store_true")
     for name in ("--json", "--tables"):
@@ -54,9 +55,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _function(problem: Problem, contestant: str, mode: str) -> Callable:
+def _function(problem: Problem, contestant: str, mode: str, method: str) -> Callable:
     def forward(start):
-        solution = solve(problem, METHOD, contestant, start)
+        solution = solve(problem, method, contestant, start)
         stats = solution.stats
         steps = stats["num_steps"], stats["num_rejected_steps"]
         assert solution.ys is not None
@@ -85,7 +86,9 @@ def _linearised(name: str, contestant: str) -> Callable:
     return lambda x: (run(x), nothing, jnp.array(True))
 
 
-def compiled(name: str, mode: str, contestants: list[str]) -> dict[str, tuple]:
+def compiled(
+    name: str, mode: str, contestants: list[str], method: str = METHOD
+) -> dict[str, tuple]:
     """The programs, how long each took to trace and compile, and their argument."""
     programs = {}
     if mode == "linearised":
@@ -100,7 +103,7 @@ def compiled(name: str, mode: str, contestants: list[str]) -> dict[str, tuple]:
         if mode == "linearised":
             function = _linearised(name, contestant)
         else:
-            function = _function(problem, contestant, mode)
+            function = _function(problem, contestant, mode, method)
         program = jax.jit(function).lower(start).compile()
         programs[contestant] = program, time.perf_counter() - begun, start
     return programs
@@ -189,11 +192,14 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     options = _options()
     for name, mode, listed in jobs(options):
-        rows = timed(name, mode, compiled(name, mode, listed), options.repeats)
+        programs = compiled(name, mode, listed, options.method)
+        rows = timed(name, mode, programs, options.repeats)
         for row in rows:
+            if options.method != METHOD:
+                row["problem"] += f", {options.method}"
             print(line(row), flush=True)
             if options.shares and mode == "forward" and row["contestant"] != "diffrax":
-                solved = PROBLEMS[name](), METHOD, row["contestant"]
+                solved = PROBLEMS[name](), options.method, row["contestant"]
                 row["shares"] = shares(*solved, row["steps"], row["median"])
                 print("    ", {k: f"{x:.3g}" for k, x in row["shares"].items()})
         if options.json:

@@ -4,12 +4,30 @@
 and `linearised` the loops whose work is nearly all in Jacobians.
 """
 
-from . import coupled, filters, grids, kinetics, networks, published, robots
+from . import (
+    coupled,
+    filters,
+    grids,
+    irregular,
+    kinetics,
+    networks,
+    published,
+    robots,
+)
 from ._case import batch_size as batch_size, Case as Case, SETTINGS as SETTINGS
 
 
 CASES: dict[str, Case] = {
     case.name: case
-    for module in (published, robots, kinetics, grids, networks, coupled, filters)
+    for module in (
+        published,
+        robots,
+        kinetics,
+        grids,
+        networks,
+        coupled,
+        filters,
+        irregular,
+    )
     for case in module.CASES
 }

@@ -21,6 +21,7 @@ import numpy as np
 
 from .grids import Brusselator, GrayScott
 from .kinetics import hires, HIRES_START, oregonator, pollu, POLLU_START, robertson
+from .meshes import delaunay, MeshReaction
 from .robots import ForwardDynamics, Robot, seven_links
 
 
@@ -70,6 +71,12 @@ def _gray_scott(side: int) -> Problem:
     return Problem(flat, np.stack([1 - bump / 2, bump / 4]).reshape(-1), 50.0)
 
 
+def _mesh(size: int) -> Problem:
+    points, _ = delaunay(size)
+    start = np.exp(-50 * np.sum((points - 0.3) ** 2, 1))
+    return Problem(MeshReaction(size), start, 2.0)
+
+
 def _robot() -> Problem:
     whole = seven_links()
     arm = Robot(*[x[:6] for x in jax.tree.leaves(whole)])
@@ -91,6 +98,8 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "Brusselator 1024": ft.partial(_brusselator, 1024),
     "Brusselator 10000": ft.partial(_brusselator, 10_000),
     "Gray-Scott 2x16x16": ft.partial(_gray_scott, 16),
+    "mesh 1000": ft.partial(_mesh, 1000),
+    "mesh 10000": ft.partial(_mesh, 10_000),
     "neural ODE 16": ft.partial(_neural, 16),
     "neural ODE 64": ft.partial(_neural, 64),
     "robot 12": _robot,

@@ -31,7 +31,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.affine import Affine
-from .._sparsity.table import Form, on_grid
+from .._sparsity.table import Form, ravelled
 from .._sparsity.term import Scalar, Take
 
 
@@ -223,11 +223,22 @@ def _sliced(value, forms: Sequence[Any], sizes: dict[int, int]):
 
 
 def _gather(value, recipe: Take, sizes: dict[int, int]):
-    positions = tuple(
-        np.broadcast_to(on_grid(form, sizes), recipe.sizes).astype(np.int32)
-        for form in recipe.forms
+    flat = ravelled(recipe.forms, value.shape, sizes)
+    return lax.reshape(gathered(value, flat), recipe.sizes)
+
+
+def gathered(value, flat: np.ndarray) -> jax.Array:
+    """The entries of an array at flat positions, which are known."""
+    vector = lax.reshape(jnp.asarray(value), (math.prod(value.shape),))
+    dtype = np.int32 if vector.size < 2**31 else np.int64
+    return lax.gather(
+        vector,
+        flat[:, None].astype(dtype),
+        lax.GatherDimensionNumbers((), (0,), (0,)),
+        (1,),
+        indices_are_sorted=bool((np.diff(flat) >= 0).all()),
+        mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
     )
-    return jnp.asarray(value).at[positions].get(mode="promise_in_bounds")
 
 
 def transposed(value, labels: Sequence[int]):

@@ -16,7 +16,7 @@ from .._jaxpr.closed import is_traced
 from .._sparsity.pattern import Pattern
 from .._sparsity.term import Term
 from .add import written
-from .arrays import Values
+from .arrays import gathered, Values
 from .coordinates import coordinates, Positions, unravelled
 
 
@@ -41,7 +41,7 @@ class SortedPositions(NamedTuple):
         if self.places is None:
             return entries
         if not self.has_duplicates:
-            return entries[self.places]
+            return gathered(entries, self.places)
         zeros = jnp.zeros(len(self.rows), entries.dtype)
         return zeros.at[self.places].add(entries)
 

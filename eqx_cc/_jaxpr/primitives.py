@@ -69,7 +69,7 @@ array        -      scatter    1   scatter-max scatter-min scatter-mul scatter-s
 array        -      window     1   reduce_window reduce_window_max reduce_window_min
 array        -      window     1   reduce_window_sum select_and_gather_add
 array        -      window     1   select_and_scatter select_and_scatter_add
-array        -      product    1   dot_general
+array        -      product    1   bcoo_dot_general bcsr_dot_general dot_general
 array        -      convolve   1   conv_general_dilated
 array        -      transform  1   fft
 array        -      factorise  1   cholesky custom_linear_solve eig eigh hessenberg

@@ -26,6 +26,11 @@ GROUPING = frozenset({"call"})
 EVALUATING = GROUPING | {"custom_jvp", "custom_vjp"}
 # Integer arrays of at most this many elements are computed while tracing.
 _MAX_INDICES = 1 << 22
+# Primitives whose result has the non-zeros of the operand, in other places.
+_MOVES = frozenset(
+    "broadcast_in_dim convert_element_type neg reshape rev slice squeeze "
+    "transpose".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,20 +279,46 @@ def plain_params(value: Any) -> Any:
 def static_results(
     equation: Equation, indices: Mapping[int, np.ndarray]
 ) -> list[np.ndarray] | None:
-    """The values of small integer results that can be computed while tracing.
+    """The values of small integer results that can be computed while tracing, and the
+    non-zeros of constants that are only moved.
 
     `indices` are those of variables. Static indices reach a gather through such
-    equations.
+    equations, and sparse matrices a product.
     """
+    avals = [*equation.operand_avals, *equation.result_avals]
+    if equation.primitive.name in _MOVES and all(map(is_inexact, avals)):
+        return _moved(equation, indices)
     if not facts(equation.primitive.name).makes_indices:
         return None
     if not all(map(_is_index, equation.result_avals)):
         return None
-    operands = [static_value(operand, indices) for operand in equation.operands]
+    pairs = zip(equation.operands, equation.operand_avals)
+    operands = [_known_operand(operand, aval, indices) for operand, aval in pairs]
     if any(operand is None for operand in operands):
         return None
     with computed_while_tracing():
         return [np.asarray(value) for value in bind(equation.eqn, operands)]
+
+
+def _known_operand(operand: Atom, aval, indices: Mapping[int, np.ndarray]) -> Any:
+    """The value of an operand of what makes indices. Numbers are captured arrays, as in
+    `speed > 0`; those of variables are not known, only where they are zero."""
+    if not is_inexact(aval):
+        return static_value(operand, indices)
+    if not isinstance(operand, Constant) or isinstance(operand.value, Tracer):
+        return None
+    return operand.value if aval.size <= _MAX_INDICES else None
+
+
+def _moved(
+    equation: Equation, indices: Mapping[int, np.ndarray]
+) -> list[np.ndarray] | None:
+    """The non-zeros of what an equation moves, if those of its operand are known."""
+    is_nonzero = static_value(equation.operands[0], indices)
+    if is_nonzero is None or equation.primitive.name in ("convert_element_type", "neg"):
+        return None if is_nonzero is None else [is_nonzero]
+    with computed_while_tracing():
+        return [np.asarray(value) for value in bind(equation.eqn, [is_nonzero])]
 
 
 def static_variables(
@@ -302,12 +333,23 @@ def static_variables(
 
 
 def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray | None:
-    """The value of an operand, if it is a small integer array known while tracing."""
+    """The value of an operand, if it is a small integer array known while tracing. Of
+    an array of numbers, most of which are zero, the mask of the others."""
     if isinstance(operand, int):
         return indices.get(operand)
-    if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
+    if isinstance(operand.value, Tracer):
         return None
-    return np.asarray(operand.value)
+    if _is_index(operand.aval):
+        return np.asarray(operand.value)
+    return _nonzeros(operand) if is_inexact(operand.aval) else None
+
+
+def _nonzeros(operand: Constant) -> np.ndarray | None:
+    if operand.aval.ndim < 2 or operand.aval.size > _MAX_INDICES:
+        return None
+    with computed_while_tracing():
+        is_nonzero = np.asarray(operand.value) != 0
+    return is_nonzero if 2 * np.count_nonzero(is_nonzero) <= is_nonzero.size else None
 
 
 def _is_index(aval) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .._blocks.arrays import Values
 from .._blocks.unit_vectors import by_rows
-from .._jaxpr.avals import struct
+from .._jaxpr.avals import is_inexact, struct
 from .._jaxpr.program import (
     as_function,
     Atom,
@@ -50,7 +50,8 @@ def local_partials(
 ) -> LocalPartials:
     """The partials of an equation with respect to the operands `active`.
 
-    `indices` holds the operands that are integer arrays known while tracing.
+    `indices` holds the operands that are integer arrays known while tracing, and the
+    masks of the non-zeros of those that are sparse constants.
     """
     scalars = {
         i: operand.value
@@ -104,7 +105,8 @@ def _derive(arguments: _Arguments) -> LocalPartials:
         raise TypeError(
             "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
         )
-    return _linearised(eqn, active, {**scalars, **indices})
+    integers = {i: v for i, v in indices.items() if not is_inexact(eqn.invars[i].aval)}
+    return _linearised(eqn, active, scalars | integers)
 
 
 _cached = lru_cache(maxsize=4096)(_derive)
@@ -132,7 +134,9 @@ def _folded(program: Program, variables: Sequence[Atom]):
     avals = {v: a for e in program.equations for v, a in zip(e.results, e.result_avals)}
     known = static_variables(program, {})
     return [
-        Constant(known[v], avals[v]) if isinstance(v, int) and v in known else v
+        Constant(known[v], avals[v])
+        if isinstance(v, int) and v in known and not is_inexact(avals[v])
+        else v
         for v in variables
     ]
 

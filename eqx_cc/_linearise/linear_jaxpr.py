@@ -43,7 +43,8 @@ def linear_blocks(
     """The blocks of an equation that is linear in operands `linear`.
 
     Returns the pairs, and how their values are read off the operands; None if no rule
-    applies. `indices` and `scalars` are the operands that are known while tracing.
+    applies. `indices` and `scalars` are the operands that are known while tracing, and
+    of sparse constants `indices` has the masks of their non-zeros.
     """
     rule = linear_rule(eqn.primitive)
     if rule is None:
@@ -54,7 +55,8 @@ def linear_blocks(
             aval.dtype,
             linear=i in linear,
             known=_number(scalars.get(i)),
-            indices=indices.get(i),
+            indices=None if is_inexact(aval) else indices.get(i),
+            is_nonzero=indices.get(i) if is_inexact(aval) else None,
         )
         for i, aval in enumerate(avals_of(eqn.invars))
     ]

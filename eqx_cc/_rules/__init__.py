@@ -1,7 +1,8 @@
 """Local partials of linear primitives, by mathematical class.
 
 A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, `layout`
-(what moves entries), `indexing`, `selection` (gather and scatter), `contraction`.
+(what moves entries), `indexing`, `selection` (gather and scatter), `contraction`,
+`sparse` (matrices that list their entries), `windows` (that slide over an array).
 
 - In: the operands of one linear equation. Out: a pattern for each pair of operand and
   result, and how its values are read off the operands.
@@ -9,7 +10,7 @@ A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, 
 - Imports `_sparsity`, `_blocks` and `_jaxpr`.
 """
 
-from . import contraction, elementwise, indexing, layout, selection
+from . import contraction, elementwise, indexing, layout, selection, sparse, windows
 from .registry import (
     Block,
     BlockBuilder,
@@ -34,4 +35,6 @@ __all__ = [
     "registry_version",
     "rules",
     "selection",
+    "sparse",
+    "windows",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,7 +14,8 @@ from jax.extend.core import primitives as p
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import is_complex
 from .._sparsity.affine import single
-from .registry import axes, indexed, one_term, register_rule
+from .._sparsity.table import Form, unravelled
+from .registry import axes, Block, indexed, one_term, register_rule
 
 
 @register_rule(p.dot_general_p)
@@ -21,7 +23,7 @@ def _dot_general(operands, results, params):
     """out[b, m, n] = sum_c lhs[b, m, c] * rhs[b, n, c]"""
     if operands[0].linear == operands[1].linear:
         return None
-    labels, out = _labels(params["dimension_numbers"], operands)
+    labels, out = product_labels(params["dimension_numbers"], operands)
     sizes = {
         label: size
         for side, operand in enumerate(operands)
@@ -30,12 +32,39 @@ def _dot_general(operands, results, params):
     linear = 0 if operands[0].linear else 1
     other = 1 - linear
     out_forms, in_forms = ([single(i) for i in each] for each in (out, labels[linear]))
+    is_nonzero = operands[other].is_nonzero
+    if is_nonzero is not None and sizes:
+        forms = out_forms, in_forms, sizes
+        return [_sparse_product(operands, linear, results[0], forms, labels[other])]
     read = lambda arrays: arrays[other]  # noqa: E731
     term: dict[str, Any] = dict(value=labels[other], read=read)
     return [one_term(operands, linear, results[0], out_forms, in_forms, sizes, **term)]
 
 
-def _labels(numbers, operands) -> tuple[list[list[int]], list[int]]:
+def _sparse_product(operands, linear: int, result, forms, labels) -> Block:
+    """The block of a product with a constant of which only some entries are not zero.
+
+    They are listed: of `[[0, 2], [3, 0]] @ x` it is `out (r[p],) inp (c[p],)` with the
+    tables `r = [0, 1]` and `c = [1, 0]`, and the values `[2, 3]`.
+    """
+    other, (out, inp, sizes) = 1 - linear, forms
+    flat = np.flatnonzero(operands[other].is_nonzero)
+    entry = max(sizes) + 1
+    listed = {entry: len(flat)}
+    tables = dict(zip(labels, unravelled(flat, operands[other].shape, listed)))
+    sizes = {i: n for i, n in sizes.items() if i not in tables} | listed
+    read = lambda arrays: jnp.ravel(arrays[other])[flat]  # noqa: E731
+    term: dict[str, Any] = dict(value=(entry,), read=read)
+    out, inp = replaced(out, tables), replaced(inp, tables)
+    return one_term(operands, linear, result, out, inp, sizes, **term)
+
+
+def replaced(forms, tables: Mapping[int, Form]) -> list[Form]:
+    """Forms that are one index each, some of which are replaced by tables."""
+    return [tables.get(form.indices[0], form) for form in forms]
+
+
+def product_labels(numbers, operands) -> tuple[list[list[int]], list[int]]:
     """The index along each axis of the operands, and of the result.
 
     Of a product of matrices `lhs @ rhs`, which is `out[m, n] = lhs[m, c] * rhs[c, n]`
@@ -120,30 +149,4 @@ def _fft(operands, results, params):
     value = tuple(range(num_batch, len(sizes)))
     return [
         one_term(operands, 0, results[0], out, inp, sizes, value=value, read=matrix)
-    ]
-
-
-@register_rule(p.conv_general_dilated_p)
-def _conv(operands, results, params):
-    """out[b, :] = K in[b, :], with K from the convolution of a basis"""
-    numbers, shape = params["dimension_numbers"], operands[0].shape
-    if operands[1].linear or params["batch_group_count"] != 1 or operands[0].size == 0:
-        return None
-    batch, out_batch = numbers.lhs_spec[0], numbers.out_spec[0]
-    inp, out = axes(shape), axes(results[0].shape, len(shape))
-    out[out_batch] = inp[batch]
-    sizes = indexed(shape) | indexed(results[0].shape, len(shape))
-    del sizes[len(shape) + out_batch]
-
-    def kernel(arrays):
-        inner = tuple(n for axis, n in enumerate(shape) if axis != batch)
-        [basis] = unit_vectors([jax.ShapeDtypeStruct(inner, operands[0].dtype)])
-        basis = jnp.moveaxis(basis, 0, batch)
-        columns = p.conv_general_dilated_p.bind(basis, arrays[1], **params)
-        columns = jnp.moveaxis(columns, out_batch, 0)
-        return columns.reshape(*inner, *columns.shape[1:])
-
-    value = [index for index in sizes if index != batch]
-    return [
-        one_term(operands, 0, results[0], out, inp, sizes, value=value, read=kernel)
     ]

@@ -28,7 +28,8 @@ class Operand:
 
     `linear` is true if the equation is linear in it: it is a tangent. Otherwise it is a
     coefficient; `known` is its value if that is one number known while tracing, and
-    `indices` if it is an integer array known while tracing.
+    `indices` if it is an integer array known while tracing. `is_nonzero` is a mask of
+    the entries of a constant array that are not zero, if these are half of it at most.
     [`eqx_cc.register_rule`][] has an example of a rule.
     """
 
@@ -37,6 +38,7 @@ class Operand:
     linear: bool
     known: Scalar | None = None
     indices: np.ndarray | None = None
+    is_nonzero: np.ndarray | None = None
 
     @property
     def size(self) -> int:

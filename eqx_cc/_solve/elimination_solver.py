@@ -35,6 +35,8 @@ class EliminationSolver(AbstractDirectSolver):
     - wide bands: block-tridiagonal $LU$;
     - a few full rows and columns (an arrowhead): the Schur complement of what is left;
     - one of these and low rank: the formula of Woodbury;
+    - sparse in any other way (meshes, networks), on CPU: [`eqx_cc.KLU`][] if it is
+        installed, or else [`eqx_cc.SuperLU`][], where that is expected to be faster;
     - anything else, what is small, what is not square, and complex numbers: the solver
         `inner`.
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .entries import union
-from .sum import dense_term, embed, entries_term, Group, MAX_LISTED, Sum
-from .term import Term
+from .sum import embed, entries_term, Group, MAX_LISTED, Sum
+from .term import dense_term, Term
 
 
 # A pattern that covers several with more kinds of terms than this is a list of entries.

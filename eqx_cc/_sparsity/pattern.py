@@ -11,8 +11,8 @@ from .affine import Affine, single
 from .keyed import keyed
 from .matching import TooManyPairs
 from .product import multiply, Product
-from .sum import add_terms, dense_term, densify, Sum
-from .term import normalise, Scalar, Take, Term
+from .sum import add_terms, densify, Sum
+from .term import dense_term, normalise, Scalar, Take, Term
 
 
 # Products and sums of patterns are kept: a search asks for the same ones again.

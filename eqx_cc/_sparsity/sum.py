@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from .affine import Affine, single
-from .entries import listed, places, union
+from .entries import join, listed, places, union
 from .table import Form, Table
-from .term import normalise, Scalar, Term
+from .term import dense_term, Scalar, Term
 
 
 # Several groups become one if that stores at most this many times their numbers; more
@@ -200,19 +200,6 @@ def densify(terms: Sequence[Term], shape: tuple[int, ...], num_out: int) -> Sum:
     return Sum.of(terms, groups, assembles=True)
 
 
-def dense_term(
-    out_shape: tuple[int, ...], inp_shape: tuple[int, ...], conj: bool = False
-) -> Term:
-    """The term that ties no axes.
-
-    For the shapes `(2,)` and `(3,)`: `out (i,) inp (j,) value (0, 1)`.
-    """
-    sizes = dict(enumerate(out_shape + inp_shape))
-    axes, num_out = tuple(map(single, sizes)), len(out_shape)
-    term = Term(axes[:num_out], axes[num_out:], (), tuple(sizes), conj=conj)
-    return normalise(term, sizes)[0]
-
-
 def entries_term(
     flat: np.ndarray,
     out_shape: tuple[int, ...],
@@ -385,108 +372,3 @@ def _merge_stored(terms, groups: list[Group], shape: tuple[int, ...]) -> Group |
     parts = shape[:num_out], shape[num_out:]
     target = entries_term(flat, *parts, conj)
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])
-
-
-#
-# The smallest term that contains several
-#
-
-
-@dataclass(frozen=True)
-class _Line:
-    """Axes that advance together: position `offset + stride * k`, `k < size`.
-
-    `constant`: no term's value varies along the line, and all cover it whole.
-    """
-
-    axes: dict[int, tuple[int, int]]
-    size: int
-    constant: bool
-
-
-def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
-    """The smallest structure with single-index axes that contains all `terms`.
-
-    Of the partial diagonals `(1 + i, 1 + i)`, `i < 2`, and `(3 + i, 3 + i)`, `i < 3`:
-    the diagonal `(1 + i, 1 + i)`, `i < 5`. Of a diagonal and a band: the full matrix.
-    """
-    num_out, conj = len(terms[0].out), terms[0].conj
-    forms = [form for term in terms for form in term.axes]
-    if any(isinstance(f, Table) or len(f.strides) > 1 for f in forms):
-        return dense_term(shape[:num_out], shape[num_out:], conj)
-    lines = _lines(terms, len(shape))
-    forms = [Affine(0)] * len(shape)
-    for index, line in enumerate(lines):
-        for axis, (offset, stride) in line.axes.items():
-            forms[axis] = Affine(offset, ((index, stride),))
-    value = tuple(index for index, line in enumerate(lines) if not line.constant)
-    term = Term(tuple(forms[:num_out]), tuple(forms[num_out:]), (), value, conj=conj)
-    return normalise(term, {i: line.size for i, line in enumerate(lines)})[0]
-
-
-def _lines(terms: Sequence[Term], num_axes: int) -> list[_Line]:
-    """The ties that all terms have in common, and the other axes on their own."""
-    reference = max(terms, key=lambda term: len(term.sizes))
-    free, lines = set(range(num_axes)), []
-    for axes in _ties(reference):
-        line = _line(terms, axes)
-        if line is not None:
-            lines.append(line)
-            free -= set(axes)
-    for axis in sorted(free):
-        line = _line(terms, {axis: (0, 1)})
-        assert line is not None
-        lines.append(replace(line, constant=False))
-    return lines
-
-
-def _ties(term: Term) -> list[dict[int, tuple[int, int]]]:
-    """The axes that share an index, for each index, with offsets and strides.
-
-    `out (i,) inp (2 + i, j)` has `{0: (0, 1), 1: (2, 1)}` and `{2: (0, 1)}`.
-    """
-    ties: dict[int, dict[int, tuple[int, int]]] = {}
-    for axis, form in enumerate(term.axes):
-        assert isinstance(form, Affine)
-        for index, stride in form.strides:
-            ties.setdefault(index, {})[axis] = form.offset, stride
-    return list(ties.values())
-
-
-def _line(terms: Sequence[Term], axes: dict[int, tuple[int, int]]) -> _Line | None:
-    """The part of a line that the terms reach, if every term advances along it."""
-    forms = [form for term in terms if (form := _along(term, axes)) is not None]
-    if len(forms) < len(terms):
-        return None
-    ranges = [f.range(t.sizes.__getitem__) for t, f in zip(terms, forms)]
-    low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
-    constant = all(
-        reached == (low, high)
-        and form.is_contiguous(term.sizes.__getitem__)
-        and _is_constant(term, form, axes)
-        for term, form, reached in zip(terms, forms, ranges)
-    )
-    moved = {
-        axis: (offset + stride * low, stride) for axis, (offset, stride) in axes.items()
-    }
-    return _Line(moved, high - low + 1, constant)
-
-
-def _along(term: Term, axes: dict[int, tuple[int, int]]) -> Form | None:
-    """The position of a term along a line, if it is on it.
-
-    On the line `(k, 2 + k)`, the band `(1 + i, 3 + i)` is at `k = 1 + i`; the diagonal
-    `(i, i)` is not on it.
-    """
-    forms = {
-        term.axes[axis].divided(stride, offset)
-        for axis, (offset, stride) in axes.items()
-    }
-    return forms.pop() if len(forms) == 1 else None
-
-
-def _is_constant(term: Term, form: Form, axes: Iterable[int]) -> bool:
-    """True if the value is constant along `form`, which only `axes` follow."""
-    others = [f for axis, f in enumerate(term.axes) if axis not in axes]
-    used = set(term.value or ()).union(*(f.indices for f in others))
-    return used.isdisjoint(form.indices)

@@ -81,8 +81,10 @@ def tabulated(array: np.ndarray, labels: Sequence[int]) -> Form:
     """The form whose position is `array[k]` at the indices `k`, which ascend.
 
     `[1, 3, 5]` is `1 + 2i`. Of `[[4, 4], [0, 0], [7, 7]]` a table over the first index
-    alone remains, as nothing depends on the second.
+    alone remains, as nothing depends on the second. Without entries it is 0.
     """
+    if array.size == 0:
+        return Affine(0)
     axes = [a for a in range(array.ndim) if not _is_constant(array, a)]
     array = array[tuple(slice(None) if a in axes else 0 for a in range(array.ndim))]
     indices = tuple(labels[a] for a in axes)

@@ -205,3 +205,16 @@ def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:
     value = None if term.value is None else take.labels
     out, inp, kept = normal.out, normal.inp, normal.kept_sizes
     return replace(term, out=out, inp=inp, sizes=kept, value=value), take
+
+
+def dense_term(
+    out_shape: tuple[int, ...], inp_shape: tuple[int, ...], conj: bool = False
+) -> Term:
+    """The term that ties no axes.
+
+    For the shapes `(2,)` and `(3,)`: `out (i,) inp (j,) value (0, 1)`.
+    """
+    sizes = dict(enumerate(out_shape + inp_shape))
+    axes, num_out = tuple(map(single, sizes)), len(out_shape)
+    term = Term(axes[:num_out], axes[num_out:], (), tuple(sizes), conj=conj)
+    return normalise(term, sizes)[0]

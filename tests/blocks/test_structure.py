@@ -328,7 +328,7 @@ def test_structured_programs_do_not_grow(name):
 
 def _neighbours(x):
     """A sparse quadratic, the indices of which depend on the values."""
-    i = jnp.arange(x.size) + (x < 0)
+    i = jnp.arange(x.size) + (x < 0).astype(int)
     return jnp.sum((x - x[(i * 7 + 3) % x.size]) ** 2 + x * x[(i * i) % x.size])
 
 

@@ -21,7 +21,8 @@ OTHERS = (
 SOMEWHERE = set(
     "closed_call log2 mulhi one_minus_square polynomial stack unstack".split()
 )
-OURS = {"native_call", "preaccumulated"}
+# Those of ours, and of `jax.experimental.sparse`.
+OURS = {"native_call", "preaccumulated", "bcoo_dot_general", "bcsr_dot_general"}
 
 
 def _of_jax() -> set[str]:

@@ -14,6 +14,7 @@ from eqx_cc._rules import registry as _registry, rules, selection
 from eqx_cc._rules.registry import BlockBuilder, Operand
 from eqx_cc._sparsity.affine import Affine
 from jax import lax
+from jax.experimental.sparse import BCOO, BCSR
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -83,6 +84,8 @@ WEIGHTS = jnp.asarray(array(3, 2))
 TRIANGLE = jnp.tril(jnp.asarray(array(3, 3))) + 2.0 * jnp.eye(3)
 KERNEL = jnp.asarray(array(1, 1, 2))
 AT, TABLE = jnp.array([2, 0]), jnp.array([[0, 2], [1, 1]])
+SPARSE = BCOO.fromdense(np.array([[0.0, 2, 0, 3], [0, 0, 0, 0], [4, 0, 0, 5]]))
+ROWS = BCSR.from_bcoo(SPARSE)
 UNIQUE = dict(unique_indices=True, mode="promise_in_bounds")
 
 
@@ -94,6 +97,10 @@ def _convolution(x):
     return lax.conv(x, KERNEL, (1,), "VALID")
 
 
+def _windows(x):
+    return lax.reduce_window(x, 0.0, lax.add, (1, 2), (1, 2), "SAME")
+
+
 def _solve(b, **kwargs):
     return lax.linalg.triangular_solve(TRIANGLE, b, lower=True, **kwargs)
 
@@ -102,6 +109,12 @@ CASES: dict[str, list[Case]] = {
     "add": pairs(lax.add) + scalars(lax.add),
     "add_any": each(lambda x: x * x, *SHAPES)
     + [case(lambda x: lax.mul(x[:, :1], x), M), case(lambda x: jnp.sin(x) * x, X)],
+    "bcoo_dot_general": [
+        case(lambda x: SPARSE @ x, Y, structure="sparse"),
+        case(lambda x: SPARSE @ x, array(4, 2), structure="sparse"),
+        case(lambda x: x @ SPARSE, X, structure="sparse"),
+    ],
+    "bcsr_dot_general": [case(lambda x: ROWS @ x, Y, structure="sparse")],
     "broadcast_in_dim": [
         *each(lambda x: jnp.broadcast_to(x, (4, *x.shape)), *SHAPES),
         case(lambda x: jnp.broadcast_to(x, (2, 3)), array(2, 1)),
@@ -193,6 +206,10 @@ CASES: dict[str, list[Case]] = {
     "real": each(lambda x: jnp.real(lax.complex(x * x, x)), *SHAPES)
     + [case(lambda x: jnp.real(1j * _above_one(x)), X, order="forward")],
     "reduce_precision": each(lambda x: lax.reduce_precision(x, 11, 52), *SHAPES),
+    "reduce_window_sum": [
+        case(_windows, M),
+        case(lambda x: lax.reduce_window(x, 0.0, lax.add, (2,), (1,), "VALID"), Y),
+    ],
     "reduce_sum": [
         *each(jnp.sum, *SHAPES[1:]),
         *each(lambda x: jnp.sum(x, 1), *FULL),
@@ -208,6 +225,10 @@ CASES: dict[str, list[Case]] = {
         case(lambda x, y: x.at[AT].set(y, **UNIQUE), X, array(2)),
         case(lambda x, y: x.at[:, AT].set(y, **UNIQUE), M, array(2, 2)),
         case(lambda x, y: x.at[1].set(y, **UNIQUE), X, S),
+    ],
+    "scatter-mul": [
+        case(lambda x: x.at[AT].multiply(2.0, **UNIQUE), X, structure="diagonal"),
+        case(lambda x: x.at[:, AT].multiply(array(2, 2), **UNIQUE), M),
     ],
     "scatter-add": [
         case(lambda x, y: x.at[AT].add(y), X, array(2)),

@@ -12,6 +12,7 @@ from eqx_cc._sparsity.cover import cover
 from eqx_cc._sparsity.pattern import add, update
 from eqx_cc._sparsity.product import multiply
 from eqx_cc._sparsity.sum import add_terms, densify, Embedding, Group, Sum, Tiling
+from eqx_cc._sparsity.table import Form, Table
 from eqx_cc._sparsity.term import Take, Term
 from test_pattern import FLAGS, matmul, random_shape, RandomTerm
 
@@ -19,11 +20,17 @@ from test_pattern import FLAGS, matmul, random_shape, RandomTerm
 SEEDS = range(150)
 
 
-def positions(forms: tuple[Affine, ...], indices: dict[int, int]) -> list[np.ndarray]:
+def positions(forms: tuple[Form, ...], indices: dict[int, int]) -> list[np.ndarray]:
     """The forms at every point of the box of the indices, whose sizes are given."""
     grid = dict(zip(indices, np.indices([*indices.values()], sparse=True)))
     zero = np.zeros([*indices.values()], int)
-    return [zero + f.offset + sum(s * grid[i] for i, s in f.strides) for f in forms]
+    return [zero + _position(form, grid) for form in forms]
+
+
+def _position(form: Form, grid: dict[int, np.ndarray]):
+    if isinstance(form, Table):
+        return form.array[tuple(grid[i] for i in form.indices)]
+    return form.offset + sum(s * grid[i] for i, s in form.strides)
 
 
 def value_of(rng: np.random.Generator, term: Term) -> np.ndarray | None:
