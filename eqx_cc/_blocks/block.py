@@ -50,8 +50,10 @@ class NumericBlock:
         for term, value in zip(self.pattern.terms, self.values):
             for part, recipe in within(term, self.pattern.shape, flat):
                 terms.append(part)
-                reads = value is not None and recipe is not None
-                values.append(take(value, recipe) if reads else value)
+                if value is not None and recipe is not None:
+                    values.append(take(value, recipe))
+                else:
+                    values.append(value)
         pattern = replace(self.pattern, terms=tuple(terms))
         return replace(self, pattern=pattern, values=tuple(values))
 
