@@ -51,10 +51,9 @@ class NumericBlock:
             for part, recipe in within(term, self.pattern.shape, flat):
                 terms.append(part)
                 if value is not None and recipe is not None:
-                    part_value = take(value, recipe)
+                    values.append(take(value, recipe))
                 else:
-                    part_value = value
-                values.append(part_value)
+                    values.append(value)
         pattern = replace(self.pattern, terms=tuple(terms))
         return replace(self, pattern=pattern, values=tuple(values))
 

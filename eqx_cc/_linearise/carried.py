@@ -13,8 +13,8 @@ import numpy as np
 from .._blocks.arrays import Masked
 from .._blocks.block import covering, NumericBlock
 from .._sparsity.pattern import Pattern
-from .._sparsity.sum import dense_term, entries_term
-from .._sparsity.term import Term
+from .._sparsity.sum import entries_term
+from .._sparsity.term import dense_term, Term
 from .body import Blocks, Body, Ends
 from .loop import AbstractLoop
 from .reach import every_time, TooMuchWork

@@ -42,9 +42,10 @@ from .loop import AbstractLoop, closed_body, ForwardSteps
 Entries = list[tuple[int, int, NumericBlock]]
 
 # A loop of at most so many iterations is unrolled where its blocks would grow, if its
-# equations and their partials are not more than so many.
-MAX_UNROLLED = 8
-MAX_EQUATIONS = 2048
+# equations and their partials are not more than so many. Three steps of a stencil take
+# half of the time of a loop then; eight take longer, and a minute to compile.
+MAX_UNROLLED = 3
+MAX_EQUATIONS = 512
 
 
 class _Scan(AbstractLoop):
