@@ -73,10 +73,6 @@ def cells(y):
     return jnp.sin(y.reshape(-1, 3) @ jnp.array(array(3, 3, seed=1))).reshape(-1)
 
 
-def triangular(y):
-    return jnp.cumsum(jnp.sin(y))
-
-
 def steps(step: Callable, length: int) -> Callable:
     return lambda x: lax.fori_loop(0, length, lambda _, y: step(y), x)
 

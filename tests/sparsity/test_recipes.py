@@ -12,7 +12,7 @@ from eqx_cc._sparsity.cover import cover
 from eqx_cc._sparsity.pattern import add, update
 from eqx_cc._sparsity.product import multiply
 from eqx_cc._sparsity.sum import add_terms, densify, Embedding, Group, Sum, Tiling
-from eqx_cc._sparsity.table import Form, Table
+from eqx_cc._sparsity.table import Form, on_grid
 from eqx_cc._sparsity.term import Take, Term
 from test_pattern import FLAGS, matmul, random_shape, RandomTerm
 
@@ -23,13 +23,7 @@ SEEDS = range(150)
 def positions(forms: tuple[Form, ...], indices: dict[int, int]) -> list[np.ndarray]:
     """The forms at every point of the box of the indices, whose sizes are given."""
     zero = np.zeros([*indices.values()], int)
-    return [zero + _position(form, grid) for form in forms]
-
-
-def _position(form: Form, grid: dict[int, np.ndarray]):
-    if isinstance(form, Table):
-        return form.array[tuple(grid[i] for i in form.indices)]
-    return form.offset + sum(s * grid[i] for i, s in form.strides)
+    return [zero + on_grid(form, indices) for form in forms]
 
 
 def value_of(rng: np.random.Generator, term: Term) -> np.ndarray | None:
