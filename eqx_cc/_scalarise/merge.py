@@ -17,6 +17,7 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
 from jax.extend.core.primitives import scatter_p
 
 from .._jaxpr.avals import aval_of, avals_of, is_inexact, is_numeric, struct
@@ -267,10 +268,14 @@ class _Merger:
         params = eqn.params | {"update_jaxpr": None, "update_consts": ()}
         placing = eqn.replace(primitive=scatter_p, params=params)
         [places] = evaluated(placing, [np.zeros_like(base), values[1], order])
-        result, add = base.copy(), binary(lax.add, eqn)
-        for place in np.flatnonzero(places):
-            pair = base.flat[place], updates.flat[places.flat[place] - 1]
-            result.flat[place] = self._merged(add, list(map(np.asarray, pair)))
+        changed = np.flatnonzero(places)
+        if changed.size == 0:
+            return [base]
+        pair = base.flat[changed], updates.flat[places.flat[changed] - 1]
+        if changed.size == 1:  # As others of one entry, with which it may merge.
+            pair = pair[0].reshape(()), pair[1].reshape(())
+        result = base.copy()
+        result.flat[changed] = self._merged(_sum(eqn, pair[0].shape), list(pair))
         return [result]
 
     # Equations
@@ -300,6 +305,13 @@ class _Merger:
 def _scalar(eqn: jex.JaxprEqn) -> Any:
     aval = aval_of(eqn.outvars[0])
     return jax.ShapeDtypeStruct((), aval.dtype)
+
+
+def _sum(eqn: jex.JaxprEqn, shape: tuple[int, ...]) -> jex.JaxprEqn:
+    """The equation that adds two arrays, in the place of `eqn`."""
+    add, aval = binary(lax.add, eqn), ShapedArray(shape, aval_of(eqn.outvars[0]).dtype)
+    x, y, total = map(jex.Var, (aval,) * 3)
+    return add.replace(invars=[x, y], outvars=[total])
 
 
 def _is_unique(eqn: jex.JaxprEqn, updates: Numbers) -> bool:
