@@ -67,8 +67,8 @@ from ._solve import (
     SuperLU as SuperLU,
     Woodbury as Woodbury,
 )
-from ._sparsity.affine import Affine as Affine
 from ._sparsity.pattern import Pattern as Pattern
+from ._sparsity.positions.affine import Affine as Affine
 
 
 __version__ = "0.1.0"

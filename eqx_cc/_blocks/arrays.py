@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._sparsity.affine import Affine
-from .._sparsity.table import Form, ravelled
+from .._sparsity.positions.affine import Affine
+from .._sparsity.positions.table import Form, ravelled
 from .._sparsity.term import Scalar, Take
 
 

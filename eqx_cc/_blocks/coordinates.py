@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .._sparsity.table import ravelled
+from .._sparsity.positions.table import ravelled
 from .._sparsity.term import Term
 
 

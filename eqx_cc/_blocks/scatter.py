@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax import lax
 
-from .._sparsity.affine import Affine
+from .._sparsity.positions.affine import Affine
+from .._sparsity.positions.table import ravelled
 from .._sparsity.sum import Embedding
-from .._sparsity.table import ravelled
 from .arrays import common, is_row_major, transposed
 
 

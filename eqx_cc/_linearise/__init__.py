@@ -2,6 +2,6 @@
 
 - In: a `Program` and its inputs. Out: the graph, and the values of its local partials.
 - `interpreter` walks through the equations; `equation` asks JAX for the linearisation
-  of one and eliminates the inside of it; `scan` and `cond` eliminate bodies once.
+  of one and eliminates the inside of it; `loops` and `cond` eliminate bodies once.
 - Imports `_rules`, `_orders`, `_graph`, `_blocks`, `_sparsity` and `_jaxpr`.
 """

@@ -11,10 +11,10 @@ from .._blocks.block import covered, covering
 from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
-from .body import Body, Differentiate, Known
 from .equation import LocalPartials
-from .scan import scan_blocks
-from .while_loop import while_blocks
+from .loops.body import Body, Differentiate, Known
+from .loops.scan import scan_blocks
+from .loops.while_loop import while_blocks
 
 
 def control_flow(

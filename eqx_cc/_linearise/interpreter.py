@@ -28,10 +28,10 @@ from .._jaxpr.source_info import place, placed_at
 from .._jaxpr.stop_elimination import stop_elimination_p
 from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from .accumulate import run_plan
-from .body import Ends
 from .cond import control_flow
 from .equation import local_partials, LocalPartials
 from .graph_builder import GraphBuilder
+from .loops.body import Ends
 from .push_pull import pull, push, transposes
 from .storage import check_partials, Storage
 
@@ -382,10 +382,9 @@ class _Interpreter:
 
     def _linearised(self, builder: GraphBuilder, ends, outputs) -> Linearised:
         """The graph built so far, with `ends` (vertex and shape) for outputs."""
-        independents = list(range(len(self.inputs)))
-        vertices = builder.outputs(ends, len(independents))
+        vertices = builder.outputs(ends, len(self.inputs))
         dependents = [vertex for vertex in vertices if vertex is not None]
-        graph, edges = builder.build(independents, dependents)
+        graph, edges = builder.build([*range(len(self.inputs))], dependents)
         values = builder.values(edges)
         return Linearised(
             outputs, graph, values, vertices, builder.dtypes, self.storage

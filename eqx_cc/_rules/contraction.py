@@ -13,8 +13,8 @@ from jax.extend.core import primitives as p
 
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import is_complex
-from .._sparsity.affine import single
-from .._sparsity.table import Form, unravelled
+from .._sparsity.positions.affine import single
+from .._sparsity.positions.table import Form, unravelled
 from .registry import axes, Block, indexed, one_term, register_rule
 
 

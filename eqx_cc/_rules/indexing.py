@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._sparsity.affine import Affine, single
+from .._sparsity.positions.affine import Affine, single
 from .registry import axes, Block, BlockBuilder, indexed, one_term, register_rule
 
 

@@ -13,8 +13,8 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._jaxpr.releases import available_primitives
-from .._sparsity.affine import Affine, single
-from .._sparsity.table import Form, unravelled
+from .._sparsity.positions.affine import Affine, single
+from .._sparsity.positions.table import Form, unravelled
 from .registry import axes, Block, broadcast, indexed, one_term, register_rule
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from .._blocks.arrays import take, Values
 from .._jaxpr.avals import is_complex
-from .._sparsity.affine import Affine, single
 from .._sparsity.pattern import Pattern
-from .._sparsity.table import Form, Table
+from .._sparsity.positions.affine import Affine, single
+from .._sparsity.positions.table import Form, Table
 from .._sparsity.term import normalise, Scalar, Term
 
 

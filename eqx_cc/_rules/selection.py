@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import primitives as p
 
-from .._sparsity.affine import Affine, single
-from .._sparsity.table import unravelled
+from .._sparsity.positions.affine import Affine, single
+from .._sparsity.positions.table import unravelled
 from .registry import axes, Block, BlockBuilder, indexed, one_term, register_rule
 
 

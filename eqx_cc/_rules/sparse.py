@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse import bcoo_dot_general_p, bcsr_dot_general_p
 
-from .._sparsity.affine import single
-from .._sparsity.table import tabulated
+from .._sparsity.positions.affine import single
+from .._sparsity.positions.table import tabulated
 from .contraction import product_labels, replaced
 from .registry import Block, one_term, register_rule
 

@@ -18,8 +18,8 @@ import numpy as np
 from jax.extend.core import primitives as p
 
 from .._blocks.arrays import take
-from .._sparsity.affine import Affine, single
-from .._sparsity.table import Form, tabulated
+from .._sparsity.positions.affine import Affine, single
+from .._sparsity.positions.table import Form, tabulated
 from .._sparsity.term import Take
 from .registry import one_term, register_rule
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .affine import Affine
-from .table import Form, ravelled, Table, tabulated, unravelled
+from .positions.affine import Affine
+from .positions.table import Form, ravelled, Table, tabulated, unravelled
 from .term import dense_term, normalise, Scalar, Term
 
 

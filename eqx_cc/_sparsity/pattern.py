@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from .affine import Affine, single
 from .keyed import keyed
-from .matching import TooManyPairs
+from .positions.affine import Affine, single
+from .positions.matching import TooManyPairs
 from .product import multiply, Product
 from .sum import add_terms, densify, Sum
 from .term import dense_term, normalise, Scalar, Take, Term

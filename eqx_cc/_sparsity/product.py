@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from .affine import Affine
-from .equations import SolutionSet
-from .table import Form, shifted
+from .positions.affine import Affine
+from .positions.equations import SolutionSet
+from .positions.table import Form, shifted
 from .term import Kind, Renumbering, Scalar, Take, Term
 
 

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .affine import Affine, single
 from .entries import join, listed, places, union
-from .table import Form, Table
+from .positions.affine import Affine, single
+from .positions.table import Form, Table
 from .term import dense_term, Scalar, Term
 
 

@@ -29,10 +29,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from .affine import Affine, single
-from .equations import SolutionSet
 from .keyed import keyed
-from .table import Form, substituted, Table
+from .positions.affine import Affine, single
+from .positions.equations import SolutionSet
+from .positions.table import Form, substituted, Table
 
 
 Scalar = int | float | complex

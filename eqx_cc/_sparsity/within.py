@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .entries import positions
-from .equations import SolutionSet
+from .positions.equations import SolutionSet
 from .term import Renumbering, Take, Term
 
 

@@ -12,7 +12,7 @@ import pytest
 from eqx_cc._linearise import equation as _template
 from eqx_cc._rules import registry as _registry, rules, selection
 from eqx_cc._rules.registry import BlockBuilder, Operand
-from eqx_cc._sparsity.affine import Affine
+from eqx_cc._sparsity.positions.affine import Affine
 from jax import lax
 from jax.experimental.sparse import BCOO, BCSR
 from jax.extend.core import Primitive

@@ -5,10 +5,10 @@ import math
 import random
 
 import pytest
-from eqx_cc._sparsity.affine import Affine, difference, single
-from eqx_cc._sparsity.equations import SolutionSet
-from eqx_cc._sparsity.matching import TooManyPairs
-from eqx_cc._sparsity.table import Form, Table
+from eqx_cc._sparsity.positions.affine import Affine, difference, single
+from eqx_cc._sparsity.positions.equations import SolutionSet
+from eqx_cc._sparsity.positions.matching import TooManyPairs
+from eqx_cc._sparsity.positions.table import Form, Table
 
 
 def form(offset: int, *strides: tuple[int, int]) -> Affine:

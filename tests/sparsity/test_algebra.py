@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from eqx_cc import Partial, Pattern
 from eqx_cc._blocks.arrays import as_numbers
-from eqx_cc._sparsity.affine import Affine, single
 from eqx_cc._sparsity.pattern import compose
-from eqx_cc._sparsity.table import Form, tabulated
+from eqx_cc._sparsity.positions.affine import Affine, single
+from eqx_cc._sparsity.positions.table import Form, tabulated
 from eqx_cc._sparsity.term import normalise, Term
 from hypothesis import assume, find, given, HealthCheck, Phase, settings
 from test_affine import enumerated, evaluate, solutions, solve

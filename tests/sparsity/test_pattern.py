@@ -16,7 +16,6 @@ import pytest
 from eqx_cc import Partial, Pattern
 from eqx_cc._blocks.add import run_sum, run_update
 from eqx_cc._blocks.arrays import as_numbers, Masked, take
-from eqx_cc._sparsity.affine import Affine, single
 from eqx_cc._sparsity.pattern import (
     add,
     compose,
@@ -25,8 +24,9 @@ from eqx_cc._sparsity.pattern import (
     pattern,
     update,
 )
+from eqx_cc._sparsity.positions.affine import Affine, single
+from eqx_cc._sparsity.positions.table import Form
 from eqx_cc._sparsity.sum import densify
-from eqx_cc._sparsity.table import Form
 from eqx_cc._sparsity.term import normalise, Term
 from test_affine import evaluate
 

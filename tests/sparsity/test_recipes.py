@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from eqx_cc import Pattern
-from eqx_cc._sparsity.affine import Affine, single
 from eqx_cc._sparsity.cover import cover
 from eqx_cc._sparsity.pattern import add, update
+from eqx_cc._sparsity.positions.affine import Affine, single
+from eqx_cc._sparsity.positions.table import Form, on_grid
 from eqx_cc._sparsity.product import multiply
 from eqx_cc._sparsity.sum import add_terms, densify, Embedding, Group, Sum, Tiling
-from eqx_cc._sparsity.table import Form, on_grid
 from eqx_cc._sparsity.term import Take, Term
 from test_pattern import FLAGS, matmul, random_shape, RandomTerm
 

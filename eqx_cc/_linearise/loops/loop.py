@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._blocks.block import NumericBlock
-from .._jaxpr.avals import is_complex, is_inexact
-from .._jaxpr.program import Equation
-from .._jaxpr.releases import ClosedJaxpr
-from .._sparsity.pattern import identity, Pattern
+from ..._blocks.block import NumericBlock
+from ..._jaxpr.avals import is_complex, is_inexact
+from ..._jaxpr.program import Equation
+from ..._jaxpr.releases import ClosedJaxpr
+from ..._sparsity.pattern import identity, Pattern
 from .body import Blocks, Body, Differentiate, Ends, Known, placed
 from .reach import Reach
 

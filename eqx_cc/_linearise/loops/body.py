@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._blocks.arrays import as_numbers, take
-from .._blocks.block import added, NumericBlock
-from .._jaxpr.avals import avals_of, struct
-from .._jaxpr.program import evaluate, flatten, Program
-from .._jaxpr.releases import ClosedJaxpr
-from .._sparsity.affine import Affine, single
-from .._sparsity.pattern import Pattern
-from .._sparsity.term import normalise, Take, Term
+from ..._blocks.arrays import as_numbers, take
+from ..._blocks.block import added, NumericBlock
+from ..._jaxpr.avals import avals_of, struct
+from ..._jaxpr.program import evaluate, flatten, Program
+from ..._jaxpr.releases import ClosedJaxpr
+from ..._sparsity.pattern import Pattern
+from ..._sparsity.positions.affine import Affine, single
+from ..._sparsity.term import normalise, Take, Term
 
 
 # The positions of an output and an input.

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .._sparsity.entries import positions
-from .._sparsity.pattern import Pattern
+from ..._sparsity.entries import positions
+from ..._sparsity.pattern import Pattern
 
 
 # Pairs of entries that all products may join. Beyond them, what grows is dense.

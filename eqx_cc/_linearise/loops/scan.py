@@ -22,9 +22,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from .._blocks.block import NumericBlock
-from .._jaxpr.program import Equation
-from .._jaxpr.releases import ClosedJaxpr, scan_arity
+from ..._blocks.block import NumericBlock
+from ..._jaxpr.program import Equation
+from ..._jaxpr.releases import ClosedJaxpr, scan_arity
 from .body import (
     Blocks,
     Body,

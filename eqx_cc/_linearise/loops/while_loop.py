@@ -10,8 +10,8 @@ from typing import Any
 
 from jax import lax
 
-from .._jaxpr.program import bind, Equation, evaluate, flatten
-from .._jaxpr.releases import ClosedJaxpr
+from ..._jaxpr.program import bind, Equation, evaluate, flatten
+from ..._jaxpr.releases import ClosedJaxpr
 from .body import Body, Differentiate, Known
 from .carried import carried
 from .loop import AbstractLoop, closed_body, ForwardSteps

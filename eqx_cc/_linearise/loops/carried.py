@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._blocks.arrays import Masked
-from .._blocks.block import covering, NumericBlock
-from .._sparsity.pattern import Pattern
-from .._sparsity.sum import entries_term
-from .._sparsity.term import dense_term, Term
+from ..._blocks.arrays import Masked
+from ..._blocks.block import covering, NumericBlock
+from ..._sparsity.pattern import Pattern
+from ..._sparsity.sum import entries_term
+from ..._sparsity.term import dense_term, Term
 from .body import Blocks, Body, Ends
 from .loop import AbstractLoop
 from .reach import every_time, TooMuchWork

@@ -1,0 +1,1 @@
+"""Positions along axes: affine forms and tables, and equations between them."""
