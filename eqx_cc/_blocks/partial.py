@@ -29,8 +29,8 @@ _LONGEST_NAME = 40
 class Partial(eqx.Module):
     r"""One block of a Jacobian, stored by its structure.
 
-    Structure is what is affine in the indices: diagonals, windows, bands, broadcasts;
-    and low rank. What leads through an intermediate that is far narrower than input and
+    Structure is what is affine in the indices (diagonals, windows, bands, broadcasts),
+    lists of entries, and low rank. What leads through an intermediate that is far narrower than input and
     output (a mean, a norm, the bottleneck of a network) is kept as two factors:
 
     $$J = D + \sum_k L_k R_k$$
@@ -38,9 +38,9 @@ class Partial(eqx.Module):
     with $R_k$ the derivative of the intermediate and $L_k$ that of the output with
     respect to it, both of them `Partial`s, and $D$ of the structure `pattern`.
 
-    A permutation by an array of indices, a sort, a chain of reshapes and transposes, a
-    batch of linear solves and whatever no rule is registered for are dense, though many
-    entries may be zero.
+    A permutation by indices that are computed at run time, a sort, a batch of linear
+    solves and whatever no rule is registered for are dense, though many entries may be
+    zero.
 
     The arrays in it are those that are stored, so that what `jax.vmap` returns is a
     batch of blocks, to be used under `jax.vmap` again. (Where all coefficients are
