@@ -20,6 +20,11 @@ def _rng(seed: int = 7) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+def _like(constant: np.ndarray, x: Vector) -> Vector:
+    """A constant in the floating-point type of a vector."""
+    return jnp.asarray(constant, x.dtype)
+
+
 #
 # Meshes
 #
@@ -30,13 +35,13 @@ def truss(size: int) -> Callable[[Vector], Vector]:
     rng, count = _rng(), 2 * size
     first = rng.integers(0, size - 8, count)
     nodes = np.stack([first, first + 1, first + rng.integers(2, 8, count)], 1)
-    weights = jnp.asarray(rng.random(count))
+    weights = rng.random((count, 1))
 
     def residual(u):
         corners = u[nodes]
         offsets = corners - corners.mean(1, keepdims=True)
         energy = jnp.sum(offsets**2, 1, keepdims=True)
-        force = jnp.tanh(offsets * weights[:, None]) * energy
+        force = jnp.tanh(offsets * _like(weights, u)) * energy
         return jnp.zeros_like(u).at[nodes].add(force)
 
     return residual
@@ -67,11 +72,11 @@ def upwind(size: int) -> Callable[[Vector], Vector]:
             first, last = sorted((int(corners[a]), int(corners[b])))
             edges.setdefault((first, last), []).append(cell)
     faces = np.array([cells for cells in edges.values() if len(cells) == 2])
-    speed = jnp.asarray(_rng().normal(size=len(faces)))
+    speed = _rng().normal(size=len(faces))
 
     def change(u):
         left, right = u[faces[:, 0]], u[faces[:, 1]]
-        flux = jnp.where(speed > 0, speed * left**2, speed * right**2)
+        flux = _like(speed, u) * jnp.where(speed > 0, left, right) ** 2
         return jnp.zeros_like(u).at[faces[:, 0]].add(-flux).at[faces[:, 1]].add(flux)
 
     return change
@@ -114,9 +119,10 @@ def epidemic(size: int) -> Callable[[Vector], Vector]:
 def power_flow(size: int) -> Callable[[Vector], Vector]:
     """Balances of power at the nodes, from branches in polar coordinates."""
     source, target = _edges(size, 2)
-    conductance, susceptance = jnp.asarray(_rng().random((2, len(source))))
+    admittance = _rng().random((2, len(source)))
 
     def balance(state):
+        conductance, susceptance = _like(admittance, state)
         angle, voltage = jnp.split(state, 2)
         difference = angle[source] - angle[target]
         product = voltage[source] * voltage[target]
@@ -135,12 +141,12 @@ def power_flow(size: int) -> Callable[[Vector], Vector]:
 def message_passing(size: int) -> Callable[[Vector], Vector]:
     """A layer of a graph network with three features a node."""
     source, target = _edges(size, 3)
-    weights = jnp.asarray(_rng().normal(size=(6, 3)))
+    weights = _rng().normal(size=(6, 3))
 
     def layer(x):
         nodes = x.reshape(-1, 3)
         pairs = jnp.concatenate([nodes[source], nodes[target]], 1)
-        messages = jnp.tanh(pairs @ weights)
+        messages = jnp.tanh(pairs @ _like(weights, x))
         return (nodes + jnp.zeros_like(nodes).at[target].add(messages)).ravel()
 
     return layer
@@ -180,10 +186,11 @@ def mass_action(size: int) -> Callable[[Vector], Vector]:
     for reaction, (a, b) in enumerate(reactants):
         matrix[[a, b], reaction] -= 1
         matrix[rng.integers(0, size, 2), reaction] += 1
-    rates = jnp.asarray(rng.random(count))
+    rates = rng.random(count)
 
     def change(y):
-        return jnp.matmul(matrix, rates * y[reactants[:, 0]] * y[reactants[:, 1]])
+        flow = _like(rates, y) * y[reactants[:, 0]] * y[reactants[:, 1]]
+        return _like(matrix, y) @ flow
 
     return change
 
@@ -198,7 +205,7 @@ def reactors(size: int) -> Callable[[Vector], Vector]:
         speed = jnp.stack([cells[:, 0] * cells[:, 1], cells[:, 1], cells[:, 2] ** 2], 1)
         flow = cells[source] - cells[target]
         exchange = jnp.zeros_like(cells).at[target].add(flow)
-        return (speed @ matrix.T + 0.1 * exchange).ravel()
+        return (speed @ _like(matrix.T, state) + 0.1 * exchange).ravel()
 
     return change
 
@@ -215,13 +222,19 @@ def _banded(size: int) -> np.ndarray:
 def coordinates(size: int) -> Callable[[Vector], Vector]:
     """Products with a constant matrix that lists its entries."""
     matrix = BCOO.fromdense(jnp.asarray(_banded(size)))
-    return lambda x: jnp.sin(matrix @ jnp.sin(x))
+    return lambda x: jnp.sin(matrix.astype(x.dtype) @ jnp.sin(x))
 
 
 def rows(size: int) -> Callable[[Vector], Vector]:
     """Products with a constant matrix that lists its rows."""
     matrix = BCSR.fromdense(jnp.asarray(_banded(size)))
-    return lambda x: x + matrix @ x**2
+    places = matrix.indices, matrix.indptr
+
+    def change(x):
+        typed = BCSR((matrix.data.astype(x.dtype), *places), shape=matrix.shape)
+        return x + typed @ x**2
+
+    return change
 
 
 def random_layers(size: int) -> Callable[[Vector], Vector]:
@@ -231,17 +244,17 @@ def random_layers(size: int) -> Callable[[Vector], Vector]:
         np.where(rng.random((size, size)) < 3 / size, rng.normal(size=(size, size)), 0)
         for _ in range(2)
     )
-    return lambda x: jnp.matmul(second, jnp.tanh(jnp.matmul(first, x)))
+    return lambda x: _like(second, x) @ jnp.tanh(_like(first, x) @ x)
 
 
 def convolution(size: int) -> Callable[[Vector], Vector]:
     """A convolution in two dimensions, and a function of each entry."""
-    kernel = jnp.asarray(_rng().normal(size=(1, 1, 3, 3)))
+    kernel = _rng().normal(size=(1, 1, 3, 3))
     side = int(size**0.5)
 
     def layer(x):
         image = x.reshape(1, 1, side, side)
-        return jnp.tanh(lax.conv(image, kernel, (1, 1), "SAME")).ravel()
+        return jnp.tanh(lax.conv(image, _like(kernel, x), (1, 1), "SAME")).ravel()
 
     return layer
 
@@ -249,8 +262,13 @@ def convolution(size: int) -> Callable[[Vector], Vector]:
 def interpolation(size: int) -> Callable[[Vector], Vector]:
     """Values between those of a coarse grid, at points that are known."""
     points = _rng().random(2 * size) * (size - 1.001)
-    left, share = points.astype(int), jnp.asarray(points % 1)
-    return lambda u: jnp.exp((1 - share) * u[left] + share * u[left + 1])
+    left = points.astype(int)
+
+    def values(u):
+        share = _like(points % 1, u)
+        return jnp.exp((1 - share) * u[left] + share * u[left + 1])
+
+    return values
 
 
 def index_arithmetic(size: int) -> Callable[[Vector], Vector]:

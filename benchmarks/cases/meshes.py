@@ -36,6 +36,7 @@ class MeshReaction:
         self.growth = growth
 
     def __call__(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-        flow = jnp.einsum("tij,tj->ti", self.stiffness, u[self.triangles])
+        stiffness = jnp.asarray(self.stiffness, u.dtype)
+        flow = jnp.einsum("tij,tj->ti", stiffness, u[self.triangles])
         outflow = jnp.zeros_like(u).at[self.triangles].add(flow)
-        return self.growth * u * (1 - u) - outflow / self.masses
+        return self.growth * u * (1 - u) - outflow / jnp.asarray(self.masses, u.dtype)
