@@ -30,8 +30,9 @@ class Partial(eqx.Module):
     r"""One block of a Jacobian, stored by its structure.
 
     Structure is what is affine in the indices (diagonals, windows, bands, broadcasts),
-    lists of entries, and low rank. What leads through an intermediate that is far narrower than input and
-    output (a mean, a norm, the bottleneck of a network) is kept as two factors:
+    lists of entries, and low rank. What leads through an intermediate that is far
+    narrower than input and output (a mean, a norm, the bottleneck of a network) is kept
+    as two factors:
 
     $$J = D + \sum_k L_k R_k$$
 
