@@ -4,6 +4,7 @@ JAX as a user has it, not as `conftest.py` sets it."""
 import re
 
 import pytest
+from jax import lax
 from tests.printed import (
     agree,
     BLOCK,
@@ -32,6 +33,9 @@ def test_outputs_are_compared():
 
 # What it shows is tested with smaller networks in `test_policy_train.py`.
 LONG = {"train_policy"}
+# JAX 0.10.0 has no primitive `stack`: these graphs are others, and so is the least count.
+STACKED = {"quickstart"}
+_CHOSEN = re.compile(r"^ *chosen: .*$", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,10 @@ LONG = {"train_policy"}
 def test_example(path, tmp_path):
     """`python examples/_make.py` writes the outputs and the figures anew."""
     printed = run_optimised(str(path), EQX_CC_FIGURES=str(tmp_path))
-    assert agree(printed, (OUTPUT / f"{path.stem}.txt").read_text()), printed
+    expected = (OUTPUT / f"{path.stem}.txt").read_text()
+    if path.stem in STACKED and not hasattr(lax, "stack_p"):
+        printed, expected = (_CHOSEN.sub("", text) for text in (printed, expected))
+    assert agree(printed, expected), printed
     for figure in tmp_path.iterdir():
         assert (FIGURES / figure.name).exists()
 
