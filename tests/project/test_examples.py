@@ -33,7 +33,7 @@ def test_outputs_are_compared():
 
 # What it shows is tested with smaller networks in `test_policy_train.py`.
 LONG = {"train_policy"}
-# JAX 0.10.0 has no primitive `stack`: these graphs are others, and so is the least count.
+# JAX 0.10.0 has no primitive `stack`: these have another graph and another least count.
 STACKED = {"quickstart"}
 _CHOSEN = re.compile(r"^ *chosen: .*$", re.MULTILINE)
 
