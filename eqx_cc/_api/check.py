@@ -19,7 +19,7 @@ from .check_references import (
     reverse,
 )
 from .check_report import Case, DIFFERENCES, FORWARD, JacobianReport, REVERSE
-from .trees import check_callable, filter_inputs, output_name, value_and_jacobian
+from .trees import check_callable, of_arrays, output_name, value_and_jacobian
 
 
 def check_jacobian(
@@ -84,15 +84,12 @@ def check_jacobian(
 def _by_elimination(fun, x, args, kwargs, order, granularity):
     """The function at its point, our Jacobian as matrices, and the names of outputs and
     inputs."""
-    inputs, static = filter_inputs(x)
+    of_dynamic, inputs = of_arrays(fun, x, args, kwargs)
     if any(isinstance(leaf, Tracer) for leaf in inputs.leaves):
         raise ValueError(
             "`x` must hold numbers for `check_jacobian` to compare, but it is traced. "
             "Call `check_jacobian` outside of `jit`, `vmap` and `grad`."
         )
-
-    def of_dynamic(dynamic):
-        return fun(eqx.combine(dynamic, static), *args, **kwargs)
 
     @eqx.filter_jit
     def jacobian_at(leaves):

@@ -12,12 +12,11 @@ from jaxtyping import Array, PyTree
 from .._orders.lookup import as_ordering, Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Given
 from .._strategy.jacobian_blocks import jacobian_trace
-from .jacobian import AbstractTransform, MISSING, OrderArgument
+from .jacobian import AbstractTransform, MISSING, of_first_argument, OrderArgument
 from .trees import (
     check_callable,
     check_scalar,
     describe,
-    filter_inputs,
     Inputs,
     output_name,
     split_aux,
@@ -34,16 +33,7 @@ class _Trace(AbstractTransform):
     of_gradient: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
-        if len(args) == 0:
-            raise TypeError(
-                "The first argument must be passed by position: the function is "
-                "differentiated with respect to it."
-            )
-        x, *args = args
-        inputs, static = filter_inputs(x)
-
-        def fun(dynamic):
-            return self.fun(eqx.combine(dynamic, static), *args, **kwargs)
+        fun, inputs = of_first_argument(self.fun, args, kwargs)
 
         def flat(leaves):
             if self.of_gradient:

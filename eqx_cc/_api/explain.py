@@ -19,7 +19,7 @@ from .._strategy.granularity import Granularity
 from .._strategy.jacobian_blocks import method_name, trace_function
 from .._strategy.methods import Problem
 from .plot import plot
-from .trees import check_callable, filter_inputs, flat_function, Inputs
+from .trees import check_callable, flat_function, Inputs, of_arrays
 
 
 class Trace(eqx.Module):
@@ -69,14 +69,8 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
 def flat_of(fun: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[Callable, Inputs]:
     """The function of the list of arrays in the first argument, and this list."""
     check_callable(fun)
-    x, *rest = args
-    inputs, static = filter_inputs(x)
-    flat = flat_function(
-        lambda dynamic: fun(eqx.combine(dynamic, static), *rest, **kwargs),
-        inputs,
-        named=fun,
-    )
-    return flat, inputs
+    of_dynamic, inputs = of_arrays(fun, args[0], args[1:], kwargs)
+    return flat_function(of_dynamic, inputs, named=fun), inputs
 
 
 def graph_of(

@@ -16,9 +16,9 @@ from .trees import (
     check_argnums,
     check_callable,
     check_holomorphic,
-    filter_inputs,
     flatten_inputs,
     Inputs,
+    of_arrays,
     value_and_jacobian,
 )
 
@@ -58,6 +58,18 @@ class AbstractTransform(eqx.Module):
             return id(self)
 
 
+def of_first_argument(
+    fun: Callable, args: tuple, kwargs: dict[str, Any]
+) -> tuple[Callable, Inputs]:
+    """As `of_arrays`, of the first of several arguments."""
+    if len(args) == 0:
+        raise TypeError(
+            "The first argument must be passed by position: the function is "
+            "differentiated with respect to it."
+        )
+    return of_arrays(fun, args[0], args[1:], kwargs)
+
+
 class _FilterJacobian(AbstractTransform):
     fun: Callable
     has_aux: bool = eqx.field(static=True)
@@ -67,17 +79,7 @@ class _FilterJacobian(AbstractTransform):
     with_value: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
-        if len(args) == 0:
-            raise TypeError(
-                "The first argument must be passed by position: the function is "
-                "differentiated with respect to it."
-            )
-        x, *args = args
-        inputs, static = filter_inputs(x)
-
-        def fun(dynamic):
-            return self.fun(eqx.combine(dynamic, static), *args, **kwargs)
-
+        fun, inputs = of_first_argument(self.fun, args, kwargs)
         value, aux, jacobian = value_and_jacobian(
             fun,
             inputs,

@@ -3,7 +3,7 @@ unflattening, and all checks of inputs and outputs."""
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -128,6 +128,14 @@ def filter_inputs(x: PyTree) -> tuple[Inputs, PyTree]:
             "are held constant; make an array of a float with `jnp.asarray`."
         )
     return flatten_inputs(dynamic, lambda path: "x" + jtu.keystr(path)), static
+
+
+def of_arrays(
+    fun: Callable, x: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Callable, Inputs]:
+    """The function of the floating-point arrays in the first argument, and these."""
+    inputs, static = filter_inputs(x)
+    return lambda dynamic: fun(eqx.combine(dynamic, static), *args, **kwargs), inputs
 
 
 def _real_array(leaf: Any, name: str) -> Array:
