@@ -314,7 +314,7 @@ def _moved(
     equation: Equation, indices: Mapping[int, np.ndarray]
 ) -> list[np.ndarray] | None:
     """The non-zeros of what an equation moves, if those of its operand are known."""
-    is_nonzero = static_value(equation.operands[0], indices)
+    is_nonzero = known_structure(equation.operands[0], indices)
     if is_nonzero is None or equation.primitive.name in ("convert_element_type", "neg"):
         return None if is_nonzero is None else [is_nonzero]
     with computed_while_tracing():
@@ -332,20 +332,36 @@ def static_variables(
     return known
 
 
+def static_operands(
+    equation: Equation, indices: Mapping[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """The operands that are small integer arrays known while tracing, and the masks of
+    the non-zeros of sparse constants, where there is a use for these."""
+    has_use = equation.primitive.name == "dot_general"
+    has_use |= facts(equation.primitive.name).kind == "loop"
+    read = known_structure if has_use else static_value
+    values = (read(operand, indices) for operand in equation.operands)
+    return {i: value for i, value in enumerate(values) if value is not None}
+
+
 def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray | None:
-    """The value of an operand, if it is a small integer array known while tracing. Of
-    an array of numbers, most of which are zero, the mask of the others."""
+    """The value of an operand, if it is a small integer array known while tracing."""
     if isinstance(operand, int):
         return indices.get(operand)
-    if isinstance(operand.value, Tracer):
+    if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
         return None
-    if _is_index(operand.aval):
-        return np.asarray(operand.value)
-    return _nonzeros(operand) if is_inexact(operand.aval) else None
+    return np.asarray(operand.value)
 
 
-def _nonzeros(operand: Constant) -> np.ndarray | None:
-    if operand.aval.ndim < 2 or operand.aval.size > _MAX_INDICES:
+def known_structure(
+    operand: Atom, indices: Mapping[int, np.ndarray]
+) -> np.ndarray | None:
+    """As `static_value`; of an array of numbers, most of which are zero, the mask of
+    the others."""
+    if not isinstance(operand, Constant) or not is_inexact(operand.aval):
+        return static_value(operand, indices)
+    is_small = operand.aval.ndim >= 2 and operand.aval.size <= _MAX_INDICES
+    if isinstance(operand.value, Tracer) or not is_small:
         return None
     with computed_while_tracing():
         is_nonzero = np.asarray(operand.value) != 0

@@ -21,8 +21,8 @@ from .._jaxpr.program import (
     Program,
     reader,
     remainder,
+    static_operands,
     static_results,
-    static_value,
 )
 from .._jaxpr.source_info import place, placed_at
 from .._jaxpr.stop_elimination import stop_elimination_p
@@ -226,17 +226,12 @@ class _Interpreter:
         return results
 
     def _partials(self, equation: Equation, active, operands) -> LocalPartials:
-        known = self._known(equation)
+        known = static_operands(equation, self.indices)
         if not self._is_wide(equation, active, operands):
             partials = control_flow(equation, active, operands, self._inner, known)
             if partials is not None:
                 return partials
         return local_partials(equation, active, known)
-
-    def _known(self, equation: Equation) -> dict[int, np.ndarray]:
-        """The operands that are integer arrays known while tracing."""
-        values = (static_value(o, self.indices) for o in equation.operands)
-        return {i: value for i, value in enumerate(values) if value is not None}
 
     def _vertex(self, equation: Equation, result: int, *, fallback: bool) -> int:
         """The vertex of a result, added when it gets its first edge."""
@@ -265,7 +260,7 @@ class _Interpreter:
         pairs = []
 
         def run(operands):
-            known = self._known(equation)
+            known = static_operands(equation, self.indices)
             partials = control_flow(equation, active, operands, self._inner, known)
             assert partials is not None
             pairs.extend(partials.pairs)

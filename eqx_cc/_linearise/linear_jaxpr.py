@@ -18,9 +18,10 @@ from .._jaxpr.program import (
     Constant,
     Equation,
     flatten,
+    known_structure,
     plain_params,
     reader,
-    static_value,
+    static_operands,
     static_variables,
 )
 from .._orders.orderings import MinimalMarkowitz
@@ -135,7 +136,7 @@ class LinearProgram:
         self.pairs = [(u, position[v], p) for (u, v), p in self._plan.blocks.items()]
 
     def _known_residuals(self) -> dict[int, np.ndarray]:
-        known = {i: static_value(r, {}) for i, r in self._constants.items()}
+        known = {i: known_structure(r, {}) for i, r in self._constants.items()}
         return {i: value for i, value in known.items() if value is not None}
 
     def _build(self, inputs: Sequence[Any]) -> list[int | None]:
@@ -181,16 +182,13 @@ class LinearProgram:
     def _static_operands(self, equation: Equation):
         """The operands that are integer arrays, and those that are scalars, of which
         the values are known while tracing."""
-        indices, scalars = {}, {}
+        scalars = {}
         for i, operand in enumerate(equation.operands):
-            value = static_value(operand, self._indices)
-            if value is not None:
-                indices[i] = value
             if not isinstance(operand, Constant):
                 operand = self._constants.get(operand)
             if operand is not None and is_known_scalar(operand):
                 scalars[i] = operand.value
-        return indices, scalars
+        return static_operands(equation, self._indices), scalars
 
     def run(self, residuals: Sequence[Any]) -> list[Values]:
         """The values of `pairs`."""
