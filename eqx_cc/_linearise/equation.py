@@ -31,6 +31,11 @@ from .._rules.fallback import dense_pairs, Pair
 from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram
 
 
+# Known operands of more entries are derived again for each equation: as keys, and in
+# patterns, thousands of them would fill the memory.
+_MAX_KEPT = 1 << 16
+
+
 @dataclass(frozen=True)
 class LocalPartials:
     """The symbolic partials of an equation, and how to compute it with their values.
@@ -58,8 +63,11 @@ def local_partials(
         for i, operand in enumerate(equation.operands)
         if isinstance(operand, Constant) and is_known_scalar(operand)
     }
+    constants = equation.eqn, active, indices, scalars
+    if sum(array.size for array in indices.values()) > _MAX_KEPT:
+        return _derive(_Arguments(None, constants))
     key = _key(equation, active, indices, scalars)
-    arguments = _Arguments(key, (equation.eqn, active, indices, scalars))
+    arguments = _Arguments(key, constants)
     try:
         hash(key)
     except TypeError:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
+from typing import Any, TypeVar
 
 from .keyed import keyed
 from .positions.affine import Affine, single
 from .positions.matching import TooManyPairs
+from .positions.table import Table
 from .product import multiply, Product
 from .sum import add_terms, densify, Sum
 from .term import dense_term, normalise, Scalar, Take, Term
 
 
+T = TypeVar("T")
+
 # Products and sums of patterns are kept: a search asks for the same ones again.
 _MEMO = 1 << 16
+# Of tables with more entries than this, only the last recipes are kept: they are large.
+_LARGE, _MEMO_LARGE = 1 << 12, 256
+
+
+def _remembered(function: Callable[..., T]) -> Callable[..., T]:
+    """Keeps the results of a function of patterns."""
+    results = functools.lru_cache(maxsize=_MEMO)(function)
+    large = functools.lru_cache(maxsize=_MEMO_LARGE)(function)
+
+    @functools.wraps(function)
+    def remembered(*patterns: Any) -> T:
+        for block in patterns:
+            if block is not None and block._has_large_table:
+                return large(*patterns)
+        return results(*patterns)
+
+    return remembered
 
 
 @keyed("out_shape", "in_shape", "terms", "complex_out", "complex_in")
@@ -60,6 +82,12 @@ class Pattern:
     def is_dense(self) -> bool:
         """True if every entry of the block is stored."""
         return any(term.num_values == math.prod(self.shape) > 1 for term in self.terms)
+
+    @cached_property
+    def _has_large_table(self) -> bool:
+        """True if a position is a table of thousands of entries."""
+        forms = (form for term in self.terms for form in term.axes)
+        return any(isinstance(f, Table) and f.array.size > _LARGE for f in forms)
 
     @property
     def num_values(self) -> int:
@@ -208,7 +236,7 @@ class Update:
         return self.composition.num_additions + sums
 
 
-@lru_cache(maxsize=_MEMO)
+@_remembered
 def compose(left: Pattern, right: Pattern) -> Composition:
     """`left @ right`, symbolically.
 
@@ -228,7 +256,7 @@ def compose(left: Pattern, right: Pattern) -> Composition:
     return Composition(_products(left, right), densify_right=total)
 
 
-@lru_cache(maxsize=_MEMO)
+@_remembered
 def update(old: Pattern | None, left: Pattern, right: Pattern) -> Update:
     """`old + left @ right`, symbolically; `old` may be None (zero).
 
@@ -244,7 +272,7 @@ def update(old: Pattern | None, left: Pattern, right: Pattern) -> Update:
     return Update(new, composition, total)
 
 
-@lru_cache(maxsize=_MEMO)
+@_remembered
 def add(*blocks: Pattern) -> tuple[Pattern, Sum]:
     """The sum of patterns, and the recipe that adds up their values.
 

@@ -1,13 +1,16 @@
 """The recipes of products, sums and covers, carried out by NumPy on random blocks."""
 
+import gc
 import itertools as it
 import random
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from eqx_cc import Pattern
 from eqx_cc._sparsity.cover import cover
+from eqx_cc._sparsity.entries import listed
 from eqx_cc._sparsity.pattern import add, update
 from eqx_cc._sparsity.positions.affine import Affine, single
 from eqx_cc._sparsity.positions.table import Form, on_grid
@@ -367,3 +370,24 @@ def test_one_number_is_stored_with_what_it_overlaps():
     first = Term((Affine(0),), (), (), None)
     (group,) = add_terms([spread, first], (2,)).groups
     assert group.target.value_shape == (2,)
+
+
+def test_recipes_of_large_tables_are_given_up():
+    """They would fill the memory; those of short ones stay."""
+
+    def block(size: int, seed: int) -> Pattern:
+        table = np.random.default_rng(seed).permutation(size)
+        term = listed(np.sort(table * size + np.arange(size)), (size,), (size,))
+        return Pattern((size,), (size,), (term,))
+
+    def is_kept(size: int) -> bool:
+        first = block(size, 0)
+        reference = weakref.ref(add(first)[1])
+        del first
+        for seed in range(1, 300):
+            add(block(size, seed))
+        gc.collect()
+        return reference() is not None
+
+    assert is_kept(8)
+    assert not is_kept(5000)
