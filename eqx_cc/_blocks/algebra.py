@@ -20,8 +20,8 @@ from .._sparsity.entries import listed
 from .._sparsity.pattern import dense_pattern, identity, Pattern, update
 from .._sparsity.term import Term
 from .add import run_update, written
-from .arrays import complex_type
-from .convert import flat_entries
+from .arrays import complex_type, gathered
+from .convert import flat_entries, sorted_entries
 from .coordinates import coordinates
 
 
@@ -179,14 +179,11 @@ def _term_of_triangle(
         return term, value
     if not kept.any():
         return None
-    flat, inverse = np.unique((rows * width + columns)[kept], return_inverse=True)
-    entries = flat_entries(term, value, block.dtype)[np.flatnonzero(kept)]
-    if len(flat) < len(inverse):
-        entries = jnp.zeros(len(flat), block.dtype).at[inverse].add(entries)
-    else:
-        entries = entries[np.argsort(inverse)]
+    positions = sorted_entries(rows[kept], columns[kept], width)
+    entries = gathered(flat_entries(term, value, block.dtype), np.flatnonzero(kept))
+    flat = positions.rows * width + positions.columns
     new = listed(flat, block.out_shape, block.in_shape)
-    return new, lax.reshape(entries, new.value_shape)
+    return new, lax.reshape(positions.arranged(entries), new.value_shape)
 
 
 def zero(block: Any) -> Any:

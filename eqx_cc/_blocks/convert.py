@@ -60,8 +60,11 @@ def entry_positions(pattern: Pattern) -> tuple[Positions, Positions]:
 @ft.lru_cache(maxsize=16)
 def sorted_positions(pattern: Pattern) -> SortedPositions:
     """The distinct positions of a pattern in row-major order."""
-    rows, columns = entry_positions(pattern)
-    width = math.prod(pattern.in_shape)
+    return sorted_entries(*entry_positions(pattern), math.prod(pattern.in_shape))
+
+
+def sorted_entries(rows: Positions, columns: Positions, width: int) -> SortedPositions:
+    """The distinct positions among those of entries, in row-major order."""
     flat = rows * width + columns
     unique, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
     has_duplicates = len(unique) < len(flat)

@@ -14,7 +14,7 @@ from jax.extend.core import primitives as p
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import is_complex
 from .._sparsity.positions.affine import single
-from .._sparsity.positions.table import Form, unravelled
+from .._sparsity.positions.table import axis_forms, Form
 from .registry import axes, Block, indexed, one_term, register_rule
 
 
@@ -51,7 +51,7 @@ def _sparse_product(operands, linear: int, result, forms, labels) -> Block:
     flat = np.flatnonzero(operands[other].is_nonzero)
     entry = max(sizes) + 1
     listed = {entry: len(flat)}
-    tables = dict(zip(labels, unravelled(flat, operands[other].shape, listed)))
+    tables = dict(zip(labels, axis_forms(flat, operands[other].shape, listed)))
     sizes = {i: n for i, n in sizes.items() if i not in tables} | listed
     read = lambda arrays: jnp.ravel(arrays[other])[flat]  # noqa: E731
     term: dict[str, Any] = dict(value=(entry,), read=read)

@@ -14,7 +14,7 @@ from jax.extend.core import primitives as p
 
 from .._jaxpr.releases import available_primitives
 from .._sparsity.positions.affine import Affine, single
-from .._sparsity.positions.table import Form, unravelled
+from .._sparsity.positions.table import axis_forms, Form
 from .registry import axes, Block, broadcast, indexed, one_term, register_rule
 
 
@@ -67,7 +67,7 @@ def _listed(out_shape, in_shape) -> tuple[list[Form], list[Form], dict[int, int]
     """Forms of row-major axes over one index: tables, for (2, 3) and (3, 2)."""
     size = {0: math.prod(out_shape)}
     flat = np.arange(size[0])
-    return unravelled(flat, out_shape, size), unravelled(flat, in_shape, size), size
+    return axis_forms(flat, out_shape, size), axis_forms(flat, in_shape, size), size
 
 
 def _matched(out_shape, in_shape):

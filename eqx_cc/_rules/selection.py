@@ -17,7 +17,7 @@ from jax import lax
 from jax.extend.core import primitives as p
 
 from .._sparsity.positions.affine import Affine, single
-from .._sparsity.positions.table import unravelled
+from .._sparsity.positions.table import axis_forms
 from .registry import axes, Block, BlockBuilder, indexed, one_term, register_rule
 
 
@@ -225,9 +225,9 @@ def _table(source: np.ndarray, shape) -> list[dict]:
     if (source < 0).any():
         flat = np.flatnonzero(source >= 0)
         sizes = {0: len(flat)}
-        out = unravelled(flat, source.shape, sizes)
+        out = axis_forms(flat, source.shape, sizes)
         source = source.reshape(-1)[flat]
-    return [dict(out=out, inp=unravelled(source, shape, sizes), sizes=sizes)]
+    return [dict(out=out, inp=axis_forms(source, shape, sizes), sizes=sizes)]
 
 
 def _windows(source: np.ndarray, shape) -> list[dict] | None:
@@ -265,20 +265,9 @@ def _affine(source: np.ndarray, shape) -> list[Affine] | None:
         return []
     if (source < 0).any():
         return None
-    forms = []
-    grid = np.indices(source.shape, sparse=True)
-    for coordinate in np.unravel_index(source, shape) if shape else ():
-        offset = int(coordinate.flat[0])
-        strides = [
-            int(np.take(coordinate, 1, axis).flat[0]) - offset if n > 1 else 0
-            for axis, n in enumerate(source.shape)
-        ]
-        expected = offset + sum(s * g for s, g in zip(strides, grid))
-        if not np.array_equal(np.broadcast_to(expected, source.shape), coordinate):
-            return None
-        pairs = [(axis, s) for axis, s in enumerate(strides) if s]
-        forms.append(Affine(offset, tuple(pairs)))
-    return forms
+    forms = axis_forms(source.reshape(-1), shape, indexed(source.shape))
+    affine = [form for form in forms if isinstance(form, Affine)]
+    return affine if len(affine) == len(forms) else None
 
 
 def _halves(box, source: np.ndarray) -> list:

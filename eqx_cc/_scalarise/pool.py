@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from jax import lax
 
+from .._blocks.arrays import gathered
+
 
 # The numbers of the entries of an array, in its shape.
 Numbers: TypeAlias = np.ndarray
@@ -135,10 +137,7 @@ class Reader:
         whole, starts = self._joined[used]
         first = np.zeros(max(used) + 1, np.int32)
         first[list(used)] = [starts[store] for store in used]
-        index = (first[stores] + offsets).reshape(*shape, 1)
-        numbers = lax.GatherDimensionNumbers((), (0,), (0,))
-        mode = lax.GatherScatterMode.PROMISE_IN_BOUNDS
-        return lax.gather(whole, index, numbers, (1,), mode=mode)
+        return _reshaped(gathered(whole, first[stores] + offsets), shape)
 
 
 def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:

@@ -1,7 +1,6 @@
 """The structure of a loop's Jacobian: the entries that so many iterations reach."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +8,7 @@ import numpy as np
 import pytest
 from eqx_cc import cc_jacobian
 from jax import lax
-
-
-jit = partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
-
-
-def array(*shape: int, seed: int = 0):
-    return jnp.asarray(np.random.default_rng(seed).uniform(0.3, 1.2, shape))
+from test_control_flow import array, jit
 
 
 def assert_exact(fun: Callable, x, *, most: float = 1):

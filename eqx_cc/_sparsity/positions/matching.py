@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .affine import Affine
-from .table import Form, on_grid, ravelled, Table, tabulated, unravelled
+from .table import axis_forms, Form, on_grid, ravelled, Table, tabulated
 
 
 # Pairs of entries that are listed at most, and entries of a grid that are compared.
@@ -143,4 +143,4 @@ def _unravelled(
     flat: np.ndarray, grid: Mapping[int, int], over: Mapping[int, int]
 ) -> dict[int, Form]:
     """The indices of a grid at flat positions, over those of another grid."""
-    return dict(zip(grid, unravelled(flat, tuple(grid.values()), over)))
+    return dict(zip(grid, axis_forms(flat, tuple(grid.values()), over)))

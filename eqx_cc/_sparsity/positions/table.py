@@ -159,7 +159,7 @@ def ravelled(
     return np.broadcast_to(flat, tuple(sizes.values())).reshape(-1)
 
 
-def unravelled(
+def axis_forms(
     flat: np.ndarray, shape: Sequence[int], sizes: Mapping[int, int]
 ) -> list[Form]:
     """The inverse: forms of the positions along each axis, over the indices of a grid.
