@@ -52,10 +52,10 @@ class BlockOperator(lx.AbstractLinearOperator):
         """The complex conjugate."""
         return BlockOperator(conjugate(self.block), self.tags)
 
-    def matrix(self, is_enough=lambda count: True, *, low_rank=True) -> Matrix | None:
-        """The entries at their positions; None if so many are not `is_enough` of a
-        structure. Factors are multiplied without `low_rank`."""
-        return assemble([[self.block if low_rank else self.block.expand()]], is_enough)
+    def matrix(self, is_sparse=lambda count: True, *, low_rank=True) -> Matrix | None:
+        """The entries at their positions; None if so many are not `is_sparse`.
+        Factors are multiplied without `low_rank`."""
+        return assemble([[self.block if low_rank else self.block.expand()]], is_sparse)
 
 
 @as_operator.register

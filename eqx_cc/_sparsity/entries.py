@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from .positions.affine import Affine
-from .positions.table import Form, ravelled, Table, tabulated, unravelled
+from .positions.table import axis_forms, Form, ravelled, Table, tabulated
 from .term import dense_term, normalise, Scalar, Term
 
 
@@ -40,7 +41,7 @@ def listed(
     It stores a value for each, or none where all are the number `scale`.
     """
     grid = {0: len(flat)}
-    forms = tuple(unravelled(flat, out_shape + inp_shape, grid))
+    forms = tuple(axis_forms(flat, out_shape + inp_shape, grid))
     out, inp = forms[: len(out_shape)], forms[len(out_shape) :]
     value = None if scale is not None else (0,) if len(flat) > 1 else ()
     raw = Term(out, inp, (), value, 1 if scale is None else scale, conj=conj)
@@ -50,10 +51,17 @@ def listed(
 
 def places(term: Term, target: Term) -> Form:
     """The place of each entry of a term in the list that `target` is."""
-    shape = [form.range(target.sizes.__getitem__)[1] + 1 for form in target.axes]
-    flat = positions(term, shape)
-    place = np.searchsorted(positions(target, shape), flat)
+    shape, entries = _entries(target)
+    place = np.searchsorted(entries, positions(term, shape))
     return tabulated(place.reshape(term.sizes), range(len(term.sizes)))
+
+
+# Few, as they may be large: a sum writes one term after the other to the same list.
+@lru_cache(maxsize=16)
+def _entries(target: Term) -> tuple[list[int], np.ndarray]:
+    """The smallest shape of a block with the entries of a list, and their positions."""
+    shape = [form.range(target.sizes.__getitem__)[1] + 1 for form in target.axes]
+    return shape, positions(target, shape)
 
 
 def union(terms: Sequence[Term], shape: Sequence[int]) -> np.ndarray:

@@ -20,13 +20,14 @@ def within(
     the term as it is. Of the diagonal `out (i,) inp (i,) value (0,)` and the positions
     of two entries, a list of two remains, with the value at these.
     """
-    inside = np.isin(positions(term, shape), flat)
+    places = positions(term, shape)
+    inside = np.isin(places, flat)
     if inside.all():
         return [(term, None)]
     entries = np.flatnonzero(inside)
     if not len(entries):
         return []
-    distinct = len(np.unique(positions(term, shape)[entries])) == len(entries)
+    distinct = len(np.unique(places[entries])) == len(entries)
     parts = [entries] if distinct else entries.reshape(-1, 1)
     return [_listed(term, part) for part in parts]
 

@@ -71,8 +71,7 @@ class Reach:
 
     def after(self, out: int, inp: int) -> np.ndarray:
         """The positions of a block of carries after the last iteration, ascending."""
-        assert self._length is not None
-        return self._between(out, inp, self._power(self._matrix, self._length))
+        return self._between(out, inp, self._last)
 
     def _between(self, out: int, inp: int, power: Any) -> np.ndarray:
         rows = power
@@ -119,6 +118,12 @@ class Reach:
         rows, columns = divmod(np.concatenate([*flat, np.zeros(0, np.int64)]), shape[1])
         ones = np.ones(len(rows), bool)
         return coo_array((ones, (rows, columns)), shape, dtype=bool).tocsr()
+
+    @cached_property
+    def _last(self) -> Any:
+        """`M^length`."""
+        assert self._length is not None
+        return self._power(self._matrix, self._length)
 
     def _up_to(self, length: int | None) -> Any:
         """`(I + M)^length`, and its limit without a length."""
