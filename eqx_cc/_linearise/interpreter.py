@@ -82,19 +82,15 @@ def differentiate(
     active: Sequence[int],
     ordering: AbstractOrdering,
     num_outputs: int,
+    indices: Mapping[int, np.ndarray] | None = None,
 ) -> tuple[list[Any], dict[Ends, NumericBlock], Linearised]:
     """The outputs of a program, and the non-zero blocks `(output, input)` of the
-    Jacobian of the first `num_outputs` with respect to the inputs `active`."""
-    linearised = linearise(program, inputs, active, ordering, num_outputs)
-    return linearised.outputs, _by_input(linearised, active, ordering), linearised
-
-
-def _by_input(
-    linearised: Linearised, active: Sequence[int], ordering: AbstractOrdering
-) -> dict[Ends, NumericBlock]:
-    """The non-zero blocks `(output, input)`, by their positions in the program."""
+    Jacobian of the first `num_outputs` with respect to the inputs `active`. `indices`
+    as in `linearise`."""
+    linearised = linearise(program, inputs, active, ordering, num_outputs, indices)
     blocks = eliminated_blocks(linearised, ordering)
-    return {(i, active[u]): block for (i, u), block in blocks.items()}
+    by_input = {(i, active[u]): block for (i, u), block in blocks.items()}
+    return linearised.outputs, by_input, linearised
 
 
 def eliminated_blocks(
@@ -362,8 +358,7 @@ class _Interpreter:
     def _inner(self, program, inputs, active, known):
         """The outputs and the blocks of the body of a loop or a branch."""
         order, count = self._inner_ordering, len(program.outputs)
-        linearised = linearise(program, inputs, active, order, count, known)
-        return linearised.outputs, _by_input(linearised, active, order)
+        return differentiate(program, inputs, active, order, count, known)[:2]
 
     def finish(self) -> Linearised:
         """The result, when all equations have been evaluated."""
