@@ -4,6 +4,7 @@ import itertools as it
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import zlib
@@ -17,6 +18,11 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
 
+
+_ROOT = pathlib.Path(__file__).parents[1]
+
+# Seconds after which a process that takes less than one minute is taken to hang.
+_HANGS = 900
 
 # A few hundred roundings.
 RTOL = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 6e-2}
@@ -77,16 +83,37 @@ def random_graph(seed: int, inner: int = 14) -> eqx_cc.ComputationalGraph:
 
 def run_on_devices(script: str, count: int) -> None:
     """Runs a script of this folder in a process of so many devices, where every warning
-    is an error; asserts that it succeeds."""
+    is an error; asserts that it succeeds.
+
+    Programs are dispatched one after another: collective operations of two programs
+    may wait for each other where there are fewer cores than devices.
+    """
     path = pathlib.Path(__file__).with_name(script)
     flags = os.environ.get("XLA_FLAGS", "")
     flags += f" --xla_force_host_platform_device_count={count}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment["JAX_CPU_ENABLE_ASYNC_DISPATCH"] = "false"
     paths = [str(path.parents[1]), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    command = [sys.executable, "-W", "error", str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_to_its_end(
+        [sys.executable, "-W", "error", "-X", "faulthandler", str(path)], environment
+    )
+
+
+def run_to_its_end(command: list[str], environment: dict[str, str]) -> None:
+    """Runs a process; asserts that it succeeds.
+
+    One that hangs is ended by `SIGABRT`, on which Python's `faulthandler` prints where
+    each thread is.
+    """
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, cwd=_ROOT, **pipes) as process:
+        try:
+            printed, _ = process.communicate(timeout=_HANGS)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            printed, _ = process.communicate()
+    assert process.returncode == 0, printed
 
 
 def reference_jacobian(

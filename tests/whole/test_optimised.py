@@ -2,12 +2,11 @@
 other tests do without (`compiled.py`)."""
 
 import os
-import subprocess
 import sys
 
 import pytest
+from helpers import run_to_its_end
 from tests.compiled import as_users_have_it
-from tests.printed import ROOT
 
 
 NATIVE = """
@@ -31,5 +30,4 @@ def test_native_code():
     tests = [os.path.join("tests", name) for name in NATIVE.split()]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist"]
     command += ["-p", "no:cacheprovider", *settings, *tests]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 0, result.stdout + result.stderr
+    run_to_its_end(command, env)
