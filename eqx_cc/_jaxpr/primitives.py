@@ -28,7 +28,8 @@ class Facts(NamedTuple):
 
 
 _TIMES = (
-    "convolve factorise fetch free fuse product reduce scan scatter transform window"
+    "convolve factorise fetch free fuse product reduce scan scatter sparse transform "
+    "window"
 ).split()
 
 # JAX 0.10 to 0.12. The columns are those of `Facts`, and then the names.
@@ -69,7 +70,8 @@ array        -      scatter    1   scatter-max scatter-min scatter-mul scatter-s
 array        -      window     1   reduce_window reduce_window_max reduce_window_min
 array        -      window     1   reduce_window_sum select_and_gather_add
 array        -      window     1   select_and_scatter select_and_scatter_add
-array        -      product    1   bcoo_dot_general bcsr_dot_general dot_general
+array        -      product    1   dot_general
+array        -      sparse     1   bcoo_dot_general bcsr_dot_general
 array        -      convolve   1   conv_general_dilated
 array        -      transform  1   fft
 array        -      factorise  1   cholesky custom_linear_solve eig eigh hessenberg

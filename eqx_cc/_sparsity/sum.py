@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .containment import are_apart
 from .entries import join, listed, places, union
 from .positions.affine import Affine, single
 from .positions.table import Form, Table
@@ -281,7 +282,9 @@ def _condense(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]
     groups, index = list(groups), 0
     while index < len(groups):
         for other in range(index):
-            merged = _merge(terms, [groups[other], groups[index]], shape, slack=1)
+            pair = [groups[other], groups[index]]
+            apart = are_apart(*[group.target for group in pair])
+            merged = None if apart else _merge(terms, pair, shape, slack=1)
             if merged is not None:
                 groups[other] = merged
                 del groups[index]

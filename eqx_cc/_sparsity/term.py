@@ -80,6 +80,34 @@ class Term:
         """True if positions along an axis are a table."""
         return any(isinstance(form, Table) for form in self.axes)
 
+    @cached_property
+    def lines(self) -> dict[tuple[int, ...], tuple] | None:
+        """The lines on which axes advance together, by these axes: the strides without
+        a common factor, and the place of the line. None where positions are tables or
+        sums.
+
+        Of the band `out (i,) inp (2 + i,)`: `{(0, 1): ((1, 1), (0, 2))}`, whatever the
+        range of `i`.
+        """
+        ties: dict[int, list[tuple[int, int, int]]] = {}
+        for axis, form in enumerate(self.axes):
+            if isinstance(form, Table) or len(form.strides) > 1:
+                return None
+            for index, stride in form.strides:
+                ties.setdefault(index, []).append((axis, form.offset, stride))
+        return dict(_line(tie) for tie in ties.values() if len(tie) > 1)
+
+    @cached_property
+    def bounds(self) -> tuple[tuple[int, int, int], ...]:
+        """The first and the last position along each axis, and the largest stride."""
+        bounds = []
+        for form in self.axes:
+            first, last = form.range(self.sizes.__getitem__)
+            strides = [] if isinstance(form, Table) else form.strides
+            largest = max((abs(stride) for _, stride in strides), default=1)
+            bounds.append((first, last, largest))
+        return tuple(bounds)
+
     @property
     def num_nonzeros(self) -> int:
         """Number of entries of the block that the term touches."""
@@ -191,6 +219,15 @@ def _by_stride(form: Form) -> list[tuple[int, int]]:
     if isinstance(form, Table):
         return [(index, 1) for index in form.indices]
     return sorted(form.strides, key=lambda pair: -abs(pair[1]))
+
+
+def _line(tie: list[tuple[int, int, int]]) -> tuple[tuple[int, ...], tuple]:
+    """The axes of a tie of `(axis, offset, stride)`, and their line."""
+    axes, offsets, strides = zip(*tie)
+    factor = math.copysign(math.gcd(*strides), strides[0])
+    slopes = [int(stride // factor) for stride in strides]
+    offsets = [o * slopes[0] - offsets[0] * slope for o, slope in zip(offsets, slopes)]
+    return axes, (tuple(slopes), tuple(offsets))
 
 
 def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:

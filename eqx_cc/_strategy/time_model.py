@@ -90,6 +90,8 @@ def _primitive_work(
     match facts(eqn.primitive.name).time:
         case "product":
             return _START + _dot(eqn, copies, active)
+        case "sparse":
+            return _START + copies * _sparse_product(eqn)
         case "convolve":
             kernel = math.prod(_shape(eqn.invars[1])[1:])  # Roughly, for any layout.
             return _START + _CONVOLVE * written * kernel
@@ -137,6 +139,15 @@ def _dot(eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None) -> float:
         read = copies * sizes[position] + sizes[1 - position]
         work += _MULTIPLY * written * inner + _MOVE * (read + written)
     return work
+
+
+def _sparse_product(eqn: jex.JaxprEqn) -> float:
+    """The time of the product of a sparse and a dense array: each stored entry reads
+    and adds as many numbers as the dense array has along the axes that remain."""
+    stored, dense = eqn.invars[0], eqn.invars[-1]
+    (_, contracted), _ = eqn.params["dimension_numbers"]
+    inner = max(1, math.prod(_shape(dense)[i] for i in contracted))
+    return (_FETCH + _SCATTER) * _size([stored]) * _size([dense]) / inner
 
 
 def _trips(eqn: jex.JaxprEqn) -> int:

@@ -3,7 +3,13 @@
 import eqx_cc
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from eqx_cc._sparsity.containment import are_apart
+from eqx_cc._sparsity.entries import join
+from eqx_cc._sparsity.positions.affine import Affine
+from eqx_cc._sparsity.sum import add_terms
+from eqx_cc._sparsity.term import Term
 from helpers import assert_jacobian_close
 from jax import lax
 
@@ -50,3 +56,46 @@ def test_blocks_are_scattered_by_what_they_store():
     jaxpr = jax.make_jaxpr(eqx_cc.cc_jacobian(_shuffled))(x)
     scatters = [e for e in jaxpr.eqns if e.primitive.name == "scatter-add"]
     assert all(eqn.invars[2].aval.size <= 2 * 24 for eqn in scatters)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_terms_that_are_apart_are_smaller_than_what_contains_both(seed):
+    rng = np.random.default_rng(seed)
+    first, second = (_random_term(rng) for _ in range(2))
+    if are_apart(first, second):
+        stored = first.num_values + second.num_values
+        assert join([first, second], (12, 12)).num_values > stored
+
+
+def _random_term(rng) -> Term:
+    """A point, a row, a column, a band or a window of a matrix of 12 rows."""
+    indices = rng.integers(0, 3)
+    forms = [Affine(0), Affine(0)]
+    sizes = tuple(int(n) for n in rng.integers(2, 4, indices))
+    for axis in range(2):
+        strides = ()
+        if indices and (rng.random() < 0.8 or indices == 2):
+            index = axis if indices == 2 else 0
+            strides = ((index, int(rng.integers(1, 3))),)
+        forms[axis] = Affine(int(rng.integers(0, 6)), strides)
+    used = {i for form in forms for i in form.indices}
+    if len(used) < indices:
+        return _random_term(rng)
+    value = tuple(range(indices)) if rng.random() < 0.8 else None
+    return Term((forms[0],), (forms[1],), sizes, value)
+
+
+def test_many_bands_are_not_joined_one_by_one(monkeypatch):
+    joined = []
+
+    def counted(terms, shape):
+        joined.append(len(terms))
+        return join(terms, shape)
+
+    monkeypatch.setattr("eqx_cc._sparsity.sum.join", counted)
+    bands = [
+        Term((Affine(0, ((0, 1),)),), (Affine(k, ((0, 1),)),), (999 - k,), (0,))
+        for k in range(0, 40, 2)
+    ]
+    assert len(add_terms(bands, (999, 999)).terms) == len(bands)
+    assert joined == [len(bands)]
