@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .._graph.graph import ComputationalGraph
 from .budget import BudgetExceeded
 from .cost import AbstractCost, Traffic
-from .learned_rule import rule_order, RULE_WEIGHTS
+from .learned_rule import rule_order_and_cost, RULE_WEIGHTS
 from .order import Order
 from .orderings import Forward, MinimalFill, MinimalMarkowitz, Reverse
 from .state import AbstractSpace, space, total
@@ -29,8 +29,7 @@ def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
         return best
     # It is one candidate more: what exceeds the budget is left out.
     with contextlib.suppress(BudgetExceeded):
-        vertices = rule_order(states, RULE_WEIGHTS)
-        learned_cost = total(states, states.start, vertices)
+        vertices, learned_cost = rule_order_and_cost(states, RULE_WEIGHTS)
         names = [states.names(vertex)[0] for vertex in vertices]
         learned = _order(names, learned_cost, cost, "LearnedRule")
         if learned.cost < best.cost and not _moves_more(graph, learned, best):

@@ -134,14 +134,22 @@ def _learned_order(
 
 def rule_order(space: AbstractSpace, weights: RuleWeights) -> tuple[int, ...]:
     """The order of the rule, by the vertices of the space."""
+    return rule_order_and_cost(space, weights)[0]
+
+
+def rule_order_and_cost(
+    space: AbstractSpace, weights: RuleWeights
+) -> tuple[tuple[int, ...], int]:
+    """The order of the rule, by the vertices of the space, and its cost."""
     state = neighbourhoods(space)
-    queue, order = _Queue(state, space.inner, weights), []
+    queue, order, cost = _Queue(state, space.inner, weights), [], 0
     for vertex in queue:
         neighbours = *state.ins[vertex], *state.outs[vertex]
+        cost += state.cost(vertex)
         between = state.eliminate(vertex)
         order.append(vertex)
         queue.update(neighbours, between)
-    return tuple(order)
+    return tuple(order), cost
 
 
 class _Queue:

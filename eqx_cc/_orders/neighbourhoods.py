@@ -52,6 +52,10 @@ class AbstractNeighbourhoods(abc.ABC):
         """The product of `before` and `after`: the Markowitz degree of a scalar."""
 
     @abc.abstractmethod
+    def cost(self, vertex: int) -> int:
+        """The cost of eliminating the vertex."""
+
+    @abc.abstractmethod
     def eliminate(self, vertex: int) -> Iterable[int]:
         """Eliminates a vertex. Returns the vertices between the two ends of an edge
         that changed: their fill-in may be less now. (That of neighbours may be too.)"""
@@ -96,6 +100,9 @@ class UnknownNeighbourhoods(AbstractNeighbourhoods):
 
     def degree(self, vertex: int) -> int:
         return len(self.ins[vertex]) * len(self.outs[vertex])
+
+    def cost(self, vertex: int) -> int:
+        return self._unit * self.degree(vertex)
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         in_bits, out_bits = self._in_bits, self._out_bits
@@ -155,6 +162,9 @@ class NumberNeighbourhoods(AbstractNeighbourhoods):
 
     def degree(self, vertex: int) -> int:
         return self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
+
+    def cost(self, vertex: int) -> int:
+        return self.degree(vertex)
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         before, after = self.ins[vertex], self.outs[vertex]
@@ -241,6 +251,13 @@ class BlockNeighbourhoods(AbstractNeighbourhoods):
 
     def degree(self, vertex: int) -> int:
         return self._before[vertex] * self._after[vertex]
+
+    def cost(self, vertex: int) -> int:
+        table, cost = self._table, 0
+        for w, left in self.outs[vertex].items():
+            for u, right in self.ins[vertex].items():
+                cost += table[self.ins[w].get(u, 0), left, right][0]
+        return cost
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         before, after = self.ins[vertex], self.outs[vertex]
