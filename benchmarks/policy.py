@@ -1,12 +1,13 @@
 """Costs of learned orders, and the seconds that they take.
 
-    python -m benchmarks.policy [--part held-out|functions|curve|tables] [...]
+    python -m benchmarks.policy [--part held-out|functions|curve|rule|tables] [...]
 
 `held-out` plays random graphs that no policy was trained on, by size (`--sizes`), and
 `functions` the benchmark functions (`--names`), of which none was trained on either;
-`curve` has the count against the seconds. All is kept in `docs/benchmarks/policy.json`,
-so that a long measurement can be made in pieces; every run prints the tables of all
-that is there, and draws the curves of what it measured.
+`curve` has the count against the seconds, and `rule` the learned rule, which needs no
+JAX, on random graphs and on the functions of the tests. All is kept in
+`docs/benchmarks/policy.json`, so that a long measurement can be made in pieces; every
+run prints the tables of all that is there, and draws the curves of what it measured.
 
 Seconds are those of one graph, after what is compiled for its size has been compiled.
 """
@@ -35,6 +36,7 @@ from eqx_cc.policy._search.shorten import shortened
 
 from .cases.tasks import TASKS
 from .harness.rows import machine, merged, written
+from .learned_rule import measure_rule, rule_tables
 from .orders import ARRAYS, SCALAR, task_graph
 from .reports.policy_tables import draw, tables
 
@@ -179,6 +181,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         "held-out": measure_held_out,
         "functions": measure_functions,
         "curve": measure_curve,
+        "rule": lambda args: measure_rule(args.graphs),
         "tables": lambda args: iter(()),
     }
     jax.config.update("jax_enable_x64", True)
@@ -191,14 +194,17 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 print(*row.values(), flush=True)
             rows.append(row)
             kept = _keep(path, rows)  # So that it may be stopped at any time.
-    print("\n\n".join(tables(kept, SCALAR | ARRAYS)))
+    print("\n\n".join([*tables(kept, SCALAR | ARRAYS), *rule_tables(kept)]))
     if any(row["part"] == "curve" for row in kept):
         draw(kept, args.folder / "policy.svg")
 
 
+_PARTS = "held-out", "functions", "curve", "rule", "tables"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.policy")
-    add, parts = parser.add_argument, ("held-out", "functions", "curve", "tables")
+    add, parts = parser.add_argument, _PARTS
     add("--part", nargs="+", choices=parts, default=["held-out", "functions", "curve"])
     add("--sizes", nargs="+", choices=tuple(SIZES | FUNCTIONS), default=list(SIZES))
     names = tuple(dict.fromkeys([*SCALAR, *ARRAYS, *TASKS]))

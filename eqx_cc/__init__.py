@@ -29,6 +29,10 @@ from ._orders.cost import (
     Published as Published,
     Traffic as Traffic,
 )
+from ._orders.learned_rule import (
+    LearnedRule as LearnedRule,
+    RuleWeights as RuleWeights,
+)
 from ._orders.lookup import Automatic as Automatic
 from ._orders.order import Order as Order
 from ._orders.orderings import (

@@ -18,8 +18,8 @@ class Automatic(AbstractOrdering):
     [`eqx_cc.optimise`][] and those in the library of the package.
 
     For a graph without a stored order, this is the best of Markowitz, minimal fill,
-    reverse and forward, which takes milliseconds. See [`eqx_cc.OrderCache`][] for where
-    orders are stored.
+    reverse, forward and [`eqx_cc.LearnedRule`][], which takes milliseconds. See
+    [`eqx_cc.OrderCache`][] for where orders are stored.
 
     !!! Example
 
@@ -82,6 +82,12 @@ def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrderi
     hint = ""
     if isinstance(order, type) and issubclass(order, AbstractOrdering):
         hint = f" Make one: `{order.__name__}()`."
+    if type(order).__module__.startswith("eqx_cc.policy."):
+        # Its weights would fill pages.
+        raise ValueError(
+            f"`order` must be an ordering; got a policy, a `{type(order).__name__}`. "
+            "Make one of it: `eqx_cc.policy.PolicyOrdering(policy)`."
+        )
     raise ValueError(
         f"`order` must be one of {', '.join(map(repr, _NAMED))}, a sequence of vertex "
         f"numbers, or an `eqx_cc.AbstractOrdering`; got {order!r}.{hint}"

@@ -22,8 +22,14 @@ from ._ordering import (
     PolicyOrdering as PolicyOrdering,
 )
 from ._pretrained import pretrained as pretrained
+from ._rule import RulePolicy as RulePolicy
 from ._training.agent import AbstractAgent as AbstractAgent
 from ._training.alphazero import AlphaZero as AlphaZero
+from ._training.evolution import (
+    Evolution as Evolution,
+    evolve as evolve,
+    start_evolution as start_evolution,
+)
 from ._training.imitation import imitate as imitate, Imitation as Imitation
 from ._training.ppo import PPO as PPO
 from ._training.random_functions import random_function as random_function

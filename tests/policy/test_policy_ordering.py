@@ -170,7 +170,8 @@ def test_jacobians(jit):
 
 
 def test_optimise(tmp_path):
-    """What is found is kept, and polished by annealing if one likes."""
+    """What is found is kept, unless the default is better, and polished by annealing if
+    one likes."""
     cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
 
     def optimised(ordering):
@@ -179,7 +180,8 @@ def test_optimise(tmp_path):
         )
 
     plain = optimised(PolicyOrdering(_policy()))
-    assert cache.get(graph, Published()) == plain == PolicyOrdering(_policy())(graph)
+    assert cache.get(graph, Published()) == plain
+    assert plain.cost <= _cost(graph, PolicyOrdering(_policy()))
     polished = optimised(PolicyAnnealing(_policy(), seconds=1.0))
     assert polished.cost < plain.cost
     assert polished.found_by.startswith("PolicyAnnealing, seed 0")

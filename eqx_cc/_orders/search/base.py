@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import numbers
 import random
 import time
@@ -14,7 +15,9 @@ import equinox as eqx
 
 from ..._graph.graph import ComputationalGraph
 from ..baseline import order_or_baseline
+from ..budget import BudgetExceeded
 from ..cost import AbstractCost
+from ..learned_rule import rule_order, RULE_WEIGHTS
 from ..order import Order
 from ..orderings import AbstractOrdering
 from ..state import BitSpace, space
@@ -34,9 +37,10 @@ _MAX_BOUNDED = 500
 class AbstractSearch(AbstractOrdering):
     """An ordering that searches for an order of least cost, within a time limit.
 
-    The order is never worse than the best of forward, reverse and Markowitz. A search
-    stops once it has proved that no order costs less. Ctrl-C stops it too: the best
-    order so far is returned. When tracing, each graph is searched once.
+    The order is never worse than the best of forward, reverse, Markowitz and the
+    learned rule, which a search begins with. A search stops once it has proved that no
+    order costs less. Ctrl-C stops it too: the best order so far is returned. When
+    tracing, each graph is searched once.
 
     **Attributes:**
 
@@ -146,6 +150,10 @@ class _GraphSearch:
             for vertices in self._reduced.parts
         ]
         self._improved()
+        if self._parts:
+            with contextlib.suppress(BudgetExceeded):
+                vertices = rule_order(states, RULE_WEIGHTS)
+                self.propose(tuple(states.names(vertex)[0] for vertex in vertices))
 
     def _improved(self) -> None:
         cost = self._reduced.cost + sum(part.cost for part in self._parts)

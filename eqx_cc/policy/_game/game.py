@@ -42,6 +42,8 @@ class EliminationGame(eqx.Module):
     - `inputs`, `outputs`, `vertices`: masks of the independents, the dependents and
         the intermediates.
     - `depth`, `height`: edges on the longest path from an input and to an output.
+    - `num_inputs`, `num_outputs`: number of inputs that lead to each vertex, and of
+        outputs that it leads to.
     - `baseline`: the cost of greedy Markowitz, at least 1: the unit of rewards.
 
     !!! Example
@@ -58,6 +60,8 @@ class EliminationGame(eqx.Module):
     vertices: Bool[Array, " n"]
     depth: Float[Array, " n"]
     height: Float[Array, " n"]
+    num_inputs: Float[Array, " n"]
+    num_outputs: Float[Array, " n"]
     baseline: Float[Array, ""]
 
 
@@ -328,6 +332,8 @@ def frame(
         mask(graph.intermediates),
         jnp.asarray(_longest(edges), jnp.float32),
         jnp.asarray(_longest(edges[::-1, ::-1].T)[::-1], jnp.float32),
+        jnp.asarray(_num_sources(edges), jnp.float32),
+        jnp.asarray(_num_sources(edges[::-1, ::-1].T)[::-1], jnp.float32),
         jnp.asarray(max(baseline, 1), float),
     )
 
@@ -339,3 +345,13 @@ def _longest(edges: np.ndarray) -> np.ndarray:
         before = length[edges[:, v]]
         length[v] = before.max() + 1 if before.size else 0
     return length
+
+
+def _num_sources(edges: np.ndarray) -> np.ndarray:
+    """Number of vertices without predecessors from which a path leads to each vertex
+    (itself, if it has none), in topological order."""
+    sources = np.eye(len(edges), dtype=bool)
+    for v in range(len(edges)):
+        if edges[:, v].any():
+            sources[v] = sources[edges[:, v]].any(0)
+    return sources.sum(1)

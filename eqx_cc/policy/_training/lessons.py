@@ -28,7 +28,8 @@ class Lesson(NamedTuple):
 
     - `edges`, `sizes`, `costs`, `ends`, `lengths`: all that a policy observes: the mask
         of edges, the numbers that they store, the cost of each vertex; masks of inputs,
-        outputs and remaining vertices; longest paths from inputs and to outputs.
+        outputs and remaining vertices; longest paths from inputs and to outputs, and
+        the numbers of inputs and outputs at their ends.
     - `regrets`: the extra cost of the whole if a vertex is eliminated next and the
         others as annealing has it, in units of the baseline; infinite for vertices that
         do not remain.
@@ -53,10 +54,10 @@ class Lesson(NamedTuple):
             TabulatedRules(self.costs, self.sizes),
             self.baseline.astype(float),
         )
-        depth, height = self.lengths
-        game = EliminationGame(
-            rules, inputs, outputs, remaining, depth, height, baseline
-        )
+        depth, height, num_inputs, num_outputs = self.lengths
+        ends = inputs, outputs, remaining
+        reach = depth, height, num_inputs, num_outputs
+        game = EliminationGame(rules, *ends, *reach, baseline)
         return game, unpaid(self.edges, remaining)
 
     @property
@@ -66,7 +67,7 @@ class Lesson(NamedTuple):
             edges=self.edges.T,
             sizes=self.sizes.T,
             ends=self.ends[jnp.asarray([1, 0, 2])],
-            lengths=self.lengths[::-1],
+            lengths=self.lengths[jnp.asarray([1, 0, 3, 2])],
         )
 
 
@@ -187,7 +188,7 @@ def _lesson(hosted: HostedGame, regrets: np.ndarray, to_go: int) -> Lesson:
         hosted.arrays.sizes.astype(np.float32),
         hosted.arrays.costs.astype(np.float32),
         np.stack([game.inputs, game.outputs, hosted.remaining]),
-        np.stack([game.depth, game.height]),
+        np.stack([game.depth, game.height, game.num_inputs, game.num_outputs]),
         np.concatenate([regrets, padding]).astype(np.float32) / np.float32(baseline),
         np.asarray(to_go / baseline, np.float32),
         np.asarray(baseline, np.float32),

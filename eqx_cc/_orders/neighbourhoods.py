@@ -1,0 +1,301 @@
+"""A graph during elimination as the learned rule sees it: local features of vertices.
+
+Unlike the states of `state`, neighbourhoods are changed in place: the rule never goes
+back. `ins[v]` maps the predecessors of `v` to edges, and `outs[v]` its successors.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeAlias
+
+from .state import AbstractSpace, BitSpace, members, NumberSpace, PatternSpace, Table
+
+
+_Edges: TypeAlias = list[dict[int, Any]]
+
+
+class Features(NamedTuple):
+    r"""What the elimination of a vertex would do, in numbers that edges store.
+
+    - `cost`: its cost under the cost model.
+    - `before`, `after`: the numbers of the edges into the vertex, and out of it.
+    - `fill_in`: the numbers that are stored after the elimination, but not before.
+    - `absorbed`: the numbers that are there already, and are added to.
+    - `change`: by how much the Markowitz degrees of its neighbours would grow: the sum
+        of $p_u \Delta s_u$ over its predecessors and of $s_w \Delta p_w$ over its
+        successors, where $p$ and $s$ are their `before` and `after`.
+    """
+
+    cost: int | float
+    before: int | float
+    after: int | float
+    fill_in: int | float
+    absorbed: int | float
+    change: int | float
+
+
+class AbstractNeighbourhoods(abc.ABC):
+    """The edges that remain, and the features of the vertices that do."""
+
+    ins: _Edges
+    outs: _Edges
+    sizes: list[int]  # The numbers that each vertex holds: 1 for scalars.
+
+    @abc.abstractmethod
+    def features(self, vertex: int) -> Features: ...
+
+    @abc.abstractmethod
+    def degree(self, vertex: int) -> int:
+        """The product of `before` and `after`: the Markowitz degree of a scalar."""
+
+    @abc.abstractmethod
+    def cost(self, vertex: int) -> int:
+        """The cost of eliminating the vertex."""
+
+    @abc.abstractmethod
+    def eliminate(self, vertex: int) -> Iterable[int]:
+        """Eliminates a vertex. Returns the vertices between the two ends of an edge
+        that changed: their fill-in may be less now. (That of neighbours may be too.)"""
+
+
+def neighbourhoods(space: AbstractSpace) -> AbstractNeighbourhoods:
+    """The neighbourhoods of the vertices of a space before any elimination."""
+    if isinstance(space, PatternSpace):
+        return BlockNeighbourhoods(space)
+    if isinstance(space, BitSpace):
+        return UnknownNeighbourhoods(space)
+    assert isinstance(space, NumberSpace)
+    return NumberNeighbourhoods(space)
+
+
+class UnknownNeighbourhoods(AbstractNeighbourhoods):
+    """Scalars with unknown coefficients. Neighbours are kept as bits as well, to count
+    what they have in common."""
+
+    def __init__(self, space: BitSpace):
+        start, count = space.start, len(space.start) // 2
+        self._in_bits, self._out_bits = start[:count], start[count:]
+        self.ins = [dict.fromkeys(members(bits)) for bits in self._in_bits]
+        self.outs = [dict.fromkeys(members(bits)) for bits in self._out_bits]
+        self.sizes, self._unit = [1] * count, space.unit
+
+    def features(self, vertex: int) -> Features:
+        in_bits, out_bits = self._in_bits, self._out_bits
+        into, out = in_bits[vertex], out_bits[vertex]
+        fill_in = change = 0
+        for u in self.ins[vertex]:
+            new = (out & ~out_bits[u]).bit_count()
+            fill_in += new
+            change += in_bits[u].bit_count() * (new - 1)
+        for w in self.outs[vertex]:
+            gain = (into & ~in_bits[w]).bit_count() - 1
+            change += out_bits[w].bit_count() * gain
+        before, after = len(self.ins[vertex]), len(self.outs[vertex])
+        pairs = before * after
+        cost = self._unit * pairs
+        return Features(cost, before, after, fill_in, pairs - fill_in, change)
+
+    def degree(self, vertex: int) -> int:
+        return len(self.ins[vertex]) * len(self.outs[vertex])
+
+    def cost(self, vertex: int) -> int:
+        return self._unit * self.degree(vertex)
+
+    def eliminate(self, vertex: int) -> Iterable[int]:
+        in_bits, out_bits = self._in_bits, self._out_bits
+        into, out, clear = in_bits[vertex], out_bits[vertex], ~(1 << vertex)
+        before, after = self.ins[vertex], self.outs[vertex]
+        between = 0
+        for w in after:
+            in_bits[w] = (in_bits[w] | into) & clear
+            del self.ins[w][vertex]
+            self.ins[w].update(before)
+        for u in before:
+            old = out_bits[u]
+            out_bits[u] = (old | out) & clear
+            for w in members(out & ~old):
+                between |= out_bits[u] & in_bits[w]
+            del self.outs[u][vertex]
+            self.outs[u].update(after)
+        self.ins[vertex], self.outs[vertex] = {}, {}
+        return members(between)
+
+
+class NumberNeighbourhoods(AbstractNeighbourhoods):
+    """Scalars with some known coefficients. An edge is its coefficient, NaN if that is
+    unknown; unknown ones are the numbers that are stored.
+
+    Neighbours by unknown edges are kept as bits, and so are those by any edge.
+    """
+
+    def __init__(self, space: NumberSpace):
+        start, count = space.start, len(space.start) // 2
+        self.ins = [edges.copy() for edges in start[:count]]
+        self.outs = [edges.copy() for edges in start[count:]]
+        self.sizes = [1] * count
+        self._in_bits, self._all_ins = _bits(self.ins)
+        self._out_bits, self._all_outs = _bits(self.outs)
+
+    def features(self, vertex: int) -> Features:
+        in_bits, out_bits = self._in_bits, self._out_bits
+        into, out = in_bits[vertex], out_bits[vertex]
+        all_into, all_out = self._all_ins[vertex], self._all_outs[vertex]
+        fill_in = change = 0
+        # The product of an unknown and a known coefficient is unknown.
+        for u, x in self.ins[vertex].items():
+            unknown = x != x
+            new = ((all_out if unknown else out) & ~out_bits[u]).bit_count()
+            fill_in += new
+            change += in_bits[u].bit_count() * (new - unknown)
+        for w, y in self.outs[vertex].items():
+            unknown = y != y
+            gain = ((all_into if unknown else into) & ~in_bits[w]).bit_count()
+            change += out_bits[w].bit_count() * (gain - unknown)
+        before, after = into.bit_count(), out.bit_count()
+        unknowns = before * len(self.outs[vertex])
+        unknowns += (len(self.ins[vertex]) - before) * after
+        absorbed = unknowns - fill_in
+        return Features(before * after, before, after, fill_in, absorbed, change)
+
+    def degree(self, vertex: int) -> int:
+        return self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
+
+    def cost(self, vertex: int) -> int:
+        return self.degree(vertex)
+
+    def eliminate(self, vertex: int) -> Iterable[int]:
+        before, after = self.ins[vertex], self.outs[vertex]
+        into, out = self._in_bits[vertex], self._out_bits[vertex]
+        all_into, all_out = self._all_ins[vertex], self._all_outs[vertex]
+        clear, between = ~(1 << vertex), 0
+        for w, y in after.items():
+            del self.ins[w][vertex]
+            new = all_into if y != y else into
+            self._in_bits[w] = (self._in_bits[w] | new) & clear
+            self._all_ins[w] = (self._all_ins[w] | all_into) & clear
+        for u, x in before.items():
+            del self.outs[u][vertex]
+            new, old = all_out if x != x else out, self._out_bits[u]
+            self._out_bits[u] = (old | new) & clear
+            self._all_outs[u] = (self._all_outs[u] | all_out) & clear
+            for w in members(new & ~old):
+                between |= self._all_outs[u] & self._all_ins[w]
+        self._multiply(before, after)
+        self.ins[vertex], self.outs[vertex] = {}, {}
+        return members(between)
+
+    def _multiply(self, before: dict[int, float], after: dict[int, float]) -> None:
+        """Adds the products to the edges."""
+        for w, y in after.items():
+            into = self.ins[w]
+            for u, x in before.items():
+                into[u] = self.outs[u][w] = new = into.get(u, 0.0) + y * x
+                if not new:  # Known coefficients cancel.
+                    del into[u], self.outs[u][w]
+                    self._all_outs[u] &= ~(1 << w)
+                    self._all_ins[w] &= ~(1 << u)
+
+
+def _bits(edges: _Edges) -> tuple[list[int], list[int]]:
+    """The neighbours by unknown edges, and by any edge."""
+    unknown = [sum(1 << v for v, x in each.items() if x != x) for each in edges]
+    return unknown, [sum(1 << v for v in each) for each in edges]
+
+
+class BlockNeighbourhoods(AbstractNeighbourhoods):
+    """Structured blocks. An edge is the number of its pattern in the table."""
+
+    def __init__(self, space: PatternSpace):
+        start, count = space.start, len(space.start) // 2
+        self._table, self._stored = space.table, _Stored(space.table)
+        self.ins = [edges.copy() for edges in start[:count]]
+        self.outs = [edges.copy() for edges in start[count:]]
+        self.sizes = [self._size(v) for v in range(count)]
+        self._before = [self._total(edges) for edges in self.ins]
+        self._after = [self._total(edges) for edges in self.outs]
+
+    def _size(self, vertex: int) -> int:
+        patterns = self._table.patterns
+        for edge in self.ins[vertex].values():
+            return max(math.prod(patterns[edge].out_shape), 1)
+        for edge in self.outs[vertex].values():
+            return max(math.prod(patterns[edge].in_shape), 1)
+        return 1
+
+    def _total(self, edges: dict[int, int]) -> int:
+        return sum(self._stored[edge] for edge in edges.values())
+
+    def features(self, vertex: int) -> Features:
+        before, after = self.ins[vertex], self.outs[vertex]
+        stored, gains = self._stored, dict.fromkeys(before, 0)
+        cost = absorbed = fill_in = change = 0
+        for w, left in after.items():
+            into, gain = self.ins[w], 0
+            for u, right in before.items():
+                old = into.get(u, 0)
+                step, new = self._table[old, left, right]
+                cost += step
+                absorbed += stored[old]
+                more = stored[new] - stored[old]
+                gains[u] += more
+                gain += more
+            fill_in += gain
+            change += self._after[w] * (gain - stored[left]) / self.sizes[w]
+        for u, right in before.items():
+            change += self._before[u] * (gains[u] - stored[right]) / self.sizes[u]
+        numbers = self._before[vertex], self._after[vertex]
+        return Features(cost, *numbers, fill_in, absorbed, change)
+
+    def degree(self, vertex: int) -> int:
+        return self._before[vertex] * self._after[vertex]
+
+    def cost(self, vertex: int) -> int:
+        table, cost = self._table, 0
+        for w, left in self.outs[vertex].items():
+            for u, right in self.ins[vertex].items():
+                cost += table[self.ins[w].get(u, 0), left, right][0]
+        return cost
+
+    def eliminate(self, vertex: int) -> Iterable[int]:
+        before, after = self.ins[vertex], self.outs[vertex]
+        changed = []
+        for u in before:
+            del self.outs[u][vertex]
+        for w, left in after.items():
+            into = self.ins[w]
+            del into[vertex]
+            for u, right in before.items():
+                old = into.get(u, 0)
+                new = self._table[old, left, right][1]
+                if new != old:
+                    changed.append((u, w))
+                    self._replace(u, w, new)
+        self.ins[vertex], self.outs[vertex] = {}, {}
+        for u in before:
+            self._after[u] = self._total(self.outs[u])
+        for w in after:
+            self._before[w] = self._total(self.ins[w])
+        return {v for u, w in changed for v in self.outs[u].keys() & self.ins[w].keys()}
+
+    def _replace(self, u: int, w: int, edge: int) -> None:
+        if edge:
+            self.ins[w][u] = self.outs[u][w] = edge
+        else:
+            del self.ins[w][u], self.outs[u][w]
+
+
+class _Stored(dict[int, int]):
+    """The numbers that a pattern of a table stores. No edge stores none."""
+
+    def __init__(self, table: Table):
+        super().__init__({table.none: 0})
+        self._patterns = table.patterns
+
+    def __missing__(self, edge: int) -> int:
+        pattern = self._patterns[edge]
+        assert pattern is not None
+        self[edge] = pattern.num_values
+        return self[edge]

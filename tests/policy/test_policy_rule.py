@@ -1,0 +1,189 @@
+"""The learned rule as a policy, its training, and the programs for that."""
+
+import inspect
+import itertools as it
+import random
+
+import equinox as eqx
+import eqx_cc
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from eqx_cc import LearnedRule, Multiplications, Published, RuleWeights
+from eqx_cc._orders import lookup
+from eqx_cc._orders.learned_rule import fixed_scores, local_score, RULE_WEIGHTS
+from eqx_cc._orders.neighbourhoods import neighbourhoods
+from eqx_cc._orders.state import space
+from eqx_cc.policy import (
+    Evolution,
+    evolve,
+    held_out,
+    load,
+    new_game,
+    PolicyOrdering,
+    RulePolicy,
+    save,
+    Settings,
+    start_evolution,
+    step,
+)
+from eqx_cc.policy.__main__ import main
+from eqx_cc.policy._training.evolution import rule_ratios
+from eqx_cc.policy._training.programs.draft import shapes_of
+from eqx_cc.policy._training.programs.random_programs import (
+    FAMILIES,
+    random_draft,
+    random_program,
+)
+from helpers import random_graph
+
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
+ANY = RuleWeights(1.0, 0.3, -0.2, 0.7, -0.4, 0.2, 0.5, 0.1, 0.2, -0.3, 0.1, 0.6, -0.5)
+
+
+def _numbers(x):
+    """Scalars, with coefficients 1, -1 and 3, some of which cancel."""
+    a, b = x[0] + x[1], x[0] - 3.0 * x[1]
+    c, d = a - b, jnp.sin(a * b)
+    e = c + d - a
+    return jnp.stack([e * d, e - c, (c + b) * jnp.cos(e) + e])
+
+
+NUMBERS = eqx_cc.explain(_numbers, jnp.ones(2), granularity="scalar").graph
+GRAPHS = {
+    "bits": (random_graph(3), Published()),
+    "larger": (held_out(1, 20, 30)[0], Published()),
+    "numbers": (NUMBERS, Multiplications()),
+}
+
+
+@pytest.mark.parametrize("weights", [ANY, RULE_WEIGHTS], ids=["any", "shipped"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_scores_and_orders_are_those_of_plain_python(name, weights):
+    """At every state of a game that JAX plays, both have the same scores, and the move
+    is the vertex of the least of them."""
+    graph, cost = GRAPHS[name]
+    states = space(graph, cost)
+    near = neighbourhoods(states)
+    fixed = fixed_scores(near, weights)
+    policy = eqx.filter_jit(RulePolicy(weights))
+    game, state = new_game(graph, cost)
+    move = eqx.filter_jit(step)
+    while not state.finished:
+        logits = np.asarray(policy(game, state)[0])
+        left = np.flatnonzero(state.remaining).tolist()
+        scores = [local_score(weights, near.features(v), 1) + fixed[v] for v in left]
+        np.testing.assert_allclose(-logits[left], scores, rtol=1e-4, atol=1e-4)
+        assert np.all(logits[~np.asarray(state.remaining)] == -np.inf)
+        vertex = left[np.argmax(logits[left])]
+        assert scores[left.index(vertex)] == pytest.approx(min(scores), abs=1e-4)
+        state, _ = move(game, state, jnp.asarray(vertex))
+        near.eliminate(vertex)
+
+
+def test_it_is_an_ordering_both_ways():
+    graph = random_graph(5)
+    rule = RulePolicy(ANY)
+    assert rule.ordering(Published()).cost == Published()
+    np.testing.assert_allclose(rule.ordering().weights, ANY, rtol=1e-6)
+    order = PolicyOrdering(rule, cost="published")(graph)
+    assert sorted(order) == sorted(LearnedRule(ANY, "published")(graph))
+    np.testing.assert_allclose(RulePolicy().weights, RULE_WEIGHTS, rtol=1e-6)
+
+
+def test_structured_graphs_can_be_played():
+    graph = eqx_cc.trace(lambda x: jnp.sin(x) * jnp.sum(jnp.exp(x)), jnp.ones(3)).graph
+    assert sorted(PolicyOrdering(RulePolicy())(graph)) == [*graph.intermediates]
+
+
+def test_a_policy_is_no_ordering():
+    """The message names what to write, and prints no weights."""
+    match = r"got a policy, a `RulePolicy`. Make one of it: `eqx_cc.policy.PolicyO"
+    with pytest.raises(ValueError, match=match):
+        inspect.unwrap(lookup.as_ordering)(RulePolicy())
+
+
+#
+# Training
+#
+
+
+EVOLUTION = Evolution(population=8, programs=2, most=60, share=0.1)
+SETTINGS = Settings(batch=6, smallest=15, largest=25)
+
+
+def test_it_evolves_and_goes_on(tmp_path):
+    """It begins as the Markowitz rule, is soon better on graphs that it never saw, and
+    what is resumed is the same to the last bit."""
+    begin = start_evolution(RulePolicy(RuleWeights()), EVOLUTION)
+    history = list(it.islice(evolve(EVOLUTION, begin, SETTINGS), 12))
+    graphs = held_out(20, 15, 25)
+    ratios = [
+        rule_ratios(t.policy, graphs, Published()).mean()
+        for t in (begin, history[-1][0])
+    ]
+    assert ratios[0] == pytest.approx(1.0) and ratios[1] < 0.98
+    assert history[-1][1].iteration == 12 and history[-1][1].ratio > 0.0
+    save(tmp_path, history[-3][0], {})
+    again = load(tmp_path, begin)
+    *_, (resumed, _) = it.islice(evolve(EVOLUTION, again, SETTINGS), 2)
+    assert bool(eqx.tree_equal(history[-1][0], resumed))
+
+
+def test_the_command(tmp_path, capsys):
+    options = "--batch 4 --largest 20 --graphs 4 --programs 1 --every 1 --iterations"
+    command = ["train", "--agent", "evolution", "--folder", str(tmp_path)]
+    main([*command, *options.split(), "1"])
+    main([*command, *options.split(), "2"])
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert (tmp_path / "policy.eqx").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--cost newton", "argument --cost: invalid choice: 'newton'"),
+        ("--batch 0", "argument --batch: 0 is not positive"),
+        ("--width -3", "argument --width: -3 is not positive"),
+        ("--start nowhere", "nowhere has no checkpoint.eqx"),
+        ("--smallest 50", "argument --smallest: it must be at most --largest"),
+    ],
+)
+def test_wrong_options(options, message, tmp_path, capsys):
+    """One line, at once."""
+    with pytest.raises(SystemExit):
+        main(["train", "--folder", str(tmp_path / "new"), *options.split()])
+    [*_, last] = capsys.readouterr().err.splitlines()
+    assert message in last
+    assert not (tmp_path / "new").exists()
+
+
+#
+# Programs
+#
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_families_of_programs(family):
+    for seed in range(2):
+        draft = family(random.Random(seed))
+        assert shapes_of(draft) and all(n >= 1 for s in draft.shapes for n in s)
+
+
+def test_programs_are_determined_by_their_seed():
+    graphs = [random_program(7, scalars=True) for _ in range(2)]
+    assert graphs[0].fingerprint == graphs[1].fingerprint
+    kinds = {shapes_of(random_draft(seed)) for seed in range(6)}
+    assert len(kinds) > 1
+
+
+def test_composed_programs():
+    """What is composed, unrolled or differentiated has results, too."""
+    for seed in range(30):
+        fun, shapes = random_draft(seed)
+        avals = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        assert jax.eval_shape(fun, *avals)
