@@ -14,6 +14,7 @@ import numpy as np
 
 from .._orders.cost import as_cost
 from ._networks import EdgeTransformer, GraphPolicy
+from ._search.tree import check_mctx
 from ._training.alphazero import AlphaZero
 from ._training.curve import draw_curve
 from ._training.imitation import imitate, Imitation, remove_lessons
@@ -38,6 +39,8 @@ _NETWORKS = {"graph": GraphPolicy, "transformer": EdgeTransformer}
 def main(arguments: list[str] | None = None) -> None:
     """Trains as the command line says."""
     args = _parser().parse_args(arguments)
+    if args.agent == "alphazero":
+        check_mctx("--agent alphazero")
     settings = Settings(
         args.batch,
         args.smallest,

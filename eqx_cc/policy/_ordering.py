@@ -21,7 +21,7 @@ from ._game.play import rollout
 from ._game.policy import AbstractPolicy
 from ._search.beam import beam_rollout
 from ._search.shorten import shortened
-from ._search.tree import searched_rollout
+from ._search.tree import check_mctx, searched_rollout
 
 
 class HashablePolicy:
@@ -55,7 +55,8 @@ class PolicyOrdering(AbstractOrdering):
 
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `num_simulations`: eliminations that are tried before each move, by tree search;
-        none by default. Needs mctx.
+        none by default. It needs the extra `policy`, as do the simulations of all
+        orderings here.
     - `beam`: of how many games, played next to each other, to take the cheapest: after
         each move those are kept that the policy expects to cost least.
     - `cost`: the cost model, or its name.
@@ -79,6 +80,8 @@ class PolicyOrdering(AbstractOrdering):
                 "`num_simulations` must not be negative and `beam` at least 1; got "
                 f"{self.num_simulations} and {self.beam}."
             )
+        if self.num_simulations:
+            check_mctx("num_simulations")
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
         return _played(self, graph)
@@ -121,6 +124,7 @@ class PolicyAnnealing(AbstractSearch):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
         self.policy = hashable(policy)
         self.num_simulations, self.beam = num_simulations, beam
+        PolicyOrdering(self.policy, num_simulations, beam)  # Checks them.
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
         settings = self.num_simulations, self.beam, self.cost

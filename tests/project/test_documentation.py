@@ -10,7 +10,7 @@ import types
 import eqx_cc
 import eqx_cc.policy
 import pytest
-from tests.printed import agree, BLOCK, PAGES, ROOT, run
+from tests.printed import agree, BLOCK, PAGES, ROOT, run, tool
 
 
 API = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
@@ -102,12 +102,11 @@ def _examples() -> dict[str, str]:
 
 
 def _own_blocks() -> dict[str, tuple[str, str]]:
-    """The code of each page that is not pulled in from an example, and its output."""
+    """The code of each page that is of no example, and its output."""
     found = {}
     for page in PAGES:
-        blocks = [
-            own for own in BLOCK.findall(page.read_text()) if "--8<" not in own[0]
-        ]
+        text = tool("pages").FILLED.sub("", page.read_text())
+        blocks = BLOCK.findall(text)
         if blocks:
             before = _BEFORE if page.name in _IN_NEED else ""
             code = before + "\n".join(code for code, _ in blocks)

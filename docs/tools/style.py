@@ -1,50 +1,35 @@
-"""The figures of the documentation, which examples draw if they are asked to:
-
-    EQX_CC_FIGURES=docs/figures python examples/kalman_filter.py
-
-Without that variable they need no matplotlib.
-"""
+"""The look of the figures: SVG without a background, whose text takes the colour of the
+text around it."""
 
 import io
-import os
 import pathlib
 import re
 from typing import Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 
 BLUE, ORANGE, GREEN, GREY = "#5c6bc0", "#ef6c00", "#26a69a", "#8a8a8a"
-_INK = "#010203"  # Stands for the colour of the text around a figure.
-_FOLDER = os.environ.get("EQX_CC_FIGURES")
+INK = "#010203"  # Stands for the colour of the text around a figure.
+FOLDER = pathlib.Path(__file__).parents[1] / "figures"
 _STYLE = (
     "<style>:root{color:#333}@media (prefers-color-scheme:dark){:root{color:#ccc}}"
     "</style>"
 )
 
 
-def wanted() -> bool:
-    """Whether to draw."""
-    return _FOLDER is not None
-
-
 def new(
     width: float, height: float, columns: int = 1, rows: int = 1, **kwargs: Any
 ) -> Any:
     """A figure, of so many inches, and its axes."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     inked = "text.color", "axes.labelcolor", "axes.edgecolor"
-    mpl.rcParams.update(dict.fromkeys((*inked, "xtick.color", "ytick.color"), _INK))
+    mpl.rcParams.update(dict.fromkeys((*inked, "xtick.color", "ytick.color"), INK))
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "eqx_cc"})
     mpl.rcParams.update({"font.size": 11, "axes.spines.top": False})
     mpl.rcParams.update({"axes.spines.right": False, "legend.frameon": False})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **kwargs)
-
-
-def ink() -> str:
-    """The colour of text."""
-    return _INK
 
 
 def save(figure, name: str) -> None:
@@ -56,9 +41,8 @@ def save(figure, name: str) -> None:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", _shortened, text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 sans-serif", text)
-    text = text.replace(_INK, "currentColor").replace(">", ">" + _STYLE, 1)
-    assert _FOLDER is not None
-    pathlib.Path(_FOLDER, f"{name}.svg").write_text(re.sub(r" +\n", "\n", text))
+    text = text.replace(INK, "currentColor").replace(">", ">" + _STYLE, 1)
+    (FOLDER / f"{name}.svg").write_text(re.sub(r" +\n", "\n", text))
 
 
 def _shortened(tag: re.Match) -> str:
