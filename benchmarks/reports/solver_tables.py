@@ -77,9 +77,9 @@ def released(rows) -> str:
     lines = []
     for problem in _problems(rows, "forward"):
         ours = _row(rows, problem, "forward", "CCChord")
+        theirs = _row(rows, problem, "forward", "diffrax")
         factor = speed_up(rows, problem)
-        if ours is not None and factor is not None:
-            theirs = _row(rows, problem, "forward", "diffrax")
+        if ours is not None and theirs is not None and factor is not None:
             steps = f"{theirs['steps']:,}", f"{ours['steps']:,}"
             time = seconds(ours["median"])
             lines.append((factor, [problem, *steps, time, f"{factor:.2g}"]))

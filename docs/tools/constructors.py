@@ -50,7 +50,7 @@ def _argument(parameter: inspect.Parameter) -> str:
 
 
 class Constructors(griffe.Extension):
-    """Puts the constructor in front of the docstring."""
+    """Puts the constructor before the docstring."""
 
     def on_class_instance(self, *, cls: griffe.Class, **kwargs) -> None:
         module = cls.module.path

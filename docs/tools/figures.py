@@ -106,6 +106,8 @@ def inside(example: dict) -> None:
     style.save(figure, "inside_graph")
     states = example["accumulate"](example["partials"], example["report"].order)
     style.save(_steps(states, example["report"].order), "inside_steps")
+    frames = [_frame(*frame) for frame in _titled(states, example["report"].order)]
+    style.save_animated(frames, "elimination")
     style.save(_counts(example["lighthouse"].plans), "inside_counts")
 
 
@@ -134,11 +136,25 @@ def _value(axes, value, start, end) -> None:
 
 
 def _steps(states, order):
-    figure, panels = style.new(7.5, 5, columns=2, rows=2)
-    titles = ["the local partials", *(f"after eliminating v{v}" for v in order)]
-    for axes, title, (count, edges) in zip(panels.flat, titles, states):
+    figure, panels = style.new(4.6, 8, rows=4)
+    for axes, (title, edges) in zip(panels.flat, _titled(states, order)):
         _graph(axes, edges)
-        axes.set_title(f"{title}: {count} multiplications", fontsize=11)
+        axes.set_title(title, fontsize=11)
+    return figure
+
+
+def _titled(states, order) -> list[tuple[str, dict]]:
+    titles = ["the local partials", *(f"after eliminating v{v}" for v in order)]
+    return [
+        (f"{title}: {count} multiplication{'s' * (count != 1)}", edges)
+        for title, (count, edges) in zip(titles, states)
+    ]
+
+
+def _frame(title: str, edges: dict):
+    figure, axes = style.new(4.6, 2.1)
+    _graph(axes, edges)
+    axes.set_title(title, fontsize=11)
     return figure
 
 

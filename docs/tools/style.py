@@ -4,6 +4,7 @@ text around it."""
 import io
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -34,6 +35,32 @@ def new(
 
 def save(figure, name: str) -> None:
     """Writes an SVG that has no colour of its own for text, and no background."""
+    text = _svg(figure).replace(">", ">" + _STYLE, 1)
+    (FOLDER / f"{name}.svg").write_text(text)
+
+
+def save_animated(figures: Sequence[Any], name: str) -> None:
+    """Writes figures of one size as one that shows them in turn; the first
+    alone for readers who prefer less motion."""
+    texts = [_svg(figure) for figure in figures]
+    head, count = texts[0][: texts[0].index(">") + 1], len(texts)
+    rules = (
+        f".frame{{opacity:0;animation:frame {2 * count}s step-end infinite}}"
+        ".frame0{opacity:1}"
+        f"@keyframes frame{{0%{{opacity:1}}{100 / count:g}%{{opacity:0}}}}"
+        "@media (prefers-reduced-motion:reduce){.frame{animation:none}}"
+    )
+    groups = []
+    for i, text in enumerate(texts):
+        inner = text[text.index(">") + 1 : text.rindex("</svg>")]
+        inner = re.sub(r'(id="|href="#|url\(#)', rf"\1frame{i}-", inner)
+        delay = f"animation-delay:{2 * i}s"
+        groups.append(f'<g class="frame frame{i}" style="{delay}">{inner}</g>')
+    style = _STYLE.replace("</style>", f"{rules}</style>")
+    (FOLDER / f"{name}.svg").write_text(f"{head}{style}{''.join(groups)}</svg>\n")
+
+
+def _svg(figure) -> str:
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
@@ -41,8 +68,7 @@ def save(figure, name: str) -> None:
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<[^>]*>", _shortened, text)
     text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 sans-serif", text)
-    text = text.replace(INK, "currentColor").replace(">", ">" + _STYLE, 1)
-    (FOLDER / f"{name}.svg").write_text(re.sub(r" +\n", "\n", text))
+    return re.sub(r" +\n", "\n", text.replace(INK, "currentColor"))
 
 
 def _shortened(tag: re.Match) -> str:

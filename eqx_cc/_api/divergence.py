@@ -73,8 +73,9 @@ def _components(output: PyTree, inputs: Inputs) -> list[Array]:
     for path, leaf in keyed:
         if eqx.is_array(leaf) and jnp.iscomplexobj(leaf):
             raise TypeError(
-                f"A divergence is that of real functions, but `{output_name(path)}` is "
-                f"{describe(leaf)}. Return the real and the imaginary part."
+                "The divergence is defined for real functions, but "
+                f"`{output_name(path)}` is {describe(leaf)}. Return the real and the "
+                "imaginary part."
             )
     field = eqx.filter(output, eqx.is_inexact_array)
     leaves, tree = jtu.tree_flatten(field)

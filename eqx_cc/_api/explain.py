@@ -155,7 +155,7 @@ class Explanation(eqx.Module):
         ```python
         report = eqx_cc.explain(fun, x)
         print(report.plans["reverse"].num_multiplications)
-        print([step.num_multiplications for step in report.plans["chosen"].steps])
+        print([step.num_multiplications for step in report.plans["reverse"].steps])
         ```
 
         ```text

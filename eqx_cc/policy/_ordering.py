@@ -46,7 +46,7 @@ def hashable(policy: AbstractPolicy | HashablePolicy) -> HashablePolicy:
 
 
 class PolicyOrdering(AbstractOrdering):
-    """Eliminates as a policy says.
+    """Eliminates in the order that a policy chooses.
 
     A graph that has too many patterns for the game is played move by move, outside of
     JAX, once and without simulations.
@@ -57,8 +57,8 @@ class PolicyOrdering(AbstractOrdering):
     - `num_simulations`: eliminations that are tried before each move, by tree search;
         none by default. It needs the extra `policy`, as do the simulations of all
         orderings here.
-    - `beam`: of how many games, played next to each other, to take the cheapest: after
-        each move those are kept that the policy expects to cost least.
+    - `beam`: the number of games that are played side by side. After each move, those
+        with the least expected cost are kept; the cheapest one is returned.
     - `cost`: the cost model, or its name.
 
     !!! Example

@@ -24,9 +24,8 @@ from .agent import (
 
 
 class AlphaZero(AbstractAgent):
-    """Gumbel AlphaZero, with the true game for its dynamics: games are played by tree
-    search, whose improved weights the policy is trained to have without the search.
-    It needs the extra `policy`.
+    """Gumbel AlphaZero with the true dynamics: games are played by tree search, and the
+    policy is trained to predict the result of the search. It needs the extra `policy`.
 
     **Arguments:**
 
