@@ -18,7 +18,7 @@ def greeks(example: dict) -> None:
     colours = style.BLUE, style.ORANGE, style.GREEN
     for axis, name, colour in zip(axes, example["known"], colours):
         axis.plot(example["spots"][::10], example["found"][name][::10], color=colour)
-        axis.set_title(name, fontsize=11)
+        axis.set_title(name)
         axis.set_xlabel("spot")
     style.save(figure, "greeks")
 
@@ -66,7 +66,8 @@ def reaction_diffusion(example: dict) -> None:
         shade = 0.25 + 0.75 * float(time) / 10
         left.plot(x[::50], y[: len(x) : 50], color=style.BLUE, alpha=shade)
     left.set_xlabel("position")
-    left.set_ylabel("first species, t = 0 (light) to 10")
+    left.set_ylabel("first species")
+    left.set_title("t = 0 (light) to 10")
     small = example["jnp"].ones(24)
     matrix = example["jax"].jacfwd(example["brusselator"], argnums=1)(0.0, small, None)
     _entries(right, matrix, 9, "not zero, for 24 states")
@@ -80,7 +81,7 @@ def finite_elements(example: dict) -> None:
     left.triplot(*problem.nodes.T, problem.triangles, color=style.BLUE, lw=0.7)
     left.set_aspect("equal")
     left.set_axis_off()
-    left.set_title("the mesh", fontsize=11)
+    left.set_title("the mesh")
     start = example["jnp"].ones(len(problem.inner))
     matrix = example["jax"].jacfwd(problem)(start)
     _entries(right, matrix, 2, f"not zero, of {len(start)} unknowns")
@@ -92,7 +93,7 @@ def _entries(axes, matrix, size: float, title: str) -> None:
     axes.scatter(columns, rows, s=size, marker="s", color=style.ORANGE)
     axes.set_aspect("equal")
     axes.invert_yaxis()
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title)
 
 
 PLACES = {0: (0, 1), 1: (0, -1), 2: (1.5, 0), 3: (3, 0), 4: (4.5, 0)}
@@ -139,7 +140,7 @@ def _steps(states, order):
     figure, panels = style.new(4.6, 8, rows=4)
     for axes, (title, edges) in zip(panels.flat, _titled(states, order)):
         _graph(axes, edges)
-        axes.set_title(title, fontsize=11)
+        axes.set_title(title)
     return figure
 
 
@@ -154,7 +155,7 @@ def _titled(states, order) -> list[tuple[str, dict]]:
 def _frame(title: str, edges: dict):
     figure, axes = style.new(4.6, 2.1)
     _graph(axes, edges)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(title)
     return figure
 
 
