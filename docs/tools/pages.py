@@ -46,8 +46,10 @@ def shown(path: str, chosen: str | None) -> str:
     if lines := re.fullmatch(r"(\d+)-(\d+)", chosen):
         first, last = map(int, lines.groups())
         return "\n".join(text.splitlines()[first - 1 : last])
-    code = cells(path)
-    return "\n\n\n".join(code[name] for name in chosen.split(", "))
+    first, *others = (cells(path)[name] for name in chosen.split(", "))
+    # As formatted: two empty lines around definitions.
+    gaps = ("\n\n\n" if re.match(r"def |class |@", c) else "\n\n" for c in others)
+    return first + "".join(gap + code for gap, code in zip(gaps, others))
 
 
 def tables() -> dict[str, Callable[[], str]]:
