@@ -216,8 +216,8 @@ class Partial(eqx.Module):
         rest = array.ndim - rank
         if rest < 0 or array.shape[rest:] != self.out_shape:
             raise ValueError(
-                f"An array times a block of shape {self.shape} must have the last axes "
-                f"{self.out_shape}, those of its output, but got {array.shape}."
+                f"An array times a block of shape {self.shape} must have last axes of "
+                f"the shape {self.out_shape} of its output, but got {array.shape}."
             )
         moved = jnp.moveaxis(array, range(rest), range(rank, array.ndim))
         rows = self.T @ moved
