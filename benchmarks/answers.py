@@ -1,14 +1,14 @@
 """Answers of stiff solves with our root finder, next to those without it.
 
     python -m benchmarks.answers [--problem TEXT ...] [--method NAME ...]
-        [--json FILE] [--tables FILE]
+        [--json FILE]
 
 a row for every problem and method: the steps with `CCChord`, and with the root finder
 of diffrax once it is repaired; and the errors of both, next to the published solution
 of the test set for initial value problem solvers if there is one, and to Radau's method
 as SciPy has it if there is not. Errors are relative to the largest entry (of Robertson,
-to every entry). With `--json`, rows are added to those that the file has; with
-`--tables`, the table of a page is written anew from all of them.
+to every entry). With `--json`, rows are added to those that the file has;
+`docs/tools/pages.py` makes the table of the page from them.
 """
 
 import argparse
@@ -25,15 +25,11 @@ import scipy.integrate
 from .cases.kinetics import HIRES_END, POLLU_END
 from .cases.stiff import Problem, PROBLEMS
 from .harness.root_finders import solve
-from .harness.rows import add, read
-from .reports.tables import table, write_tables
+from .harness.rows import add
+from .reports.answers import METHODS
+from .reports.tables import table
 
 
-METHODS = [
-    *("Kvaerno3", "Kvaerno4", "Kvaerno5"),
-    *("KenCarp3", "KenCarp4", "KenCarp5"),
-    "ImplicitEuler",
-]
 HEADS = (
     "problem",
     "method",
@@ -156,8 +152,7 @@ def main() -> None:
     several: dict[str, Any] = {"action": "extend", "nargs": "+"}
     parser.add_argument("--problem", default=[], **several)
     parser.add_argument("--method", default=[], choices=METHODS, **several)
-    for name in ("--json", "--tables"):
-        parser.add_argument(name, metavar="FILE")
+    parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     for name in PROBLEMS:
         small = PROBLEMS[name]().start.size <= 600
@@ -168,26 +163,6 @@ def main() -> None:
                 print(markdown([row]).splitlines()[-1], flush=True)
                 if options.json:
                     add(options.json, [row], ("problem", "method"))
-    if options.tables:
-        write_tables(options.tables, read(options.json), {"answers": summary})
-
-
-def summary(rows: Sequence[dict]) -> str:
-    """The steps of every method on every problem, with those of diffrax where they are
-    others, and the largest errors of the methods of order three and more."""
-    lines = []
-    for name in dict.fromkeys(row["problem"] for row in rows):
-        by_method = {row["method"]: row for row in rows if row["problem"] == name}
-        steps = [_steps(by_method[m]) if m in by_method else "" for m in METHODS]
-        good = [row["errors"] for m, row in by_method.items() if m != "ImplicitEuler"]
-        errors = [f"{max(pair[i] for pair in good):.0e}" for i in (0, 1)]
-        lines.append([name, *steps, " and ".join(errors)])
-    return table(["problem", *METHODS, "errors, ours and theirs"], lines)
-
-
-def _steps(row: dict) -> str:
-    ours, theirs = (f"{n:,}" for n in row["steps"])
-    return ours if ours == theirs else f"{ours} ({theirs})"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.solvers [--problem TEXT ...] [--contestant NAME ...]
         [--mode forward gradient batch linearised] [--method Kvaerno5] [--repeats 15]
-        [--json FILE] [--tables FILE]
+        [--json FILE]
 
 a row for every problem, mode and contestant: those of one problem are run in turn, and
 medians are compared with that of diffrax with its root finder repaired. `error` is the
@@ -10,9 +10,9 @@ largest difference from that solution, relative to its largest entry. The mode
 "gradient" is of the sum of squares at the end; "batch" is of 128 starts under
 `jax.vmap`; "linearised" are filters, flows and least squares, next to `jax.jacfwd`.
 
-With `--json`, rows are added to those that the file has; with `--tables`, the tables of
-a page are written anew from all of them. `--shares` adds what Jacobian, factorisation
-and solves take of each forward solve.
+With `--json`, rows are added to those that the file has; `docs/tools/pages.py` makes
+the tables of the pages from them. `--shares` adds what Jacobian, factorisation and
+solves take of each forward solve.
 """
 
 import argparse
@@ -29,10 +29,9 @@ import jax.numpy as jnp
 from .cases.linearised import LINEARISED, with_jax
 from .cases.stiff import Problem, PROBLEMS
 from .harness.root_finders import FINDERS, solve
-from .harness.rows import add, read
+from .harness.rows import add
 from .reports.shares import shares
-from .reports.solver_tables import TABLES
-from .reports.tables import seconds, write_tables
+from .reports.tables import seconds
 
 
 BASELINE = "repaired"
@@ -50,8 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--method", default=METHOD)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--shares", action="store_true")
-    for name in ("--json", "--tables"):
-        parser.add_argument(name, metavar="FILE")
+    parser.add_argument("--json", metavar="FILE")
     return parser.parse_args()
 
 
@@ -204,8 +202,6 @@ def main() -> None:
                 print("    ", {k: f"{x:.3g}" for k, x in row["shares"].items()})
         if options.json:
             add(options.json, rows, ("problem", "mode", "contestant"))
-    if options.tables:
-        write_tables(options.tables, read(options.json), TABLES)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Joining in: a rule for one's own primitive, an ordering, a policy, a cost model."""
 
-# --8<-- [start:imports]
+# %% imports
 import eqx_cc
 import eqx_cc.policy
 import jax
@@ -9,12 +9,11 @@ import jax.numpy as jnp
 from jax.interpreters import ad, mlir
 
 
-# --8<-- [end:imports]
-
+# %%
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:primitive]
+# %% primitive
 difference_p = jex.core.Primitive("difference")
 
 
@@ -34,9 +33,9 @@ def _transpose(cotangent, x):
 
 ad.deflinear2(difference_p, _transpose)
 mlir.register_lowering(difference_p, mlir.lower_fun(difference, False))
-# --8<-- [end:primitive]
 
 
+# %%
 def total_variation(x):
     return jnp.tanh(difference_p.bind(x))
 
@@ -55,7 +54,7 @@ print("Without a rule:")
 show()
 
 
-# --8<-- [start:rule]
+# %% rule
 @eqx_cc.register_rule(difference_p)
 def _difference(operands, results, params):
     """out[i] = in[i + 1] - in[i]"""
@@ -67,15 +66,14 @@ def _difference(operands, results, params):
     return [block.block()]
 
 
-# --8<-- [end:rule]
-
+# %%
 print("With a rule:")
 jacobian = show()
 error = jnp.max(jnp.abs(jacobian - jax.jacrev(total_variation)(x)))
 print(f"Error against jax.jacrev: {error:.0e}\n")
 
 
-# --8<-- [start:ordering]
+# %% ordering
 class Inwards(eqx_cc.AbstractOrdering):
     """From both ends of the graph to its middle."""
 
@@ -86,22 +84,19 @@ class Inwards(eqx_cc.AbstractOrdering):
         return tuple(order)
 
 
-# --8<-- [end:ordering]
-
-
+# %%
 def chain(x):
     for _ in range(3):
         x = jnp.sin(x) * jnp.sum(x)
     return x
 
 
-# --8<-- [start:use_ordering]
+# %% use_ordering
 print(eqx_cc.explain(chain, x, order=Inwards()).order)
 assert eqx_cc.check_jacobian(chain, x, order=Inwards()).ok
-# --8<-- [end:use_ordering]
 
 
-# --8<-- [start:policy]
+# %% policy
 class Shallow(eqx_cc.policy.AbstractPolicy):
     """Prefers the vertices that are nearest to the inputs."""
 
@@ -110,19 +105,16 @@ class Shallow(eqx_cc.policy.AbstractPolicy):
         return logits, jnp.zeros(())
 
 
-# --8<-- [end:policy]
-
-# --8<-- [start:use_policy]
+# %% use_policy
 ordering = eqx_cc.policy.PolicyOrdering(Shallow())
 report = eqx_cc.explain(chain, x, order=ordering)
 print(f"{report.plans['chosen'].num_multiplications} multiplications")
 graph = eqx_cc.policy.random_graph(seed=0, largest=12)
 [ratio] = eqx_cc.policy.evaluate(Shallow(), [graph])
 print(f"On a random graph: {ratio:.2f} times what Markowitz takes")
-# --8<-- [end:use_policy]
 
 
-# --8<-- [start:cost]
+# %% cost
 class Stored(eqx_cc.AbstractCost):
     """The numbers in the two blocks that are multiplied."""
 
@@ -132,4 +124,3 @@ class Stored(eqx_cc.AbstractCost):
 
 order = eqx_cc.Annealing(seconds=0.5, cost=Stored())(graph)
 print(f"{order.cost} by {order.cost_model}")
-# --8<-- [end:cost]

@@ -12,7 +12,7 @@ The load is that of a solution which is known, so that the error can be measured
     Springer, 3rd edition, 2008.
 """
 
-# --8<-- [start:imports]
+# %% imports
 import eqx_cc
 import jax
 import jax.numpy as jnp
@@ -25,10 +25,7 @@ from scipy import spatial
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [end:imports]
-
-
-# --8<-- [start:problem]
+# %% problem
 def exact(x: Float[Array, "2"]) -> Float[Array, ""]:
     return jnp.sin(jnp.pi * x[0]) * jnp.sin(jnp.pi * x[1])
 
@@ -41,10 +38,7 @@ def load(x: Float[Array, "2"]) -> Float[Array, ""]:
     return -jnp.trace(jax.jacfwd(flux)(x))
 
 
-# --8<-- [end:problem]
-
-
-# --8<-- [start:mesh]
+# %% mesh
 def mesh(side: int) -> tuple[np.ndarray, np.ndarray]:
     """The nodes, and the three nodes of each triangle: a Delaunay triangulation of a
     grid of which the inner nodes are moved at random."""
@@ -56,10 +50,7 @@ def mesh(side: int) -> tuple[np.ndarray, np.ndarray]:
     return nodes, spatial.Delaunay(nodes).simplices
 
 
-# --8<-- [end:mesh]
-
-
-# --8<-- [start:residual]
+# %% residual
 class Poisson:
     """The residual of the equation, tested with each piecewise linear hat function."""
 
@@ -88,10 +79,7 @@ class Poisson:
         return total[self.inner]
 
 
-# --8<-- [end:residual]
-
-
-# --8<-- [start:solve]
+# %% solve
 newton = optx.Newton(rtol=1e-9, atol=1e-9, linear_solver=eqx_cc.EliminationSolver())
 
 for side in (6, 11, 21):
@@ -101,4 +89,3 @@ for side in (6, 11, 21):
     error = jnp.max(jnp.abs(solution.value - expected))
     steps = solution.stats["num_steps"]
     print(f"{len(problem.inner):4} unknowns: {steps} iterations, error {error:.3f}")
-# --8<-- [end:solve]

@@ -6,7 +6,6 @@ which they are known, for a thousand options at once.
 See chapter 15 of J. C. Hull, *Options, Futures, and Other Derivatives*, Pearson 2018.
 """
 
-import _figures
 import equinox as eqx
 import eqx_cc
 import jax
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:price]
+# %% price
 class Call(eqx.Module):
     """A European call option, and what its price depends on."""
 
@@ -38,10 +37,7 @@ def price(call: Call) -> Float[Array, ""]:
     return call.spot * norm.cdf(d1) - discounted * norm.cdf(d1 - width)
 
 
-# --8<-- [end:price]
-
-
-# --8<-- [start:greeks]
+# %% greeks
 @eqx.filter_jit
 @eqx.filter_vmap
 def greeks(call: Call) -> dict[str, Float[Array, ""]]:
@@ -57,17 +53,14 @@ def greeks(call: Call) -> dict[str, Float[Array, ""]]:
     }
 
 
-# --8<-- [end:greeks]
-
-# --8<-- [start:run]
+# %% run
 spots = jnp.linspace(50.0, 150.0, 1001)
 calls = Call(spots, jnp.full(1001, 0.2), jnp.full(1001, 0.03))
 found = greeks(calls)
 for name, values in found.items():
     print(f"{name} at a spot of 100: {values[500]:.4f}")
-# --8<-- [end:run]
 
-# --8<-- [start:check]
+# %% check
 # The Greeks in closed form, with the density of the normal distribution.
 d1 = (jnp.log(spots / 100.0) + 0.03) / 0.2 + 0.1
 d2 = d1 - 0.2
@@ -79,13 +72,3 @@ known = {
 for name, values in known.items():
     error = jnp.max(jnp.abs(found[name] - values)) / jnp.max(jnp.abs(values))
     print(f"{name}: relative error {error:.0e}")
-# --8<-- [end:check]
-
-if _figures.wanted():
-    figure, axes = _figures.new(7, 2.5, columns=3)
-    colours = _figures.BLUE, _figures.ORANGE, _figures.GREEN
-    for axis, name, colour in zip(axes, known, colours):
-        axis.plot(spots[::10], found[name][::10], color=colour)
-        axis.set_title(name, fontsize=11)
-        axis.set_xlabel("spot")
-    _figures.save(figure, "greeks")

@@ -8,7 +8,6 @@ Modelling, Planning and Control*, Springer 2009.
 
 import functools as ft
 
-import _figures
 import equinox as eqx
 import eqx_cc
 import jax
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float
 
 jax.config.update("jax_enable_x64", True)
 
-# --8<-- [start:arm]
+# %% arm
 LENGTH = (0.175, 0.89, 0.05, 0.0, 0.0, 0.0)  # In metres.
 TWIST = (1, 0, 1, -1, 1, 0)  # In quarter turns.
 OFFSET = (0.575, 0.0, 0.0, 1.035, 0.0, 0.185)
@@ -44,10 +43,7 @@ def pose(q: Float[Array, "6"]) -> Float[Array, "3 4"]:
     return ft.reduce(jnp.matmul, [link(*own) for own in links])[:3]
 
 
-# --8<-- [end:arm]
-
-
-# --8<-- [start:newton]
+# %% newton
 def misfit(q: Float[Array, "6"], target: Float[Array, "3 4"]) -> Float[Array, "6"]:
     """How far the tool is from its target, and how far it is turned away from it."""
     now = pose(q)
@@ -64,10 +60,7 @@ def newton(q: Float[Array, "6"], target: Float[Array, "3 4"]):
     return jax.lax.scan(step, q, length=6)
 
 
-# --8<-- [end:newton]
-
-
-# --8<-- [start:solve]
+# %% solve
 def error(q, target):
     return pose(q) - target
 
@@ -80,23 +73,14 @@ def angles(target, guess):
     return optx.least_squares(error, solver, guess, target, max_steps=100)
 
 
-# --8<-- [end:solve]
-
-# --8<-- [start:run]
+# %% run
 truth = jnp.array([0.3, -0.5, 0.7, 0.2, 0.9, -0.4])
 q, misfits = newton(truth + 0.1, pose(truth))
 for iteration, size in enumerate(misfits):
     print(f"Newton, iteration {iteration}: misfit {size:.0e}")
-# --8<-- [end:run]
 
+# %%
 found = angles(pose(truth), truth + 0.2)
 remaining = jnp.max(jnp.abs(error(found.value, pose(truth))))
 print(f"Levenberg and Marquardt: {found.stats['num_steps']} iterations")
 print(f"Largest error of the pose: {remaining:.0e}")
-
-if _figures.wanted():
-    figure, axes = _figures.new(5, 3)
-    axes.semilogy(misfits, "o-", color=_figures.BLUE)
-    axes.set_xlabel("iteration of Newton's method")
-    axes.set_ylabel("misfit (m, rad)")
-    _figures.save(figure, "inverse_kinematics")

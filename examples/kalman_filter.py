@@ -5,7 +5,6 @@ Jacobians, inside the loop over time.
 See chapter 5 of S. Särkkä, *Bayesian Filtering and Smoothing*, CUP 2013.
 """
 
-import _figures
 import equinox as eqx
 import eqx_cc
 import jax
@@ -19,7 +18,7 @@ MOTION_NOISE = jnp.diag(jnp.array([1e-4, 1e-4, 1e-4, 1e-4, 1e-6]))
 SENSOR_NOISE = jnp.diag(jnp.array([1e-2, 1e-4]))
 
 
-# --8<-- [start:model]
+# %% model
 def move(state: Float[Array, "5"], dt: float = 0.1) -> Float[Array, "5"]:
     """A coordinated turn: position, heading, speed and turn rate."""
     x, y, heading, speed, rate = (state[i] for i in range(5))
@@ -34,10 +33,7 @@ def measure(state: Float[Array, "5"]) -> Float[Array, "2"]:
     return jnp.stack([jnp.hypot(x, y), jnp.atan2(y, x)])
 
 
-# --8<-- [end:model]
-
-
-# --8<-- [start:step]
+# %% step
 def step(belief, observed: Float[Array, "2"]):
     mean, cov = belief
     mean, F = eqx_cc.filter_value_and_jacobian(move)(mean)
@@ -49,20 +45,14 @@ def step(belief, observed: Float[Array, "2"]):
     return (mean, cov), mean
 
 
-# --8<-- [end:step]
-
-
-# --8<-- [start:track]
+# %% track
 @eqx.filter_jit
 def track(observations: Float[Array, "steps 2"]) -> Float[Array, "steps 5"]:
     belief = jnp.array([5.0, 1.0, 1.0, 0.5, 0.0]), jnp.eye(5)
     return jax.lax.scan(step, belief, observations)[1]
 
 
-# --8<-- [end:track]
-
-# --8<-- [start:run]
-
+# %% run
 start = jnp.array([5.0, 0.0, 1.5, 1.0, 0.1])
 _, truth = jax.lax.scan(lambda s, _: (move(s), move(s)), start, length=200)
 noise = jr.normal(jr.key(0), (200, 2)) * jnp.sqrt(jnp.diag(SENSOR_NOISE))
@@ -73,23 +63,3 @@ distance = jnp.linalg.norm(estimate[:, :2] - truth[:, :2], axis=1)
 print(f"Distance from the truth at the first step: {distance[0]:.3f}")
 print(f"Distance from the truth at the last step:  {distance[-1]:.3f}")
 print(f"Turn rate at the last step: {estimate[-1, 4]:.3f} (truth 0.100)")
-# --8<-- [end:run]
-
-if _figures.wanted():
-    seen, bearing = observations.T
-    figure, axes = _figures.new(5, 3.5)
-    axes.plot(
-        seen * jnp.cos(bearing),
-        seen * jnp.sin(bearing),
-        ".",
-        color=_figures.GREY,
-        label="measured",
-        markersize=3,
-    )
-    axes.plot(*truth[:, :2].T, "--", color=_figures.ORANGE, label="truth")
-    axes.plot(*estimate[:, :2].T, color=_figures.BLUE, label="estimate")
-    axes.set_aspect("equal")
-    axes.set_xlabel("x")
-    axes.set_ylabel("y")
-    axes.legend()
-    _figures.save(figure, "kalman_filter")

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:flow]
+# %% flow
 class Flow(eqx.Module):
     field: eqx.nn.MLP
 
@@ -44,8 +44,7 @@ class Flow(eqx.Module):
         return jnp.sum(jax.scipy.stats.norm.logpdf(start)) + change
 
 
-# --8<-- [end:flow]
-
+# %%
 flow = Flow(eqx.nn.MLP(2, 2, 16, 2, jnp.tanh, key=jr.key(0)))
 axis = jnp.linspace(-8.0, 8.0, 81)
 points = jnp.stack(jnp.meshgrid(axis, axis), -1).reshape(-1, 2)

@@ -11,7 +11,7 @@ each bus is what is stated.
     Transactions on Power Apparatus and Systems*, PAS-86(11):1449-1460, 1967.
 """
 
-# --8<-- [start:imports]
+# %% imports
 import eqx_cc
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,7 @@ from jaxtyping import Array, Float
 
 jax.config.update("jax_enable_x64", True)
 
-
-# --8<-- [end:imports]
-
-# --8<-- [start:data]
+# %% data
 # From bus, to bus, resistance, reactance, charging susceptance, ratio of transformer.
 LINES = np.array(
     [
@@ -61,9 +58,8 @@ GENERATORS = np.array([1, 2, 3, 6, 8]) - 1
 VOLTAGES = np.array([1.06, 1.045, 1.01, 1.07, 1.09])
 SHUNTS = np.zeros(14)
 SHUNTS[8] = 0.19
-# --8<-- [end:data]
 
-# --8<-- [start:mismatch]
+# %% mismatch
 ENDS = LINES[:, :2].astype(int) - 1
 ANGLED = np.arange(1, 14)
 LOADS = np.setdiff1d(np.arange(14), GENERATORS)
@@ -97,10 +93,7 @@ def mismatch(unknowns: Float[Array, "22"], args=None) -> Float[Array, "22"]:
     return jnp.concatenate([(real - REAL)[ANGLED], (reactive - REACTIVE)[LOADS]])
 
 
-# --8<-- [end:mismatch]
-
-
-# --8<-- [start:solve]
+# %% solve
 @jax.jit
 def solve(start: Float[Array, "22"]):
     newton = optx.Newton(rtol=1e-9, atol=1e-9, linear_solver=eqx_cc.EliminationSolver())
@@ -114,4 +107,3 @@ print(f"Iterations: {solution.stats['num_steps']}")
 print(f"Bus 14: voltage {voltage[13]:.3f}, angle {jnp.rad2deg(angle[13]):.2f} degrees")
 print(f"Bus 1 generates {100 * real[0]:.1f} MW")
 print(f"Lines lose {100 * jnp.sum(real):.2f} MW")
-# --8<-- [end:solve]

@@ -1,6 +1,6 @@
 """The Jacobian of an industrial robot arm, by cross-country elimination."""
 
-# --8<-- [start:imports]
+# %% imports
 import equinox as eqx
 import eqx_cc
 import jax
@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-# --8<-- [end:imports]
-
+# %%
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:arm]
+# %% arm
 class RobotArm(eqx.Module):
     """Forward kinematics of an arm with six revolute joints and a spherical wrist."""
 
@@ -49,27 +48,23 @@ class RobotArm(eqx.Module):
         return jnp.stack([*position, *angles])
 
 
-# --8<-- [end:arm]
-
-# --8<-- [start:jacobian]
+# %% jacobian
 arm = RobotArm()
 joints = jnp.array([0.3, -0.5, 0.7, 0.2, 0.9, -0.4])
 jacobian = eqx.filter_jit(eqx_cc.filter_jacobian(arm))(joints)
-# --8<-- [end:jacobian]
 
-# --8<-- [start:check]
+# %% check
 reference = eqx.filter_jacfwd(arm)(joints)
 error = np.abs(jacobian - reference).max() / np.abs(reference).max()
-# --8<-- [end:check]
 
+# %%
 with np.printoptions(precision=3, suppress=True, linewidth=88):
     print("Jacobian of position (mm) and Euler angles by the six joint angles:")
     print(jacobian)
 print(f"Relative error against equinox.filter_jacfwd: {error:.1e}\n")
 
-# --8<-- [start:explain]
+# %% explain
 report = eqx_cc.explain(arm, joints)
 for order, plan in report.plans.items():
     print(f"{order:>9}: {plan.num_multiplications} multiplications")
 print(f"The chosen order was found by {report.found_by}.")
-# --8<-- [end:explain]

@@ -8,9 +8,7 @@ See section IV.1 of E. Hairer and G. Wanner, *Solving Ordinary Differential Equa
 II*, Springer 1996.
 """
 
-import _figures
-
-# --8<-- [start:imports]
+# %% imports
 import diffrax
 import eqx_cc
 import jax
@@ -21,10 +19,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [end:imports]
-
-
-# --8<-- [start:field]
+# %% field
 def brusselator(t, y: Float[Array, " 2n"], args) -> Float[Array, " 2n"]:
     u, v = jnp.split(y, 2)
     scale = 0.02 * (len(u) + 1) ** 2
@@ -39,10 +34,7 @@ def brusselator(t, y: Float[Array, " 2n"], args) -> Float[Array, " 2n"]:
     return jnp.concatenate([du, dv])
 
 
-# --8<-- [end:field]
-
-
-# --8<-- [start:solve]
+# %% solve
 root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
 
 
@@ -60,46 +52,20 @@ def solve(y0):
     )
 
 
-# --8<-- [end:solve]
-
+# %%
 cells = 5000
 x = jnp.linspace(0.0, 1.0, cells + 2)[1:-1]
 y0 = jnp.concatenate([1 + jnp.sin(2 * jnp.pi * x), jnp.full(cells, 3.0)])
 
-# --8<-- [start:jacobian]
+# %% jacobian
 block = jax.jit(eqx_cc.cc_jacobian(brusselator, argnums=1, structured=True))(
     0.0, y0, None
 )
 print(f"Jacobian: {block.structure}")
 print(f"Stored entries: {block.to_bcoo().nse:,} of {block.shape[0] ** 2:,}")
-# --8<-- [end:jacobian]
 
+# %%
 solution = solve(y0)
 assert solution.ys is not None
 print(f"Steps: {solution.stats['num_steps']}")
 print(f"First species in the middle: {solution.ys[-1, cells // 2]:.5f}")
-
-
-def draw_species(axes):
-    for time, y in zip(solution.ts, solution.ys):
-        shade = 0.25 + 0.75 * float(time) / 10
-        axes.plot(x[::50], y[:cells:50], color=_figures.BLUE, alpha=shade)
-    axes.set_xlabel("position")
-    axes.set_ylabel("first species, t = 0 (light) to 10")
-
-
-def draw_pattern(axes, states: int = 24):
-    small = jnp.ones(states)
-    matrix = jax.jacfwd(brusselator, argnums=1)(0.0, small, None)
-    rows, columns = jnp.nonzero(matrix)
-    axes.scatter(columns, rows, s=9, marker="s", color=_figures.ORANGE)
-    axes.set_aspect("equal")
-    axes.invert_yaxis()
-    axes.set_title(f"not zero, for {states} states", fontsize=11)
-
-
-if _figures.wanted():
-    figure, (left, right) = _figures.new(7, 3, columns=2, width_ratios=(3, 2))
-    draw_species(left)
-    draw_pattern(right)
-    _figures.save(figure, "reaction_diffusion")

@@ -9,7 +9,7 @@ solves by an implicit method.
     Physics*, 104:657-692, 1986.
 """
 
-# --8<-- [start:imports]
+# %% imports
 import diffrax
 import eqx_cc
 import jax
@@ -20,10 +20,7 @@ from jaxtyping import Array, Float
 
 jax.config.update("jax_enable_x64", True)
 
-
-# --8<-- [end:imports]
-
-# --8<-- [start:network]
+# %% network
 SPECIES = 60
 sizes = np.arange(1, SPECIES + 1)
 # Reaction k joins a molecule and a cluster of size k + 1, and there is its reverse.
@@ -42,10 +39,7 @@ def network(t, clusters: Float[Array, " species"], args) -> Float[Array, " speci
     return jnp.asarray(stoichiometry) @ (joined - split)
 
 
-# --8<-- [end:network]
-
-
-# --8<-- [start:solve]
+# %% solve
 root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
 
 
@@ -69,4 +63,3 @@ print(f"Steps: {solution.stats['num_steps']}")
 print(f"Single molecules left: {clusters[0]:.5f} of 3")
 print(f"Mean size of clusters: {3 / jnp.sum(clusters):.4f}")
 print(f"Molecules lost: {abs(float(jnp.sum(sizes * clusters)) - 3):.1e}")
-# --8<-- [end:solve]

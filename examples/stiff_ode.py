@@ -7,7 +7,6 @@ which is written out here, and by an implicit Runge-Kutta method of diffrax.
     Springer, 2nd edition, 1996.
 """
 
-import _figures
 import diffrax
 import equinox as eqx
 import eqx_cc
@@ -19,7 +18,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:field]
+# %% field
 class Robertson(eqx.Module):
     """Three reactions whose rates lie nine orders of magnitude apart."""
 
@@ -33,10 +32,7 @@ class Robertson(eqx.Module):
         return jnp.stack([back - slow, slow - back - fast, fast])
 
 
-# --8<-- [end:field]
-
-
-# --8<-- [start:step]
+# %% step
 def implicit_euler(field, y0: Float[Array, "3"], dt: Float[Array, ""]):
     """Solves `y1 - y0 - dt * field(y1) == 0` for `y1`."""
 
@@ -48,9 +44,7 @@ def implicit_euler(field, y0: Float[Array, "3"], dt: Float[Array, ""]):
     return jax.lax.fori_loop(0, 4, newton, y0)
 
 
-# --8<-- [end:step]
-
-
+# %%
 @eqx.filter_jit
 def solve(field, y0: Float[Array, "3"], times: Float[Array, " steps"]):
     def step(y, dt):
@@ -59,7 +53,7 @@ def solve(field, y0: Float[Array, "3"], times: Float[Array, " steps"]):
     return jax.lax.scan(step, y0, jnp.diff(times))[0]
 
 
-# --8<-- [start:diffrax]
+# %% diffrax
 root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
 
 
@@ -77,9 +71,7 @@ def adaptive(field, y0: Float[Array, "3"], times: Float[Array, " saved"]):
     )
 
 
-# --8<-- [end:diffrax]
-
-# --8<-- [start:run]
+# %% run
 field, y0 = Robertson(), jnp.array([1.0, 0.0, 0.0])
 times = jnp.concatenate([jnp.zeros(1), jnp.logspace(-6, 2, 4000)])
 y = solve(field, y0, times)
@@ -91,15 +83,3 @@ assert solution.ys is not None
 y, steps = solution.ys[-1], solution.stats["num_steps"]
 print(f"Kvaerno5, {steps} steps:  {y[0]:.4f}, {y[1]:.3e}, {y[2]:.4f}")
 print(f"Mass lost: {abs(float(jnp.sum(y)) - 1):.1e}")
-# --8<-- [end:run]
-
-if _figures.wanted():
-    figure, axes = _figures.new(6, 3)
-    colours = _figures.BLUE, _figures.ORANGE, _figures.GREEN
-    for i, (colour, scale) in enumerate(zip(colours, (1, 1e4, 1))):
-        label = f"$y_{i}$" + (" times 10,000" if scale > 1 else "")
-        axes.semilogx(saved, scale * solution.ys[:, i], color=colour, label=label)
-    axes.set_xlabel("time")
-    axes.set_ylabel("concentration")
-    axes.legend()
-    _figures.save(figure, "stiff_ode")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 jax.config.update("jax_enable_x64", True)
 
 
-# --8<-- [start:field]
+# %% field
 class Fisher(eqx.Module):
     """Fisher's equation u_t = u_xx + u (1 - u) on a grid, with u = 0 at both ends."""
 
@@ -26,17 +26,16 @@ class Fisher(eqx.Module):
         return diffusion + u * (1 - u)
 
 
-# --8<-- [end:field]
-
+# %%
 n = 100_000
 field = Fisher(dx=0.1)
 u = jnp.exp(-(jnp.linspace(-5.0, 5.0, n) ** 2))
 
-# --8<-- [start:jacobian]
+# %% jacobian
 block = eqx.filter_jit(eqx_cc.cc_jacobian(field, structured=True))(u)
 matrix = block.to_bcoo()
-# --8<-- [end:jacobian]
 
+# %%
 _, expected = jax.jvp(field, (u,), (jnp.cos(u),))
 error = jnp.max(jnp.abs(matrix @ jnp.cos(u) - expected)) / jnp.max(jnp.abs(expected))
 print(f"Structure: {block.structure}")

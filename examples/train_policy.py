@@ -24,26 +24,26 @@ from eqx_cc.policy import (
 )
 
 
-# --8<-- [start:train]
+# %% train
 policy = GraphPolicy(width=16, rounds=2, key=jr.key(0))
 settings = Settings(batch=12, smallest=10, largest=16, rate=3e-3)
 training = start(policy, settings)
 imitation = Imitation(structured=0.0)
 for training, metrics in it.islice(imitate(imitation, training, settings), 8):
     pass
-# --8<-- [end:train]
 
-# --8<-- [start:judge]
+# %% judge
 graphs = held_out(100, smallest=10, largest=16)
 ratios = evaluate(training.policy, graphs)
-# --8<-- [end:judge]
+
+# %%
 print(f"Annealing: {metrics.ratio:.1%} of the multiplications of greedy Markowitz")
 print(f"The policy, on 100 graphs never trained on: {ratios.mean():.1%}")
 print(f"Fewer on {(ratios < 1).sum()} of them, more on {(ratios > 1).sum()}")
 assert ratios.mean() < 0.99
 
 
-# --8<-- [start:use]
+# %% use
 def function(x):
     a = jnp.sin(x[0]) * x[1]
     b = jnp.exp(a) / (x[2] + a)
@@ -51,6 +51,7 @@ def function(x):
 
 
 jacobian = eqx_cc.filter_jacobian(function, order=PolicyOrdering(training.policy))
-# --8<-- [end:use]
+
+# %%
 x = jnp.array([0.5, 1.0, 2.0])
 assert jnp.allclose(jacobian(x), jax.jacfwd(function)(x), rtol=1e-5)

@@ -4,6 +4,7 @@ import importlib.util
 import math
 import pathlib
 import re
+import types
 
 from tests.compiled import as_users_have_it
 
@@ -19,22 +20,17 @@ BLOCK = re.compile(
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d*)?(?:e[-+]?\d+)?")
 
 
-def _make():
-    """`examples/_make.py`, which is part of no package."""
-    spec = importlib.util.spec_from_file_location("_make", ROOT / "examples/_make.py")
+def tool(name: str) -> types.ModuleType:
+    """A script of `docs/tools`, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/tools/{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-_MAKE = _make()
-EXAMPLES, FIGURES, OUTPUT, run = (
-    _MAKE.EXAMPLES,
-    _MAKE.FIGURES,
-    _MAKE.OUTPUT,
-    _MAKE.run,
-)
+_MAKE = tool("make")
+EXAMPLES, OUTPUT, run = _MAKE.EXAMPLES, _MAKE.OUTPUT, _MAKE.run
 
 
 def run_optimised(*args: str, **variables: str) -> str:

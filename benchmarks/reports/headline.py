@@ -175,14 +175,14 @@ def _arrowhead(measurements: Measurements) -> str:
 def _robots(measurements: Measurements) -> str:
     texts = []
     for case in ROBOTS:
-        first, again = _compiling(measurements, case, "loop")
+        first, again = compiling(measurements, case, "loop")
         words = "" if first is None else f", compile {first:.2f}x jacfwd's"
         words += "" if again is None else f", {again:.2f}x with known orders"
         texts.append(f"{case}: {_speed(case, 'loop')(measurements)}{words}")
     return "; ".join(texts)
 
 
-def _compiling(measurements: Measurements, case: str, setting: str):
+def compiling(measurements: Measurements, case: str, setting: str):
     """Our time to trace and compile by that of `jax.jacfwd`: at first, and again."""
     ours = measurements.row(case, setting, "eqx_cc")
     theirs = measurements.row(case, setting, "jax.jacfwd")
@@ -197,7 +197,7 @@ def _all_compiling(measurements: Measurements) -> str:
     pairs = {(case, setting) for cases, setting, _ in BLOCKS for case in cases}
     texts = []
     for i, words in enumerate(("cold", "with known orders")):
-        ratios = {pair: _compiling(measurements, *pair)[i] for pair in pairs}
+        ratios = {pair: compiling(measurements, *pair)[i] for pair in pairs}
         positive = {pair: ratio for pair, ratio in ratios.items() if ratio}
         if positive:
             mean = statistics.geometric_mean(positive.values())

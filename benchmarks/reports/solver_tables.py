@@ -71,6 +71,32 @@ def _shares(rows) -> str:
     return table(heads, lines)
 
 
+def released(rows) -> str:
+    """Whole solves against diffrax as released; rows of a busy machine are left out."""
+    heads = ["problem", "steps of diffrax", "steps of `CCChord`", "time of `CCChord`"]
+    lines = []
+    for problem in _problems(rows, "forward"):
+        ours = _row(rows, problem, "forward", "CCChord")
+        theirs = _row(rows, problem, "forward", "diffrax")
+        factor = speed_up(rows, problem)
+        if ours is not None and theirs is not None and factor is not None:
+            steps = f"{theirs['steps']:,}", f"{ours['steps']:,}"
+            time = seconds(ours["median"])
+            lines.append((factor, [problem, *steps, time, f"{factor:.2g}"]))
+    lines.sort(reverse=True)
+    return table([*heads, "times faster"], [cells for _, cells in lines])
+
+
+def speed_up(rows, problem: str) -> float | None:
+    """The time of diffrax as released over that of `CCChord`. Each was measured beside
+    the same third program, diffrax with its root finder repaired."""
+    ours = _row(rows, problem, "forward", "CCChord")
+    theirs = _row(rows, problem, "forward", "diffrax")
+    if ours is None or theirs is None or ours.get("earlier") or theirs.get("earlier"):
+        return None
+    return ours["ratio"] / theirs["ratio"]
+
+
 _GRADIENT = "CCChord", "CCChord, preaccumulated"
 TABLES: dict[str, Callable] = {
     "forward": _forward,

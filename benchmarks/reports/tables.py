@@ -1,8 +1,6 @@
 """Tables in Markdown, and units."""
 
-import pathlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..harness.measure import Row
 
@@ -79,14 +77,3 @@ def markdown(rows: Sequence[Row], about: dict) -> str:
         f"{about.get('backend')} ({about.get('device')}); {', '.join(versions)}."
     )
     return f"{text}\n\n{table(HEADS, map(cells, took_part))}\n"
-
-
-def write_tables(path: str, rows: Sequence[dict], tables: dict[str, Callable]) -> None:
-    """Writes the tables of a page anew, between `<!-- NAME -->` and `<!-- end -->`."""
-    file = pathlib.Path(path)
-    text = file.read_text()
-    for name, make in tables.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
-        lines = make(rows)
-        text = pattern.sub(lambda m, lines=lines: f"{m[1]}\n{lines}\n{m[2]}", text)
-    file.write_text(text)

@@ -1,6 +1,7 @@
 """What mkdocs does not do by itself: mathematics becomes MathML when the site is built,
-so that no page runs a script for it or fetches one; and figures become part of the
-page, so that their text takes the colour of the text around them."""
+so that no page runs a script for it or fetches one; figures become part of the page, so
+that their text takes the colour of the text around them; and types in signatures lose
+the quotes that they have where their evaluation is postponed."""
 
 import html
 import pathlib
@@ -13,12 +14,17 @@ from mkdocs.exceptions import PluginError
 _MATHS = re.compile(
     r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', re.DOTALL
 )
+_QUOTED = re.compile(
+    r'(<span class="(?:p">:|o">-&gt;)</span> <span class=")s1">&#39;(.*?)&#39;</span>'
+)
 _FIGURE = re.compile(r'<img alt="([^"]*)" src="([^"]*figures/(\w+)\.svg)"\s*/?>')
 
 
 def on_page_content(content, page, config, files):
     figures = pathlib.Path(config.docs_dir, "figures")
     content = _MATHS.sub(lambda match: _mathml(match, page), content)
+    if page.file.src_uri.startswith("api/"):
+        content = _QUOTED.sub(r'\1n">\2</span>', content)
     return _FIGURE.sub(lambda match: _inline(match, figures), content)
 
 

@@ -84,8 +84,11 @@ class JacobianReport:
 
         ```python
         report = eqx_cc.check_jacobian(fun, x)
-        print(report)
-        report.ok, report.forward.error
+        print(report.ok, report.entries)
+        ```
+
+        ```text
+        True 9
         ```
     """
 
@@ -98,6 +101,10 @@ class JacobianReport:
     reverse: Comparison
     finite_differences: Comparison
     worst: Entry | None
+
+    def __repr__(self):
+        verdict = "ok" if self.ok else "NOT OK"
+        return f"JacobianReport({verdict}, {self.entries} entries; print it for more)"
 
     def __str__(self):
         rows = [

@@ -12,7 +12,12 @@ from jaxtyping import Array, PyTree
 from .._orders.lookup import as_ordering, Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Given
 from .._strategy.jacobian_blocks import jacobian_trace
-from .jacobian import AbstractTransform, MISSING, of_first_argument, OrderArgument
+from .jacobian import (
+    AbstractTransform,
+    MISSING,
+    of_first_argument,
+    OrderArgument,
+)
 from .trees import (
     check_callable,
     check_scalar,
@@ -20,6 +25,7 @@ from .trees import (
     Inputs,
     output_name,
     split_aux,
+    takes_a_function,
     value_and_jacobian,
 )
 
@@ -67,8 +73,9 @@ def _components(output: PyTree, inputs: Inputs) -> list[Array]:
     for path, leaf in keyed:
         if eqx.is_array(leaf) and jnp.iscomplexobj(leaf):
             raise TypeError(
-                f"A divergence is that of real functions, but `{output_name(path)}` is "
-                f"{describe(leaf)}. Return the real and the imaginary part."
+                "The divergence is defined for real functions, but "
+                f"`{output_name(path)}` is {describe(leaf)}. Return the real and the "
+                "imaginary part."
             )
     field = eqx.filter(output, eqx.is_inexact_array)
     leaves, tree = jtu.tree_flatten(field)
@@ -82,6 +89,7 @@ def _components(output: PyTree, inputs: Inputs) -> list[Array]:
     return [jnp.asarray(leaf) for leaf in leaves]
 
 
+@takes_a_function
 def divergence(
     fun=MISSING, *, has_aux: bool = False, order: OrderArgument = "auto"
 ) -> Callable[..., Any]:
@@ -90,12 +98,11 @@ def divergence(
 
     $$\nabla \cdot f = \sum_i \frac{\partial f_i}{\partial x_i}$$
 
-    Elimination stops before the last product $L R$ on the way from an input to its
-    output, of which the trace is the sum of all $L_{ok} R_{ko}$. A stencil takes its
-    diagonal alone, and a network with one hidden layer as many multiplications as it
-    has weights. Where that would be more work than forward mode for one unit vector
-    after the other (as where blocks are dense), the latter is done, in the memory of a
-    few vectors. Both are exact.
+    Elimination stops before the last product $L R$ from an input to its output, whose
+    trace is the sum of all $L_{ok} R_{ko}$. For a stencil, only the diagonal is
+    computed. A network with one hidden layer takes as many multiplications as it has
+    weights. Where forward mode for a few unit vectors at a time is less work, as for
+    dense blocks, it is used instead. Both are exact.
 
     **Arguments:**
 
@@ -103,8 +110,8 @@ def divergence(
         have floating-point arrays of the same structure and shapes. Everything else in
         the first argument is held constant, and ignored in the output.
     - `has_aux`: if `True` then `fun` should return a pair `(field, aux)`.
-    - `order`: the order of elimination, as in [`eqx_cc.filter_jacobian`][], which is
-        then always done. `"measured"` is an error.
+    - `order`: the order of elimination, as in [`eqx_cc.filter_jacobian`][]. An order
+        other than `"auto"` always means elimination. `"measured"` is an error.
 
     If `fun` is left out then a decorator is returned.
 
@@ -120,7 +127,11 @@ def divergence(
     !!! Example
 
         ```python
-        eqx_cc.divergence(lambda x: x**2)(jnp.arange(3.0))  # 0 + 2 + 4
+        print(eqx_cc.divergence(lambda x: x**2)(jnp.arange(3.0)))  # 0 + 2 + 4
+        ```
+
+        ```text
+        6.0
         ```
     """
     options = {"has_aux": has_aux, "order": order}
@@ -129,6 +140,7 @@ def divergence(
     return _trace(fun, **options, of_gradient=False)
 
 
+@takes_a_function
 def laplacian(
     fun=MISSING, *, has_aux: bool = False, order: OrderArgument = "auto"
 ) -> Callable[..., Any]:
@@ -161,7 +173,11 @@ def laplacian(
     !!! Example
 
         ```python
-        eqx_cc.laplacian(lambda x: jnp.sum(x**3))(jnp.arange(3.0))  # 0 + 6 + 12
+        print(eqx_cc.laplacian(lambda x: jnp.sum(x**3))(jnp.arange(3.0)))  # 0 + 6 + 12
+        ```
+
+        ```text
+        18.0
         ```
 
     ??? cite "Reference"
@@ -190,5 +206,4 @@ def _trace(fun: Any, *, has_aux: Any, order: Any, of_gradient: bool):
             '`order="measured"` compares methods for a dense Jacobian, of which a '
             "trace needs the diagonal alone. Leave it out."
         )
-    trace = _Trace(fun=fun, has_aux=has_aux, order=order, of_gradient=of_gradient)
-    return eqx.module_update_wrapper(trace)
+    return _Trace.of(fun, has_aux=has_aux, order=order, of_gradient=of_gradient)

@@ -33,11 +33,18 @@ class Trace(eqx.Module):
     !!! Example
 
         ```python
-        eqx_cc.trace(fun, x).graph.intermediates
+        print(eqx_cc.trace(fun, x))
+        ```
+
+        ```text
+        Trace(ComputationalGraph(1 inputs, 2 intermediates, 1 outputs, 4 edges))
         ```
     """
 
     graph: ComputationalGraph = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        return f"Trace({self.graph!r})"
 
 
 def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
@@ -58,7 +65,12 @@ def trace(fun: Callable, x: Any, *args: Any, **kwargs: Any) -> Trace:
 
         ```python
         graph = eqx_cc.trace(fun, x).graph
+        print(graph.intermediates)
         eqx_cc.filter_jacobian(fun, order=graph.intermediates[::-1])(x)
+        ```
+
+        ```text
+        (1, 2)
         ```
     """
     graph = graph_of(fun, (x, *args), kwargs, Automatic())
@@ -135,15 +147,20 @@ class Explanation(eqx.Module):
     - `way`: the method of [`eqx_cc.filter_jacobian`][] with this `order`, when it is
         compiled: `"elimination of arrays"` (this graph), `"elimination of scalars"`
         (the graph of `granularity="scalar"`), or `"forward mode of JAX"` or `"reverse
-        mode of JAX"`, which the default takes where it expects elimination to take
+        mode of JAX"`, which the default uses where it expects elimination to take
         longer.
 
     !!! Example
 
         ```python
         report = eqx_cc.explain(fun, x)
-        report.plans["reverse"].num_multiplications
-        [step.num_multiplications for step in report.plans["chosen"].steps]
+        print(report.plans["reverse"].num_multiplications)
+        print([step.num_multiplications for step in report.plans["reverse"].steps])
+        ```
+
+        ```text
+        3
+        [0, 3]
         ```
     """
 
@@ -198,16 +215,24 @@ def explain(
 
     - `fun`, `x`, `*args`, `**kwargs`: as for [`eqx_cc.trace`][].
     - `order`: the order to compare with forward, reverse and Markowitz.
-    - `granularity`: `"array"` for the graph of the arrays of the function, `"scalar"`
-        for the graph of their entries, which small functions have when they are
-        compiled.
+    - `granularity`: `"array"` for the graph of arrays, `"scalar"` for the graph of
+        their entries, which is used for small functions when they are compiled.
 
     **Returns:** an `Explanation`: `print` it.
 
     !!! example
 
         ```python
-        print(eqx_cc.explain(lambda x: jnp.sin(x) * x, jnp.ones(3)))
+        report = eqx_cc.explain(lambda x: jnp.sin(x) * x, jnp.ones(3))
+        for order, plan in report.plans.items():
+            print(order, plan.num_multiplications)
+        ```
+
+        ```text
+        forward 3
+        reverse 3
+        markowitz 3
+        chosen 3
         ```
     """
     chosen = as_ordering(order)

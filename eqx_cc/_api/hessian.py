@@ -11,8 +11,13 @@ from .._blocks.algebra import one_triangle, zero
 from .._blocks.partial import Partial
 from .._orders.lookup import as_ordering
 from .._orders.orderings import Given
-from .jacobian import AbstractTransform, MISSING, OrderArgument, transformed
-from .trees import check_callable, check_scalar, split_aux
+from .jacobian import (
+    AbstractTransform,
+    MISSING,
+    OrderArgument,
+    transformed,
+)
+from .trees import check_callable, check_scalar, split_aux, takes_a_function
 
 
 class _FilterHessian(AbstractTransform):
@@ -36,6 +41,7 @@ class _FilterHessian(AbstractTransform):
         return (hessian, aux) if self.has_aux else hessian
 
 
+@takes_a_function
 def filter_hessian(
     fun=MISSING,
     *,
@@ -59,10 +65,10 @@ def filter_hessian(
     - `granularity`: as in [`eqx_cc.filter_jacobian`][], for both.
     - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
         dense arrays, as in [`eqx_cc.cc_jacobian`][].
-    - `triangle`: `"lower"` or `"upper"`, with `structured=True`, to have one triangle
-        of the (symmetric) matrix over all arrays of the first argument, one after the
-        other: what is on the other side of the diagonal is not stored. Where it is a
-        block, a band or a diagonal of its own, `jax.jit` removes its products as well.
+    - `triangle`: `"lower"` or `"upper"`, with `structured=True`, for one triangle of
+        the symmetric matrix over all arrays of the first argument, one after the other.
+        Entries on the other side of the diagonal are not stored, and `jax.jit` removes
+        their products where they are blocks, bands or diagonals of their own.
 
     **Returns:**
 
@@ -75,10 +81,16 @@ def filter_hessian(
     !!! Example
 
         ```python
-        eqx_cc.filter_hessian(lambda x: x[0] * x[1])(jnp.ones(2))  # [[0, 1], [1, 0]]
+        print(eqx_cc.filter_hessian(lambda x: x[0] * x[1])(jnp.ones(2)))
         energy = lambda x: jnp.sum((x[1:] - x[:-1] ** 2) ** 2)
         lower = eqx_cc.filter_hessian(energy, structured=True, triangle="lower")(x)
-        lower.data, lower.rows, lower.cols  # As optimisers ask for them.
+        print(lower.data, lower.rows, lower.cols)
+        ```
+
+        ```text
+        [[0. 1.]
+         [1. 0.]]
+        [ 4. -4. 38.  0. -8.  2.] [0 1 1 2 2 2] [0 0 1 0 1 2]
         ```
 
     ??? cite "Reference"
@@ -93,6 +105,7 @@ def filter_hessian(
     return _filter_hessian(fun, **options, with_value=False)
 
 
+@takes_a_function
 def filter_value_grad_and_hessian(
     fun=MISSING,
     *,
@@ -104,8 +117,8 @@ def filter_value_grad_and_hessian(
 ) -> Callable[..., Any]:
     r"""Computes `fun(x)`, its gradient and its Hessian at `x`, in one program.
 
-    The triple $(f, \nabla f, \nabla^2 f)$ of a function that returns a number, as
-    optimisers ask for it, costs no more than the Hessian.
+    The triple $(f, \nabla f, \nabla^2 f)$ of a function that returns a number costs no
+    more than its Hessian.
 
     **Arguments:**
 
@@ -124,7 +137,12 @@ def filter_value_grad_and_hessian(
 
         ```python
         newton = eqx_cc.filter_value_grad_and_hessian(lambda x: jnp.sum(jnp.cosh(x)))
-        value, gradient, hessian = newton(jnp.zeros(2))  # 2, [0, 0], [[1, 0], [0, 1]]
+        value, gradient, hessian = newton(jnp.zeros(2))
+        print(value, gradient, hessian[0], hessian[1])
+        ```
+
+        ```text
+        2.0 [0. 0.] [1. 0.] [0. 1.]
         ```
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
@@ -157,20 +175,19 @@ def _filter_hessian(
     inner = options | {"granularity": "array"} if structured else options
     first = transformed(fun, has_aux=has_aux, **inner, with_value=True)
     second = transformed(
-        _JacobianFirst(fun, first, has_aux),
+        _JacobianFirst.of(fun, jacobian=first, has_aux=has_aux),
         has_aux=True,
         **options,
         structured=structured,
         with_value=True,
     )
-    hessian = _FilterHessian(
-        fun=fun,
+    return _FilterHessian.of(
+        fun,
         second=second,
         has_aux=has_aux,
         with_value=with_value,
         triangle=triangle,
     )
-    return eqx.module_update_wrapper(hessian)
 
 
 class _JacobianFirst(AbstractTransform):

@@ -2,6 +2,7 @@
 
 import abc
 import functools as ft
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -18,7 +19,8 @@ from .trees import (
     check_holomorphic,
     flatten_inputs,
     Inputs,
-    of_arrays,
+    of_first_argument,
+    takes_a_function,
     value_and_jacobian,
 )
 
@@ -40,6 +42,17 @@ class AbstractTransform(eqx.Module):
 
     fun: eqx.AbstractVar[Callable]
 
+    @classmethod
+    def of(cls, fun: Callable, **fields: Any) -> Callable[..., Any]:
+        """The transform, with the name and the documentation of `fun`."""
+        with warnings.catch_warnings():
+            # Equinox warns of `jax.vmap(module)` as an attribute, as its parameters
+            # would not be updated there. Those of a transform never are.
+            warnings.filterwarnings(
+                "ignore", r"\s*Possibly assigning a JAX-transformed"
+            )
+            return eqx.module_update_wrapper(cls(fun=fun, **fields))
+
     @abc.abstractmethod
     def __call__(self, /, *args, **kwargs): ...
 
@@ -50,24 +63,16 @@ class AbstractTransform(eqx.Module):
     def __get__(self, instance, owner):
         return self if instance is None else eqx.Partial(self, instance)
 
+    def __repr__(self):
+        name = getattr(self.fun, "__qualname__", type(self.fun).__name__)
+        return f"<{type(self).__name__.lstrip('_')} of {name}>"
+
     def __hash__(self):
         # `jax.jit` hashes the function that it compiles, and arrays have no hash.
         try:
             return super().__hash__()
         except TypeError:
             return id(self)
-
-
-def of_first_argument(
-    fun: Callable, args: tuple, kwargs: dict[str, Any]
-) -> tuple[Callable, Inputs]:
-    """As `of_arrays`, of the first of several arguments."""
-    if len(args) == 0:
-        raise TypeError(
-            "The first argument must be passed by position: the function is "
-            "differentiated with respect to it."
-        )
-    return of_arrays(fun, args[0], args[1:], kwargs)
 
 
 class _FilterJacobian(AbstractTransform):
@@ -139,6 +144,7 @@ def _name(positions: list[int], path: tuple) -> str:
     return f"args[{positions[path[0].idx]}]{keystr(path[1:])}"
 
 
+@takes_a_function
 def filter_jacobian(
     fun=MISSING,
     *,
@@ -166,7 +172,8 @@ def filter_jacobian(
     - `order`: the order of elimination.
         - `"auto"`: the best order that [`eqx_cc.optimise`][] has stored or that comes
           with the package; for other graphs, the best of a few simple orderings. Where
-          one sweep of JAX's forward or reverse mode is much cheaper, that is used.
+          one sweep of JAX's forward or reverse mode is much cheaper, it is used
+          instead.
         - `"forward"`, `"reverse"`: the order of the program, or the opposite order.
         - `"markowitz"`: the vertex with the fewest multiplications first.
         - `"measured"`: several methods, JAX's forward and reverse mode among them, are
@@ -205,13 +212,18 @@ def filter_jacobian(
 
         ```python
         linear = eqx.nn.Linear(3, 2, key=jr.key(0))
-        eqx_cc.filter_jacobian(linear)(jnp.ones(3))  # `linear.weight`
+        print(eqx_cc.filter_jacobian(linear)(jnp.ones(3)).shape)
 
         @eqx_cc.filter_jacobian
         def by_parameters(linear, x):
             return linear(x)
 
-        by_parameters(linear, jnp.ones(3)).weight.shape  # (2, 2, 3)
+        print(by_parameters(linear, jnp.ones(3)).weight.shape)
+        ```
+
+        ```text
+        (2, 3)
+        (2, 2, 3)
         ```
 
     ??? cite "Reference"
@@ -226,6 +238,7 @@ def filter_jacobian(
     return transformed(fun, **options)
 
 
+@takes_a_function
 def filter_value_and_jacobian(
     fun=MISSING,
     *,
@@ -253,7 +266,11 @@ def filter_value_and_jacobian(
 
         ```python
         value, jacobian = eqx_cc.filter_value_and_jacobian(jnp.sin)(jnp.array(0.0))
-        # 0.0, 1.0
+        print(value, jacobian)
+        ```
+
+        ```text
+        0.0 1.0
         ```
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
@@ -312,7 +329,11 @@ def cc_jacobian(
 
         ```python
         block = eqx_cc.cc_jacobian(jnp.sin, structured=True)(jnp.zeros(100_000))
-        block.to_bcoo()  # Of 100,000 entries, not 10,000,000,000.
+        print(block, block.to_bcoo().nse)
+        ```
+
+        ```text
+        Partial(f64[100000,100000], diagonal, 100000 stored) 100000
         ```
 
     ??? cite "Reference"
@@ -325,15 +346,14 @@ def cc_jacobian(
     argnums, order = check_argnums(argnums), as_ordering(order)
     if structured:
         check_structured(order, as_granularity(granularity))
-    jacobian = _CCJacobian(
-        fun=fun,
+    return _CCJacobian.of(
+        fun,
         argnums=argnums,
         has_aux=has_aux,
         order=order,
         granularity=as_granularity(granularity),
         structured=structured,
     )
-    return eqx.module_update_wrapper(jacobian)
 
 
 def check_structured(order: AbstractOrdering, granularity: Granularity) -> None:
@@ -364,12 +384,11 @@ def transformed(
     order, granularity = as_ordering(order), as_granularity(granularity)
     if structured:
         check_structured(order, granularity)
-    jacobian = _FilterJacobian(
-        fun=fun,
+    return _FilterJacobian.of(
+        fun,
         has_aux=has_aux,
         order=order,
         granularity=granularity,
         structured=structured,
         with_value=with_value,
     )
-    return eqx.module_update_wrapper(jacobian)

@@ -116,7 +116,10 @@ def _check_arguments(
     if not isinstance(fun, ComputationalGraph):
         check_callable(fun)
         if not args:
-            raise TypeError("`optimise` of a function needs its arguments as well.")
+            raise TypeError(
+                "`optimise` of a function needs its arguments as well: "
+                "`optimise(fun, x)`."
+            )
     elif args or kwargs:
         raise TypeError("`optimise` of a graph takes no arguments of a function.")
     elif measure:

@@ -19,8 +19,8 @@ def plot(graph: ComputationalGraph, plans: Mapping[str, Plan]) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "`plot` needs matplotlib, which is not installed. Install it, or "
-            "`eqx_cc[plot]`."
+            "`plot` needs matplotlib, which is not installed: "
+            '`python -m pip install "eqx_cc[plot]"`.'
         ) from error
     figure = Figure(figsize=(12, 5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))

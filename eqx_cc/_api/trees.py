@@ -1,10 +1,11 @@
 """Converts functions of PyTrees to functions of lists of arrays: flattening,
 unflattening, and all checks of inputs and outputs."""
 
+import functools as ft
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,6 +17,10 @@ from jaxtyping import Array, PyTree
 from .._orders.orderings import AbstractOrdering
 from .._strategy.granularity import Granularity
 from .._strategy.jacobian_blocks import jacobian_blocks
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Inputs(NamedTuple):
@@ -32,6 +37,23 @@ class Inputs(NamedTuple):
 #
 # What is passed to a transform
 #
+
+
+def takes_a_function(transform: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Explains how to call a transform that gets the point as a second argument."""
+
+    @ft.wraps(transform)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if len(args) > 1:
+            name = transform.__name__
+            raise TypeError(
+                f"`{name}` takes a function and returns a function: write "
+                f"`{name}(fun)(x)` in place of `{name}(fun, x)`. Options are passed by "
+                "name."
+            )
+        return transform(*args, **kwargs)
+
+    return checked
 
 
 def check_callable(fun: Any) -> None:
@@ -54,7 +76,7 @@ def check_argnums(argnums: Any) -> int | tuple[int, ...]:
     except TypeError as e:
         raise TypeError(
             "`argnums` must be an integer or a sequence of integers, but got "
-            f"{describe(argnums)}."
+            f"{describe(argnums)}. The Jacobian at `x` is `cc_jacobian(fun)(x)`."
         ) from e
     if len(indices) == 0:
         raise ValueError("`argnums` must name at least one argument, but got none.")
@@ -138,12 +160,26 @@ def of_arrays(
     return lambda dynamic: fun(eqx.combine(dynamic, static), *args, **kwargs), inputs
 
 
+def of_first_argument(
+    fun: Callable, args: tuple, kwargs: dict[str, Any]
+) -> tuple[Callable, Inputs]:
+    """As `of_arrays`, of the first of several arguments."""
+    if len(args) == 0:
+        raise TypeError(
+            "The first argument must be passed by position: the function is "
+            "differentiated with respect to it."
+        )
+    return of_arrays(fun, args[0], args[1:], kwargs)
+
+
 def _real_array(leaf: Any, name: str) -> Array:
     array = _as_array(leaf)
     if array is None:
         raise TypeError(
-            f"`{name}` must be a floating-point array to be differentiated, but got "
-            f"{describe(leaf)}."
+            f"`{name}` must be a floating-point array, but got {describe(leaf)}. "
+            "`cc_jacobian` differentiates with respect to all leaves of an argument, "
+            "as `jax.jacfwd` does. Use `filter_jacobian` for a module: it "
+            "differentiates with respect to the floating-point arrays in it."
         )
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(

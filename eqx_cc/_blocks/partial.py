@@ -29,10 +29,10 @@ _LONGEST_NAME = 40
 class Partial(eqx.Module):
     r"""One block of a Jacobian, stored by its structure.
 
-    Structure is what is affine in the indices (diagonals, windows, bands, broadcasts),
-    lists of entries, and low rank. What leads through an intermediate that is far
-    narrower than input and output (a mean, a norm, the bottleneck of a network) is kept
-    as two factors:
+    The structure consists of positions that are affine in the indices (diagonals,
+    windows, bands, broadcasts), of lists of entries, and of low rank. Paths through an
+    intermediate that is far narrower than input and output (a mean, a norm, the
+    bottleneck of a network) are kept as two factors:
 
     $$J = D + \sum_k L_k R_k$$
 
@@ -40,16 +40,16 @@ class Partial(eqx.Module):
     respect to it, both of them `Partial`s, and $D$ of the structure `pattern`.
 
     A permutation by indices that are computed at run time, a sort, a batch of linear
-    solves and whatever no rule is registered for are dense, though many entries may be
-    zero.
+    solves, and all operations without a registered rule have dense blocks.
 
-    The arrays in it are those that are stored, so that what `jax.vmap` returns is a
-    batch of blocks, to be used under `jax.vmap` again. (Where all coefficients are
-    known there is no array, and all blocks of the batch are this one.)
+    A block is a PyTree of the stored arrays. `jax.vmap` returns a batch of blocks, to
+    be used under `jax.vmap` again. (A block whose coefficients are all known has no
+    array, and is the same for the whole batch.)
 
     **Attributes:**
 
-    - `pattern`: the [`eqx_cc.Pattern`][]: which entries can be non-zero, which equal.
+    - `pattern`: the [`eqx_cc.Pattern`][]: which entries may be nonzero, and which are
+        equal.
     - `values`: one array for each term of the pattern; `None` where the coefficients
         are known.
     - `dtype`: the type of the entries.
@@ -59,16 +59,18 @@ class Partial(eqx.Module):
     !!! Example
 
         ```python
-        block = eqx_cc.cc_jacobian(fun, structured=True)(x)
-        block.structure  # "diagonal + rank 1"
+        unit = lambda x: x / jnp.linalg.norm(x)
+        block = eqx_cc.cc_jacobian(unit, structured=True)(jnp.ones(100))
         left, right = block.low_rank()
-        values, rows, columns = block.to_coo()
-        block.materialise().shape  # (3, 3)
-        block @ jnp.ones(3), jnp.ones(3) @ block, sum([2 * block, block.T / 3])
+        print(block.structure, left.shape, right.shape)
+        block @ jnp.ones(100), jnp.ones(100) @ block, sum([2 * block, block.T / 3])
         block.data, block.rows, block.cols  # Row by row, each position once.
         block.to_bcoo(), block.to_bcsr(), block.to_scipy(), block.todense()
-        lx.linear_solve(block.as_operator(), jnp.ones(3), eqx_cc.EliminationSolver())
-        block.spy().figure.savefig("pattern.png")
+        operator = (block + 1 * block.T).as_operator()  # For lineax.
+        ```
+
+        ```text
+        diagonal + rank 1 (100, 1) (1, 100)
         ```
     """
 
@@ -214,8 +216,8 @@ class Partial(eqx.Module):
         rest = array.ndim - rank
         if rest < 0 or array.shape[rest:] != self.out_shape:
             raise ValueError(
-                f"A block of shape {self.shape} is acted on by arrays whose last axes "
-                f"have the shape {self.out_shape} of its output, but got {array.shape}."
+                f"An array times a block of shape {self.shape} must have last axes of "
+                f"the shape {self.out_shape} of its output, but got {array.shape}."
             )
         moved = jnp.moveaxis(array, range(rest), range(rank, array.ndim))
         rows = self.T @ moved

@@ -24,7 +24,7 @@ def spy(pattern: Pattern, factors: Sequence[tuple[Pattern, Pattern]], axes: Any)
         except ImportError as error:
             raise ImportError(
                 "`spy` needs matplotlib, which is not installed: "
-                "`python -m pip install matplotlib`, or install `eqx_cc[plot]`."
+                '`python -m pip install "eqx_cc[plot]"`.'
             ) from error
         axes = Figure(layout="constrained").subplots()
     height, width = math.prod(pattern.out_shape), math.prod(pattern.in_shape)

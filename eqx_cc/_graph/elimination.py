@@ -37,6 +37,10 @@ class Plan:
     steps: tuple[Step, ...]
     blocks: Mapping[tuple[int, int], Pattern]
 
+    def __repr__(self) -> str:
+        steps, products = len(self.steps), self.num_multiplications
+        return f"Plan({steps} eliminations, {products} multiplications)"
+
     def _total(self, quantity: str) -> int:
         return sum(getattr(u, quantity) for s in self.steps for _, _, u in s.updates)
 

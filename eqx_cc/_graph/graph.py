@@ -31,8 +31,11 @@ class ComputationalGraph:
         ```python
         edges = [(0, 2), (1, 2), (2, 3), (3, 4), (3, 5)]
         graph = eqx_cc.ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
-        graph.intermediates  # (2, 3)
-        eqx_cc.Exact()(graph).cost  # 6
+        print(graph.intermediates, eqx_cc.Exact()(graph).cost)
+        ```
+
+        ```text
+        (2, 3) 6
         ```
 
     ??? cite "Reference"
@@ -128,12 +131,18 @@ class ComputationalGraph:
         numbered = [[number[vertex] for vertex in side] for side in ends]
         return hashlib.sha256(repr((numbered, edges)).encode()).hexdigest()
 
+    @property
+    def _counts(self) -> str:
+        return (
+            f"{len(self.independents)} inputs, {len(self.intermediates)} "
+            f"intermediates, {len(self.dependents)} outputs, {len(self.edges)} edges"
+        )
+
+    def __repr__(self) -> str:
+        return f"ComputationalGraph({self._counts})"
+
     def __str__(self) -> str:
-        lines = [
-            f"ComputationalGraph: {len(self.independents)} inputs, "
-            f"{len(self.intermediates)} intermediates, {len(self.dependents)} outputs, "
-            f"{len(self.edges)} edges"
-        ]
+        lines = [f"ComputationalGraph: {self._counts}"]
         for (u, v), block in sorted(self.edges.items(), key=lambda e: e[0][::-1]):
             lines.append(f"  {u:>4} -> {v:<4} {self.labels[v]:<24} {block}")
         return "\n".join(lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import Values
@@ -178,6 +179,9 @@ def _by_vjp(eqn: jex.JaxprEqn, active) -> LocalPartials:
     outputs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
 
     def run(operands):
+        # A reverse rule may index what it stores by a tracer, which NumPy refuses.
+        arrays = (jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in operands)
+        operands = list(arrays)
         fun = as_function(eqn, active, operands)
         primals = [operands[i] for i in active]
         _, pullback, results = jax.vjp(fun, *primals, has_aux=True)

@@ -38,10 +38,9 @@ class OrderCache:
     structure share an order. A better order takes the place of a worse one, never the
     other way round, even with several processes.
 
-    Every entry is checked, and its cost is computed anew. A stale, damaged or hostile
-    file can cost speed, but cannot change a Jacobian. It is reported once and removed.
-    (A lower bound that is not above the cost is believed until a search finds a better
-    order.)
+    Every entry is checked, and its cost is computed again. A stale, damaged or
+    malicious file can cost speed, but cannot change a Jacobian. It is reported once and
+    removed. (A stored lower bound is trusted until a search finds a better order.)
 
     **Arguments:**
 

@@ -15,7 +15,7 @@ class AbstractCost(eqx.Module):
     """The cost of eliminating a vertex, as a sum over pairs of an edge into the vertex
     and an edge out of it.
 
-    A model must be static: two that are equal must have equal costs.
+    A cost model is static: two models that are equal must give equal costs.
 
     !!! Example
 

@@ -25,8 +25,12 @@ class Order(tuple[int, ...]):
 
         ```python
         order = eqx_cc.optimise(fun, x, seconds=1, progress=False)
-        order.cost, order.lower_bound, order.optimal
+        print(order.cost, order.lower_bound, order.optimal)
         eqx_cc.filter_jacobian(fun, order=order)(x)
+        ```
+
+        ```text
+        3 3 True
         ```
     """
 

@@ -52,7 +52,11 @@ class Forward(AbstractOrdering):
     !!! Example
 
         ```python
-        eqx_cc.Forward()(graph)  # Or `order="forward"`.
+        print(eqx_cc.Forward()(graph))  # Or `order="forward"`.
+        ```
+
+        ```text
+        (1, 2)
         ```
 
     ??? cite "Reference"
@@ -71,7 +75,11 @@ class Reverse(AbstractOrdering):
     !!! Example
 
         ```python
-        eqx_cc.Reverse()(graph)  # Or `order="reverse"`.
+        print(eqx_cc.Reverse()(graph))  # Or `order="reverse"`.
+        ```
+
+        ```text
+        (2, 1)
         ```
 
     ??? cite "Reference"
@@ -93,7 +101,11 @@ class MinimalMarkowitz(AbstractOrdering):
     !!! Example
 
         ```python
-        eqx_cc.MinimalMarkowitz()(graph)  # Or `order="markowitz"`.
+        print(eqx_cc.MinimalMarkowitz()(graph))  # Or `order="markowitz"`.
+        ```
+
+        ```text
+        (2, 1)
         ```
 
     ??? cite "Reference"
@@ -187,7 +199,7 @@ class Given(AbstractOrdering):
     - `order`: a permutation of the graph's intermediates, by their numbers (as
         [`eqx_cc.explain`][] shows them).
 
-    Raises a `ValueError` if the order is no permutation of a graph's intermediates.
+    Raises a `ValueError` if the order is not a permutation of a graph's intermediates.
 
     !!! Example
 

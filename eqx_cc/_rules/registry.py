@@ -77,21 +77,22 @@ _RULES: dict[jex.Primitive, Rule] = {}
 _registrations = 0
 
 
-def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
+def register_rule(*primitives: Any) -> Callable[[Rule], Rule]:
     """Registers the local partials of linear primitives.
 
     The rule is called as `rule(operands, results, params)` while tracing, where
     `operands` has an `Operand` for each operand, and `results` the shape and dtype of
-    each result. It returns a `Block` for each pair of a linear operand and a result, or
-    `None` where the equation is not linear in the operands that are marked so, or has
-    no structure worth stating: then an exact dense block takes its place.
+    each result. It returns a `Block` for each pair of a linear operand and a result. If
+    the equation has no structure worth stating, it returns `None`, and an exact dense
+    block is used.
 
     **Arguments:**
 
     - `*primitives`: objects such as those in `jax.extend.core.primitives`.
 
     **Returns:** a decorator, which returns the rule. A rule that is wrong makes
-    Jacobians wrong: test it with [`eqx_cc.check_jacobian`][].
+    Jacobians wrong: test it with [`eqx_cc.check_jacobian`][]. It raises a `TypeError`
+    if anything else is passed, such as the name of a primitive.
 
     !!! Example
 
@@ -108,6 +109,14 @@ def register_rule(*primitives: jex.Primitive) -> Callable[[Rule], Rule]:
             return [builder.term(axes, axes, sizes, scale=2).block()]
         ```
     """
+
+    # None may be left, of primitives that an earlier release of JAX does not have.
+    if not all(isinstance(primitive, jex.Primitive) for primitive in primitives):
+        raise TypeError(
+            "`register_rule` takes primitives of JAX and returns a decorator, but got "
+            f"{primitives!r}. Write `@eqx_cc.register_rule(jax.lax.sin_p)`, for "
+            "example, above the rule."
+        )
 
     def decorate(rule: Rule) -> Rule:
         global _registrations

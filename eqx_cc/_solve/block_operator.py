@@ -25,6 +25,9 @@ class BlockOperator(lx.AbstractLinearOperator):
     block: Partial
     tags: frozenset[object] = eqx.field(static=True)
 
+    def __repr__(self) -> str:
+        return f"BlockOperator({self.block!r})"
+
     def mv(self, vector):
         """A product with the block."""
         return self.block @ vector

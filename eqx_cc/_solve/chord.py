@@ -40,49 +40,58 @@ class ChordState(eqx.Module):
 
 
 class CCChord(optx.AbstractRootFinder):
-    r"""The chord method, with the Jacobian by vertex elimination: a root finder for the
+    r"""The chord method with a Jacobian by vertex elimination: a root finder for the
     implicit solvers of [diffrax](https://docs.kidger.site/diffrax/).
 
-    It solves $f(y) = 0$ by $y \leftarrow y - M^{-1} f(y)$, with $M$ the Jacobian at the
-    start of the step, and takes the place of `diffrax.VeryChord`. It differs in this:
+    It solves $f(y) = 0$ by $y \leftarrow y - M^{-1} f(y)$, where $M$ is the Jacobian at
+    the start of the step. It replaces `diffrax.VeryChord`, with four differences:
 
-    - $M$ is accumulated by elimination, and factored by the structure that is found,
-        as [`eqx_cc.EliminationSolver`][] does; small ones are inverted, as it is the
-        same for all stages and iterations of a step;
-    - the identity, which the stages of a Runge-Kutta method start from, is neither
-        computed nor factored; nothing but the factors is carried;
-    - an iteration that has not converged after two steps has not diverged. diffrax
-        0.7.2 rejects such steps, which are most of them; later releases do not;
-    - corrections far below the tolerances are convergence, at whatever rate they
-        shrink: in explicit stages they are rounding.
+    - $M$ is accumulated by elimination, and factored by its structure, as by
+        [`eqx_cc.EliminationSolver`][]. Small dense matrices are inverted, because one
+        inverse serves all stages and iterations of a step.
+    - The identity, from which the stages of a Runge-Kutta method start, is not
+        factored. Only factors are carried.
+    - Slow convergence does not count as divergence. diffrax 0.7.2 rejects steps that
+        have not converged after two iterations, which are most steps.
+    - Corrections far below the tolerances count as converged, at any rate. In explicit
+        stages they are rounding errors.
 
     **Arguments:**
 
-    - `rtol`, `atol`, `norm`: the tolerances, which have to be given, and the norm for
-        corrections relative to them. `diffrax.with_stepsize_controller_tols` fills them
-        in.
-    - `kappa`: the largest error of the iteration, as a part of the tolerances.
+    - `rtol`, `atol`, `norm`: the tolerances, which are required, and the norm of
+        corrections relative to them. `diffrax.with_stepsize_controller_tols` takes them
+        from the step size controller.
+    - `kappa`: the largest error of the iteration, relative to the tolerances.
     - `linear_solver`: an [`eqx_cc.EliminationSolver`][], one for a named structure, or
         any other linear solver of lineax. The operator of `lx.Diagonal()`,
         `lx.Tridiagonal()` and `lx.Triangular()` has the tags that its pattern shows.
-    - `cauchy_termination`: whether to stop where the correction and $f(y)$ are both
-        within the tolerances, as `optimistix.Chord` does by default, and not by the
-        rate at which corrections shrink.
+    - `cauchy_termination`: if `True` then the iteration stops when the correction and
+        $f(y)$ are both within the tolerances, as `optimistix.Chord` does by default.
+        Otherwise it stops by the rate at which corrections shrink.
 
     As for `optimistix.Chord`, the `options` of `optimistix.root_find` may have `lower`
-    and `upper`, PyTrees of arrays like `y`: iterates are clipped to them. Convergence
-    is that of corrections before they are clipped, so that no bound is called a root.
+    and `upper`, PyTrees of arrays like `y`, to which iterates are clipped. Convergence
+    is judged by the corrections before they are clipped, because a bound need not be a
+    root.
 
-    States may be complex: then the matrix has no structure. There may be more or fewer
-    equations than unknowns: then corrections are those of least squares, or of minimum
-    norm, and the iteration stops as with `cauchy_termination=True`, so that what has no
-    root is not called one.
+    States may be complex; the matrix is then dense. There may be more or fewer
+    equations than unknowns. Corrections are then least-squares or minimum-norm
+    solutions, and the iteration stops as with `cauchy_termination=True`.
 
     !!! Example
 
         ```python
-        root_finder = diffrax.with_stepsize_controller_tols(eqx_cc.CCChord)()
-        solver = diffrax.Kvaerno5(root_finder=root_finder)
+        solver = diffrax.Kvaerno5(root_finder=eqx_cc.CCChord(rtol=1e-6, atol=1e-6))
+        term = diffrax.ODETerm(lambda t, y, args: -1000 * (y - jnp.cos(t)))
+        controller = diffrax.PIDController(rtol=1e-6, atol=1e-6)
+        solution = diffrax.diffeqsolve(
+            term, solver, 0.0, 1.0, None, jnp.ones(1), stepsize_controller=controller
+        )
+        print(solution.ys[0].round(3))
+        ```
+
+        ```text
+        [0.541]
         ```
 
     ??? cite "Reference"

@@ -24,11 +24,11 @@ _TYPES = jnp.float32, jnp.float64
 
 class EliminationSolver(AbstractDirectSolver):
     r"""A linear solver that builds the matrix of the operator by vertex elimination,
-    and factors it by the structure that is found.
+    and factors it by its structure.
 
-    Whatever operator $A$ is, $x \mapsto A x$ is a linear computational graph. To
-    eliminate its intermediate vertices is to build the matrix of $A$, and the pattern
-    that is known when tracing selects the factorisation:
+    For any operator $A$, $x \mapsto A x$ is a linear computational graph. Eliminating
+    its intermediate vertices builds the matrix of $A$. Its pattern is known while
+    tracing, and selects the factorisation:
 
     - a diagonal, or equal blocks along it: inverses of these;
     - bands: $LU$ with partial pivoting, in linear time;
@@ -37,37 +37,40 @@ class EliminationSolver(AbstractDirectSolver):
     - one of these and low rank: the formula of Woodbury;
     - sparse in any other way (meshes, networks), on CPU: [`eqx_cc.KLU`][] if it is
         installed, or else [`eqx_cc.SuperLU`][], where that is expected to be faster;
-    - anything else, what is small, what is not square, and complex numbers: the solver
-        `inner`.
+    - anything else, and small, rectangular or complex matrices: the solver `inner`.
 
-    Rows and columns are reordered (reverse Cuthill-McKee) where that makes bands
-    narrower, as for several species on a grid, one after the other.
+    Rows and columns are reordered (reverse Cuthill-McKee) where this makes the bands
+    narrower, as for several species on a grid.
 
-    It is an argument for all of [lineax](https://docs.kidger.site/lineax/) and
+    It is an argument of all solvers of [lineax](https://docs.kidger.site/lineax/) and
     [optimistix](https://docs.kidger.site/optimistix/).
 
     **Arguments:**
 
-    - `inner`: the linear solver for matrices without structure. By default that which
-        lineax selects: by tags, $LU$ if square, and $QR$ if not.
+    - `inner`: the linear solver for matrices without structure. By default, lineax
+        selects it: by tags, $LU$ if the matrix is square, and $QR$ if not.
 
-    Where pivots are not sought in all of the matrix, the solution is refined once. If
-    its residual is large then `inner` solves the system (of up to 2,048 rows). If it
-    stays large, compared with the right-hand side, then lineax's result codes say that
-    the matrix is singular: nothing is called successful that has not been solved.
+    Where pivots are not sought in the whole matrix, the solution is refined once. If
+    its residual is large then `inner` solves systems of up to 2,048 rows. If the
+    residual stays large relative to the right-hand side then lineax's result codes
+    report a singular matrix.
 
-    What `inner` promises is kept at every size. If that is for singular matrices as
-    well, as `lx.AutoLinearSolver(well_posed=False)` is, then a structure is used where
-    its factors leave no doubt that the matrix is regular; and `inner` has every other
-    system (again of up to 2,048 rows), and its solution is taken as it is.
+    The guarantees of `inner` hold at every size. If `inner` is made for singular
+    matrices, as `lx.AutoLinearSolver(well_posed=False)` is, then a structure is used
+    only where its factors show that the matrix is regular. `inner` solves all other
+    systems of up to 2,048 rows.
 
     !!! Example
 
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
-        lx.linear_solve(operator, vector, eqx_cc.EliminationSolver())
+        print(lx.linear_solve(operator, vector, eqx_cc.EliminationSolver()).value)
         newton = optx.Newton(1e-8, 1e-8, linear_solver=eqx_cc.EliminationSolver())
         optx.root_find(fn, newton, y)
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
         ```
 
     ??? cite "References"

@@ -25,8 +25,8 @@ from .system import MOST_ENTRIES, of_leaves, of_operator, sparse_matrix
 
 
 class JacobianOperator(lx.AbstractLinearOperator):
-    """The Jacobian of a function: a product with it is one of forward mode, and its
-    matrix is accumulated by vertex elimination.
+    """The Jacobian of a function. A product with it uses forward mode; its matrix is
+    accumulated by vertex elimination.
 
     It is made by [`eqx_cc.jacobian_operator`][].
 
@@ -36,7 +36,11 @@ class JacobianOperator(lx.AbstractLinearOperator):
 
         ```python
         operator = eqx_cc.jacobian_operator(fn, y)
-        operator.mv(vector).shape, operator.as_matrix().shape  # (3,), (3, 3)
+        print(operator.mv(vector).shape, operator.as_matrix().shape)
+        ```
+
+        ```text
+        (3,) (3, 3)
         ```
     """
 
@@ -75,20 +79,20 @@ def jacobian_operator(
     [lineax](https://docs.kidger.site/lineax/), with the structure that elimination
     finds in it.
 
-    It takes the place of `lineax.JacobianLinearOperator`. Its matrix is accumulated by
-    vertex elimination when it is asked for; before that, it costs nothing. It has
-    lineax's tags for diagonal, tridiagonal and triangular matrices if its pattern is
-    such a one, so that lineax's own solvers make use of that. It composes with other
-    operators, as in `lx.IdentityLinearOperator(structure) - h * operator`, of which
+    It replaces `lineax.JacobianLinearOperator`. Its matrix is accumulated by vertex
+    elimination when it is needed. It has lineax's tags for diagonal, tridiagonal and
+    triangular matrices where its pattern is of this kind, so that the solvers of lineax
+    can use them. It composes with other operators, as in
+    `lx.IdentityLinearOperator(structure) - h * operator`, of which
     [`eqx_cc.EliminationSolver`][] finds the structure again.
 
     **Arguments:**
 
     - `fn`: the function, called as `fn(y, args)`.
-    - `y`: where to differentiate: a PyTree of floating-point arrays.
+    - `y`: the point, a PyTree of floating-point arrays.
     - `args`: passed to `fn`; not differentiated.
-    - `tags`: what else is known of the Jacobian: a tag, such as `lx.symmetric_tag`, or
-        several. These are not checked.
+    - `tags`: additional tags of the Jacobian, such as `lx.symmetric_tag`. They are not
+        checked.
 
     **Returns:**
 

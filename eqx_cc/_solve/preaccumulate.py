@@ -73,18 +73,17 @@ def _replaced(values: Sequence[Any], places: Sequence[int], new) -> list[Any]:
 
 
 def preaccumulate(fn: Any) -> Callable:
-    r"""A function that is `fn` in every respect, except that its Jacobian is
-    accumulated by vertex elimination where many products with it are asked for.
+    r"""Wraps `fn` so that its Jacobian is accumulated by vertex elimination where many
+    products with it are computed at once.
 
-    That is how matrices are materialised by any library: as products with all unit
-    vectors, under `jax.vmap`. These find the accumulated Jacobian, and one matrix
-    product, in place of a pass over the function for each of them. One Jacobian-vector
-    or vector-Jacobian product stays the plain pass that JAX makes of it, and so do
-    products with a large Jacobian that is sparse: a pass takes no longer. What is kept
-    for later is the point, not the Jacobian.
+    Libraries materialise a matrix as products with all unit vectors, under `jax.vmap`.
+    With this wrapper, these products come from an accumulated Jacobian. A single
+    Jacobian-vector or vector-Jacobian product is still one pass of JAX, and so are
+    products with a large sparse Jacobian, for which a pass takes no longer. Only the
+    point is stored for later, not the Jacobian.
 
-    It reaches what has no other argument to set: the implicit adjoint of the stages of
-    an implicit solver, say.
+    Use it where there is no linear solver to set, such as the implicit adjoint of the
+    stages of an implicit solver.
 
     **Arguments:**
 

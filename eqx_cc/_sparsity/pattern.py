@@ -58,7 +58,11 @@ class Pattern:
 
         ```python
         block = eqx_cc.cc_jacobian(jnp.sin, structured=True)(jnp.ones(3))
-        block.pattern.name, block.pattern.num_values  # "diagonal", 3
+        print(block.pattern.name, block.pattern.num_values)
+        ```
+
+        ```text
+        diagonal 3
         ```
     """
 

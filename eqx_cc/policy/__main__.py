@@ -17,6 +17,7 @@ from .._orders.learned_rule import RuleWeights
 from ._game.policy import AbstractPolicy
 from ._networks import EdgeTransformer, GraphPolicy
 from ._rule import RulePolicy
+from ._search.tree import check_mctx
 from ._training.alphazero import AlphaZero
 from ._training.curve import draw_curve
 from ._training.evolution import Evolution, evolve, rule_ratios, start_evolution
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
         )
     if args.smallest > args.largest:
         command.error("argument --smallest: it must be at most --largest")
+    if args.agent == "alphazero":
+        check_mctx("--agent alphazero")
     settings = Settings(
         args.batch,
         args.smallest,

@@ -106,11 +106,11 @@ class _Messages(eqx.Module):
 
 
 class GraphPolicy(AbstractPolicy):
-    """A graph network: messages go along the edges, forward and backward, and from all
-    vertices that remain to each.
+    """A graph network: it sends messages along the edges, forward and backward, and
+    from all remaining vertices to each.
 
-    Logits are those of the Markowitz rule plus a correction, which is zero until it has
-    been trained.
+    Logits are those of the Markowitz rule plus a correction, which is zero before
+    training.
 
     **Arguments:**
 
@@ -190,8 +190,8 @@ class _Attention(eqx.Module):
 
 
 class EdgeTransformer(AbstractPolicy):
-    """A transformer over the edge tensor: vertices are tokens, and edges bias their
-    attention, so that the number of vertices is not built in.
+    """A transformer whose tokens are vertices. Edges bias the attention, so that the
+    network applies to any number of vertices.
 
     (The published network has a token for each row of the tensor, of a fixed size.)
 

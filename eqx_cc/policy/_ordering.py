@@ -21,7 +21,7 @@ from ._game.play import rollout
 from ._game.policy import AbstractPolicy
 from ._search.beam import beam_rollout
 from ._search.shorten import shortened
-from ._search.tree import searched_rollout
+from ._search.tree import check_mctx, searched_rollout
 
 
 class HashablePolicy:
@@ -46,7 +46,7 @@ def hashable(policy: AbstractPolicy | HashablePolicy) -> HashablePolicy:
 
 
 class PolicyOrdering(AbstractOrdering):
-    """Eliminates as a policy says.
+    """Eliminates in the order that a policy chooses.
 
     A graph that has too many patterns for the game is played move by move, outside of
     JAX, once and without simulations.
@@ -55,9 +55,10 @@ class PolicyOrdering(AbstractOrdering):
 
     - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
     - `num_simulations`: eliminations that are tried before each move, by tree search;
-        none by default. Needs mctx.
-    - `beam`: of how many games, played next to each other, to take the cheapest: after
-        each move those are kept that the policy expects to cost least.
+        none by default. It needs the extra `policy`, as do the simulations of all
+        orderings here.
+    - `beam`: the number of games that are played side by side. After each move, those
+        with the least expected cost are kept; the cheapest one is returned.
     - `cost`: the cost model, or its name.
 
     !!! Example
@@ -79,6 +80,8 @@ class PolicyOrdering(AbstractOrdering):
                 "`num_simulations` must not be negative and `beam` at least 1; got "
                 f"{self.num_simulations} and {self.beam}."
             )
+        if self.num_simulations:
+            check_mctx("num_simulations")
 
     def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
         return _played(self, graph)
@@ -121,6 +124,7 @@ class PolicyAnnealing(AbstractSearch):
         self.seconds, self.seed, self.cost = seconds, seed, as_cost(cost)
         self.policy = hashable(policy)
         self.num_simulations, self.beam = num_simulations, beam
+        PolicyOrdering(self.policy, num_simulations, beam)  # Checks them.
 
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
         settings = self.num_simulations, self.beam, self.cost

@@ -17,8 +17,8 @@ _WEIGHTS = pathlib.Path(__file__).with_suffix(".eqx")
 
 @cache
 def pretrained() -> GraphPolicy:
-    """A policy that was trained on random graphs and plays any graph. The model card is
-    in the documentation (Learned orders).
+    """A policy that was trained on random graphs and plays any graph. The documentation
+    has its model card.
 
     **Returns:** a [`eqx_cc.policy.GraphPolicy`][].
 

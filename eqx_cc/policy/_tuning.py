@@ -31,10 +31,10 @@ from ._training.train import Settings, start
 class FineTuning(AbstractSearch):
     """Trains a copy of a policy on the graph that it is asked for: expert iteration.
 
-    In every round, games are drawn at random as the policy says. The best order so far,
-    polished by a little annealing if one likes, is what it then learns from: the
-    good moves on the way, and how much dearer the others would have been. A graph
-    with too many patterns for the game is played once, without training.
+    In every round, games are sampled from the policy. The policy then learns from the
+    best order so far: from its moves, and from the extra cost of all other moves.
+    `moves` anneals this order first. A graph with too many patterns for the game is
+    played once, without training.
 
     **Arguments:**
 

@@ -376,7 +376,7 @@ def test_plot(fun, tmp_path):
 
 def test_plot_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"`plot` needs matplotlib.*`eqx_cc\[plot\]`"):
+    with pytest.raises(ImportError, match=r"`plot` needs matplotlib.*eqx_cc\[plot\]"):
         explain(_fun, X).plot()
 
 

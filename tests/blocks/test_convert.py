@@ -290,7 +290,7 @@ def test_pictures_need_matplotlib(monkeypatch):
         return imported(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r"pip install matplotlib.*eqx_cc\[plot\]"):
+    with pytest.raises(ImportError, match=r"needs matplotlib.*eqx_cc\[plot\]"):
         _both("diagonal")[0].spy()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_hessian
 from jax import lax
+from jax.experimental.ode import odeint
 from jax.extend.core import jaxprs_in_params
 
 
@@ -607,3 +608,13 @@ def test_no_tracer_leaves_a_loop(order):
     eqx_cc.cc_jacobian(fun, order=order)(jnp.arange(1.0, 4.0))
     with jax.checking_leaks():
         eqx_cc.cc_jacobian(fun, order=order)(jnp.arange(1.0, 4.0))
+
+
+def test_a_reverse_rule_that_indexes_what_it_stores():
+    """`odeint` stores its times, which are known here, and indexes them by a tracer."""
+
+    def end(x):
+        return odeint(lambda y, t: -(y**2), x, jnp.array([0.0, 1.0]))[-1]
+
+    x = jnp.array([1.0, 2.0])
+    assert_same(jit(cc_jacobian(end))(x), jit(jax.jacrev(end))(x))

@@ -1,6 +1,7 @@
 """Policies as orderings: of scalars, of structured blocks, and while tracing."""
 
 import functools as ft
+import importlib.util
 import itertools as it
 
 import equinox as eqx
@@ -24,6 +25,7 @@ from eqx_cc._orders.baseline import order_cost
 from eqx_cc._orders.orderings import check_order
 from eqx_cc.policy import (
     AbstractPolicy,
+    AlphaZero,
     evaluate,
     FineTuning,
     GraphPolicy,
@@ -35,6 +37,7 @@ from eqx_cc.policy import (
     PolicyOrdering,
     pretrained,
 )
+from eqx_cc.policy.__main__ import main as train_command
 from eqx_cc.policy._game.host import hosted_rollout
 from eqx_cc.policy._search.shorten import shortened
 from jaxtyping import Array, Float
@@ -92,6 +95,23 @@ def test_simulations():
     ordering = PolicyOrdering(Markowitz(), num_simulations=16, cost="published")
     searched = sum(_cost(graph, ordering) for graph in graphs)
     assert searched < sum(_cost(graph, MinimalMarkowitz()) for graph in graphs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PolicyOrdering(Markowitz(), num_simulations=2),
+        lambda: PolicyAnnealing(Markowitz(), num_simulations=2),
+        lambda: AlphaZero(),
+        lambda: train_command(["train", "--agent", "alphazero", "--folder", "none"]),
+    ],
+    ids=["ordering", "annealing", "agent", "command"],
+)
+def test_names_the_extra_that_is_missing(make, monkeypatch):
+    """Before any work: where the ordering or the agent is made."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r'mctx.*pip install "eqx_cc\[policy\]"'):
+        make()
 
 
 @pytest.mark.parametrize("edges", [[], [(0, 1)], [(0, 1), (1, 2)]], ids=str)

@@ -10,7 +10,7 @@ import types
 import eqx_cc
 import eqx_cc.policy
 import pytest
-from tests.printed import agree, BLOCK, PAGES, ROOT, run
+from tests.printed import agree, BLOCK, PAGES, ROOT, run, tool
 
 
 API = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
@@ -20,7 +20,10 @@ PUBLIC = {
     for name, value in vars(module).items()
     if not name.startswith("_") and not isinstance(value, types.ModuleType)
 }
-_EXAMPLE = re.compile(r"^( *)```python\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(
+    r"^( *)```python\n(.*?)^ *```$(?:\n\n *```text\n(.*?)^ *```$)?",
+    re.MULTILINE | re.DOTALL,
+)
 
 # What the code takes for granted: that of docstrings, and that of two of the pages.
 _BEFORE = """
@@ -92,22 +95,35 @@ def test_documentation_is_whole(name):
         assert "**Arguments:**" in text or not asked
 
 
-def _examples() -> dict[str, str]:
+def test_constructors_are_shown_with_their_defaults():
+    pytest.importorskip("griffe")
+    constructor = tool("constructors").constructor
+    expected = 'Annealing(seconds=10.0, seed=0, cost="multiplications")'
+    assert constructor(eqx_cc.Annealing) == expected
+    assert constructor(eqx_cc.Partial) is constructor(eqx_cc.AbstractCost) is None
+    for value in filter(inspect.isclass, PUBLIC.values()):
+        assert "0x" not in (constructor(value) or "")
+
+
+def _examples() -> dict[str, tuple[str, str]]:
+    """The code of each docstring, and its output where this is shown."""
     found = {}
     for name, value in PUBLIC.items():
-        for indent, code in _EXAMPLE.findall(inspect.getdoc(value) or ""):
-            lines = [line.removeprefix(indent) for line in code.splitlines()]
-            found[name] = _BEFORE + "\n".join(lines)
+        code = printed = ""
+        for indent, *blocks in _EXAMPLE.findall(inspect.getdoc(value) or ""):
+            texts = [re.sub(f"^{indent}", "", b, flags=re.MULTILINE) for b in blocks]
+            code, printed = code + texts[0], printed + texts[1]
+        if code:
+            found[name] = _BEFORE + code, printed
     return found
 
 
 def _own_blocks() -> dict[str, tuple[str, str]]:
-    """The code of each page that is not pulled in from an example, and its output."""
+    """The code of each page that is of no example, and its output."""
     found = {}
     for page in PAGES:
-        blocks = [
-            own for own in BLOCK.findall(page.read_text()) if "--8<" not in own[0]
-        ]
+        text = tool("pages").FILLED.sub("", page.read_text())
+        blocks = BLOCK.findall(text)
         if blocks:
             before = _BEFORE if page.name in _IN_NEED else ""
             code = before + "\n".join(code for code, _ in blocks)
@@ -128,12 +144,13 @@ def test_code_of_pages_and_docstrings(long, tmp_path):
         for of_name in (_own_blocks(), _examples())
     )
     assert len(pages) > 0 and len(examples) > 0
-    code = {name: code for name, (code, _) in pages.items()} | examples
+    blocks = pages | examples
+    code = {name: code for name, (code, _) in blocks.items()}
     assert not long or code.keys() == _LONG
     text = re.sub(r"seconds=[\d.]+", "seconds=0.3", json.dumps(code))  # Enough here.
     (tmp_path / "code.json").write_text(text)
     printed = json.loads(run("-c", _RUN, str(tmp_path)))
     failed = [text for text in printed.values() if text.startswith("FAILED")]
     assert not failed, "\n".join(failed)
-    for name, (_, expected) in pages.items():
+    for name, (_, expected) in blocks.items():
         assert not expected or agree(printed[name], expected), (name, printed[name])

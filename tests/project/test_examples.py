@@ -9,19 +9,15 @@ from tests.printed import (
     agree,
     BLOCK,
     EXAMPLES,
-    FIGURES,
     OUTPUT,
     PAGES,
     ROOT,
-    run,
     run_optimised,
+    tool,
 )
 
 
 README = (ROOT / "README.md").read_text()
-
-# A file, and a section or the first and the last line.
-_SHOWN = re.compile(r'^--8<-- "([^\s:"]+)(?::([a-z]\w*)|(?::\d+){2})?"$', re.MULTILINE)
 
 
 def test_outputs_are_compared():
@@ -46,46 +42,40 @@ _CHOSEN = re.compile(r"^ *chosen: .*$", re.MULTILINE)
     ],
     ids=lambda path: path.stem,
 )
-def test_example(path, tmp_path):
-    """`python examples/_make.py` writes the outputs and the figures anew."""
-    printed = run_optimised(str(path), EQX_CC_FIGURES=str(tmp_path))
+def test_example(path):
+    """`python docs/tools/make.py` writes the outputs anew."""
+    printed = run_optimised(str(path))
     expected = (OUTPUT / f"{path.stem}.txt").read_text()
     if path.stem in STACKED and not hasattr(lax, "stack_p"):
         printed, expected = (_CHOSEN.sub("", text) for text in (printed, expected))
     assert agree(printed, expected), printed
-    for figure in tmp_path.iterdir():
-        assert (FIGURES / figure.name).exists()
-
-
-def test_an_example_without_matplotlib():
-    """Figures are for the documentation alone."""
-    hidden = "import sys; sys.modules['matplotlib'] = None; "
-    found = "sys.path.insert(0, 'examples'); import kalman_filter"
-    assert run("-c", hidden + found) != ""
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_sections_are_closed(path):
-    """The documentation pulls sections in by name: one left open pulls in the rest."""
-    markers = re.findall(r"# --8<-- \[(start|end):(\w+)\]", path.read_text())
-    starts, ends = markers[::2], markers[1::2]
-    assert [("end", name) for _, name in starts] == ends
+def test_examples_stand_alone(path):
+    """Each is a file that runs wherever it is copied to."""
+    siblings = {example.stem for example in EXAMPLES}
+    imported = re.findall(r"^(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+    assert not siblings & {*imported} and not any(n.startswith("_") for n in imported)
 
 
-def test_pages_show_sections_that_are_there():
-    text = "".join(page.read_text() for page in PAGES)
-    shown = _SHOWN.findall(text)
-    assert len(shown) > 0 and len(shown) == len(re.findall(r"8 ?< ?-", text))
-    for path, section in shown:
-        assert (ROOT / path).exists()
-        assert f"# --8<-- [start:{section}]" in (ROOT / path).read_text() or not section
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_cells_have_names_of_their_own(path):
+    """The pages show cells by name."""
+    names = re.findall(r"^# %% (\w+)$", path.read_text(), re.MULTILINE)
+    assert len(names) == len(set(names)) > 0
+
+
+@pytest.mark.parametrize("page", tool("pages").PAGES, ids=lambda page: page.stem)
+def test_pages_show_what_the_examples_are(page):
+    """`python docs/tools/pages.py` fills the blocks and tables of the pages."""
+    assert tool("pages").filled(page.read_text()) == page.read_text()
 
 
 def test_every_example_is_shown():
     text = "".join(page.read_text() for page in PAGES)
-    assert {f"examples/{path.name}" for path in EXAMPLES} <= {
-        path for path, _ in _SHOWN.findall(text)
-    }
+    shown = {path for _, path, _, _ in tool("pages").FILLED.findall(text)}
+    assert {f"examples/{path.name}" for path in EXAMPLES} <= shown
 
 
 def test_readme_blocks():

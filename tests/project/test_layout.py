@@ -19,7 +19,9 @@ PACKAGE = ROOT / "eqx_cc"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
 # Packages of extras, by what is imported of them, only where it is needed.
-EXTRA = {n: n for n in ("matplotlib", "mctx", "optax")} | {"klujax": "splineax-klujax"}
+EXTRA = {"klujax": "splineax-klujax", "matplotlib": "matplotlib", "mctx": "mctx"}
+# What examples import, so that one command installs all that they need.
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 MAX_LINES = 400
 MAX_FILES = 11  # In a folder.
@@ -55,9 +57,9 @@ def test_folders_are_small_and_say_what_they_are(folder):
 def test_dependencies_are_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {re.split(r"[<>=!~ ;\[]", d)[0] for d in project["dependencies"]}
-    used = set().union(*map(_packages, FILES))
-    own = {"eqx_cc"} | EXTRA.keys()
-    assert used - sys.stdlib_module_names - own == declared
+    own = {"eqx_cc"} | EXTRA.keys() | sys.stdlib_module_names
+    used = set().union(*map(_packages, [*FILES, *EXAMPLES])) - own
+    assert used == declared
     extras = set().union(*project["optional-dependencies"].values())
     packages = {re.split(r"[<>=!~ ;\[]", d)[0] for d in extras}
     assert packages >= set(EXTRA.values())

@@ -44,9 +44,9 @@ class AbstractSearch(AbstractOrdering):
 
     **Attributes:**
 
-    - `seconds`: how long it may take.
-    - `seed`: of its random choices. The order may still differ between two machines,
-        as a faster one does more in the same time.
+    - `seconds`: the time limit.
+    - `seed`: the seed of random choices. The order may still differ between machines,
+        because a faster machine does more in the same time.
     - `cost`: the cost model, an [`eqx_cc.AbstractCost`][].
 
     !!! Example

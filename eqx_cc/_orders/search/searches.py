@@ -19,19 +19,22 @@ _MAX_BLOCK = 20  # All subsets of a block are tabulated.
 
 
 class RandomisedMarkowitz(AbstractSearch):
-    """The Markowitz rule, repeated with ties broken in different ways and costs blurred
-    at random.
+    """The Markowitz rule, repeated with random ties and with random noise on the costs.
 
     **Arguments:**
 
     - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
-    - `noise`: costs are multiplied by up to one plus this.
+    - `noise`: costs are multiplied by a random number between 1 and 1 + `noise`.
 
     !!! Example
 
         ```python
-        eqx_cc.RandomisedMarkowitz(seconds=0.1)(graph)
+        print(eqx_cc.RandomisedMarkowitz(seconds=0.1)(graph).cost)
+        ```
+
+        ```text
+        3
         ```
 
     ??? cite "Reference"
@@ -54,9 +57,10 @@ class RandomisedMarkowitz(AbstractSearch):
 
 
 class Annealing(AbstractSearch):
-    """Simulated annealing: vertices, and blocks of them, move to other positions of the
-    order. Moves that raise the cost become rarer as the temperature falls. The search
-    restarts from the best, forward, reverse and greedy orders until time is out.
+    """Simulated annealing. Vertices and blocks of vertices move to other positions in
+    the order. Moves that raise the cost become rarer as the temperature falls. The
+    search restarts from the best, forward, reverse and greedy orders until the time is
+    up.
 
     **Arguments:**
 
@@ -66,7 +70,12 @@ class Annealing(AbstractSearch):
     !!! Example
 
         ```python
+        print(eqx_cc.Annealing(seconds=2)(graph).cost)
         eqx_cc.filter_jacobian(fun, order=eqx_cc.Annealing(seconds=2))(x)
+        ```
+
+        ```text
+        3
         ```
 
     ??? cite "References"
@@ -88,20 +97,25 @@ class Annealing(AbstractSearch):
 
 
 class BeamSearch(AbstractSearch):
-    """Beam search: keeps the best few beginnings of an order at every depth. While
-    there is time, the search is repeated with a beam twice as wide.
+    """Beam search: keeps the few best beginnings of an order at every depth. While
+    there is time, it repeats the search with a beam twice as wide.
 
     **Arguments:**
 
     - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
-    - `width`: the number of beginnings that are kept at first.
-    - `branching`: the number of vertices, the cheapest, that may follow each of them.
+    - `width`: the number of beginnings that the first search keeps.
+    - `branching`: the number of vertices, the cheapest ones, that may follow each
+        beginning.
 
     !!! Example
 
         ```python
-        eqx_cc.BeamSearch(seconds=1, width=16)(graph)
+        print(eqx_cc.BeamSearch(seconds=1, width=16)(graph).cost)
+        ```
+
+        ```text
+        3
         ```
 
     ??? cite "Reference"
@@ -146,15 +160,19 @@ class Exact(AbstractSearch):
 
     - `seconds`, `seed`: the time limit, and the seed of its random choices.
     - `cost`: a cost model, or its name.
-    - `blocks`: disjoint tuples of vertices that give the lower bound, as its
-        certificate. They are searched for if there are none. Raises a `ValueError` if a
-        block has more than 20 vertices, or if blocks overlap.
+    - `blocks`: disjoint tuples of vertices that certify the lower bound. They are
+        searched for if none are given. Raises a `ValueError` if a block has more than
+        20 vertices, or if blocks overlap.
 
     !!! Example
 
         ```python
         order = eqx_cc.Exact(seconds=5)(graph)
-        order.optimal, order.lower_bound
+        print(order.cost, order.lower_bound, order.optimal)
+        ```
+
+        ```text
+        3 3 True
         ```
 
     ??? cite "References"

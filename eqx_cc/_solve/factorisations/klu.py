@@ -62,8 +62,9 @@ def check_installed(name: str) -> None:
     """Raises an `ImportError` if the bindings are not there."""
     if not is_installed():
         raise ImportError(
-            f'`{name}` needs {_DISTRIBUTION}: `pip install "eqx_cc[sparse]"`. '
-            "(`klujax` itself will not do, and cannot be installed beside it.)"
+            f"`{name}` needs {_DISTRIBUTION}, which is not installed: "
+            '`python -m pip install "eqx_cc[sparse]"`. (`klujax` is another package, '
+            "and cannot be installed beside it.)"
         )
 
 

@@ -35,13 +35,13 @@ class Arrowhead(AbstractSparseSolver):
     **Arguments:**
 
     - `width`: the number of rows and columns in the border.
-    - `core`: the solver of which $D$ has the structure: one of [`eqx_cc.Banded`][],
-        [`eqx_cc.BlockDiagonal`][], [`eqx_cc.BlockTridiagonal`][] and
-        [`eqx_cc.SuperLU`][].
-    - `reorder`: whether to move those rows and columns to the border that have most
-        entries.
-    - `inner`: the solver if the residual stays large, of up to 2,048 rows:
-        $D$ may be singular though the whole is not.
+    - `core`: the solver for $D$, which states its structure: one of
+        [`eqx_cc.Banded`][], [`eqx_cc.BlockDiagonal`][], [`eqx_cc.BlockTridiagonal`][]
+        and [`eqx_cc.SuperLU`][].
+    - `reorder`: if `True` then the rows and columns with the most entries are moved to
+        the border.
+    - `inner`: the solver for systems of up to 2,048 rows whose residual stays large, as
+        it may if $D$ is singular.
 
     If a `lx.MatrixLinearOperator` has entries outside of the structure then the
     solution is NaN, and lineax's result codes report it.
@@ -49,8 +49,13 @@ class Arrowhead(AbstractSparseSolver):
     !!! Example
 
         ```python
-        lx.linear_solve(operator, vector, eqx_cc.Arrowhead(width=2))
+        solution = lx.linear_solve(operator, vector, eqx_cc.Arrowhead(width=2))
+        print(solution.value)
         solver = eqx_cc.Arrowhead(width=1, core=eqx_cc.Banded())
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
         ```
 
     ??? cite "Reference"

@@ -32,31 +32,36 @@ class Banded(AbstractSparseSolver):
 
     $$A_{ij} = 0 \quad \text{unless} \quad -\text{lower} \le j - i \le \text{upper}.$$
 
-    The matrix is built by vertex elimination, which finds the bands; if there are none
-    then a `ValueError` says so when tracing. On CPU it is native code.
+    Vertex elimination builds the matrix and finds the bands. A `ValueError` is raised
+    while tracing if the matrix is not banded. On CPU, native code factors it.
 
     **Arguments:**
 
-    - `lower`, `upper`: the number of bands below the diagonal, and above it; by default
-        as many as are found. They have to be stated for `lx.MatrixLinearOperator` and
+    - `lower`, `upper`: the number of bands below and above the diagonal; by default as
+        many as elimination finds. State them for `lx.MatrixLinearOperator` and
         `lx.PyTreeLinearOperator`, whose zeros are not known when tracing, unless tags
-        say that the matrix is diagonal or tridiagonal. If there are other entries than
-        is stated then the solution is NaN, and lineax's result codes report it.
-    - `reorder`: whether to reorder rows and columns (reverse Cuthill-McKee) where that
-        makes bands narrower, as for several species on a grid, one after the other.
-    - `inner`: the solver of the system if the residual stays large, as it may with more
-        than eight bands on one side, where pivots are sought in blocks alone; and of
-        systems that may be singular, if it is for these.
+        say that the matrix is diagonal or tridiagonal. If the matrix has other entries
+        then the solution is NaN, and lineax's result codes report it.
+    - `reorder`: if `True` then rows and columns are reordered (reverse Cuthill-McKee)
+        where this makes the bands narrower, as for several species on a grid.
+    - `inner`: the solver for systems whose residual stays large, as it may with more
+        than eight bands on one side, where pivots are sought within blocks only. It
+        also solves singular systems, if it is made for these.
 
-    Tags are believed, as lineax does: entries that are zero by them are ignored.
+    Tags are trusted, as in lineax: entries that are zero by a tag are ignored.
 
     !!! Example
 
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
-        lx.linear_solve(operator, vector, eqx_cc.Banded())
+        print(lx.linear_solve(operator, vector, eqx_cc.Banded()).value)
         operator = lx.MatrixLinearOperator(jnp.tri(3, k=1) + jnp.eye(3))
-        lx.linear_solve(operator, vector, eqx_cc.Banded(lower=2, upper=1))
+        print(lx.linear_solve(operator, vector, eqx_cc.Banded(lower=2, upper=1)).value)
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
+        [0.4 0.2 0.2]
         ```
 
     ??? cite "References"

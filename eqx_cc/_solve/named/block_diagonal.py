@@ -22,29 +22,33 @@ from .base import (
 
 
 class BlockDiagonal(AbstractSparseSolver):
-    r"""The inverses of equal blocks along the diagonal, all at once:
+    r"""Inverts equal blocks along the diagonal, all at once:
 
     $$A_{ij} = 0 \quad \text{unless} \quad
     \lfloor i / w \rfloor = \lfloor j / w \rfloor.$$
 
-    A last block may be smaller. The solution is refined once, and its residual is
-    checked. (Blocks of one number are divided by.)
+    The last block may be smaller. The solution is refined once, and its residual is
+    checked. (For blocks of one row, this is a division.)
 
     **Arguments:**
 
-    - `width`: $w$; by default the least that has all entries that are found. It has to
-        be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing. If there are entries outside of the blocks
-        then the solution is NaN, and lineax's result codes report it.
-    - `reorder`: whether to put the rows of each connected component next to each
-        other.
-    - `inner`: the solver if the residual stays large, of up to 2,048 rows.
+    - `width`: the width $w$; by default the least that includes all entries. State it
+        for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose zeros are not
+        known when tracing. If there are entries outside of the blocks then the solution
+        is NaN, and lineax's result codes report it.
+    - `reorder`: if `True` then the rows of each connected component are put next to
+        each other.
+    - `inner`: the solver for systems of up to 2,048 rows whose residual stays large.
 
     !!! Example
 
         ```python
-        operator = lx.MatrixLinearOperator(jnp.eye(3))
-        lx.linear_solve(operator, vector, eqx_cc.BlockDiagonal(width=3))
+        operator = lx.MatrixLinearOperator(2 * jnp.eye(3))
+        print(lx.linear_solve(operator, vector, eqx_cc.BlockDiagonal(width=3)).value)
+        ```
+
+        ```text
+        [0.5 0.5 0.5]
         ```
     """
 

@@ -22,28 +22,33 @@ from .base import (
 
 
 class BlockTridiagonal(AbstractSparseSolver):
-    r"""$LU$ factorisation of a block-tridiagonal matrix, of blocks of equal width $w$:
+    r"""$LU$ factorisation of a block-tridiagonal matrix with blocks of equal width $w$:
 
     $$A_{ij} = 0 \quad \text{unless} \quad
     \left| \lfloor i / w \rfloor - \lfloor j / w \rfloor \right| \le 1.$$
 
-    A last block may be smaller. Pivots are sought within blocks; the solution is
+    The last block may be smaller. Pivots are sought within blocks; the solution is
     refined once, and its residual is checked.
 
     **Arguments:**
 
-    - `width`: $w$; by default the least that has all entries that are found. It has to
-        be stated for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose
-        zeros are not known when tracing. If there are entries outside of the blocks
-        then the solution is NaN, and lineax's result codes report it.
-    - `reorder`: whether to reorder rows and columns first (reverse Cuthill-McKee).
-    - `inner`: the solver if the residual stays large, of up to 2,048 rows.
+    - `width`: the width $w$; by default the least that includes all entries. State it
+        for `lx.MatrixLinearOperator` and `lx.PyTreeLinearOperator`, whose zeros are not
+        known when tracing. If there are entries outside of the blocks then the solution
+        is NaN, and lineax's result codes report it.
+    - `reorder`: if `True` then rows and columns are reordered first (reverse
+        Cuthill-McKee).
+    - `inner`: the solver for systems of up to 2,048 rows whose residual stays large.
 
     !!! Example
 
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
-        lx.linear_solve(operator, vector, eqx_cc.BlockTridiagonal())
+        print(lx.linear_solve(operator, vector, eqx_cc.BlockTridiagonal()).value)
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
         ```
 
     ??? cite "Reference"

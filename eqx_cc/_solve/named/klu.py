@@ -13,21 +13,21 @@ from .superlu import check_sparse, unknown_zeros
 
 
 class KLU(AbstractSparseSolver):
-    """$LU$ factorisation of a general sparse matrix by KLU of SuiteSparse, on CPU: one
-    analysis of a pattern, when tracing, and one factorisation of each matrix, which
-    serves all right-hand sides and the transposed system. It takes no arguments.
+    """$LU$ factorisation of a general sparse matrix by KLU of SuiteSparse, on CPU. Each
+    pattern is analysed once, while tracing. Each matrix is factored once, for all
+    right-hand sides and the transposed system.
 
-    It needs the extra `sparse`: `pip install "eqx_cc[sparse]"`. Unlike
-    [`eqx_cc.SuperLU`][] it is no callback: XLA calls it. It computes in double
-    precision, also for single precision. The solution is refined once, and its residual
-    checked; a singular matrix is reported by lineax's result codes.
+    It needs the extra `sparse`: `pip install "eqx_cc[sparse]"`. XLA calls it directly,
+    not by a callback as [`eqx_cc.SuperLU`][]. It always computes in double precision.
+    The solution is refined once, and its residual is checked. lineax's result codes
+    report a singular matrix.
 
-    The last eight factorisations and analyses are kept; a batch with more of them
-    factors its matrices for each right-hand side anew, unless the environment variable
-    `KLUJAX_FACTOR_CACHE` is a larger number when the program starts.
+    KLU keeps the last eight factorisations. A batch of more matrices is factored again
+    for each right-hand side, unless the environment variable `KLUJAX_FACTOR_CACHE` is a
+    larger number when the program starts.
 
-    The zeros of a `lx.MatrixLinearOperator` are not known when tracing: give an
-    operator that is a function.
+    The zeros of a `lx.MatrixLinearOperator` are not known while tracing. Use an
+    operator that is a function, such as `lx.JacobianLinearOperator`.
 
     **Raises:** an `ImportError` if the extra is not installed.
 

@@ -18,16 +18,15 @@ from .base import AUTO, check_real_and_square, named
 
 
 class SmallInverse(AbstractDirectSolver):
-    """The inverse of a small matrix, by elimination of Gauss and Jordan with row
-    pivoting, and one step of refinement.
+    """Inverts a small matrix by Gauss-Jordan elimination with row pivoting, and refines
+    the solution once.
 
-    On CPU, it is native code that single numbers go through: for up to four rows, two
-    products take less time than the substitutions of LAPACK, and for many right-hand
-    sides with larger ones.
+    On CPU, this is native code. It takes less time than LAPACK for up to four rows, and
+    for many right-hand sides with larger matrices.
 
     **Arguments:**
 
-    - `inner`: the solver of the system if the residual is larger than that of an $LU$
+    - `inner`: the solver for systems whose residual is larger than that of an $LU$
         factorisation.
 
     Matrices of more than 64 rows raise a `ValueError`.
@@ -35,7 +34,11 @@ class SmallInverse(AbstractDirectSolver):
     !!! Example
 
         ```python
-        lx.linear_solve(operator, vector, eqx_cc.SmallInverse())
+        print(lx.linear_solve(operator, vector, eqx_cc.SmallInverse()).value)
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
         ```
     """
 

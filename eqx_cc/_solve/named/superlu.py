@@ -14,20 +14,23 @@ from .base import AbstractSparseSolver, AUTO, unsuited
 
 class SuperLU(AbstractSparseSolver):
     """$LU$ factorisation of a general sparse matrix with pivoting, by SciPy's SuperLU
-    on the host: an order that keeps fill-in low is its own.
+    on the host, in an order that keeps fill-in low.
 
-    It is reached by a callback, so that programs with it are not for export, and wait
-    for the host on GPUs and TPUs. The host keeps the last factors. It takes no
-    arguments.
+    XLA calls it back. Therefore programs with it cannot be exported, and GPUs and TPUs
+    wait for the host. The host keeps the last factors.
 
-    The zeros of a `lx.MatrixLinearOperator` are not known when tracing: give an
-    operator that is a function.
+    The zeros of a `lx.MatrixLinearOperator` are not known while tracing. Use an
+    operator that is a function, such as `lx.JacobianLinearOperator`.
 
     !!! Example
 
         ```python
         operator = lx.JacobianLinearOperator(fn, y)
-        lx.linear_solve(operator, vector, eqx_cc.SuperLU())
+        print(lx.linear_solve(operator, vector, eqx_cc.SuperLU()).value)
+        ```
+
+        ```text
+        [0.25       0.07692308 0.03571429]
         ```
 
     ??? cite "Reference"

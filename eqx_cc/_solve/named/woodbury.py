@@ -14,31 +14,36 @@ from .block_diagonal import BlockDiagonal
 
 
 class Woodbury(AbstractStructuredSolver):
-    r"""A matrix that is easy to factor, by default a diagonal, and one of low rank that
-    is added to it, by the formula of Woodbury:
+    r"""Solves with the sum of a matrix that is easy to factor (by default a diagonal)
+    and one of low rank, by Woodbury's formula:
 
     $$(S + U V)^{-1} = (1 - S^{-1} U (1 + V S^{-1} U)^{-1} V) S^{-1}.$$
 
-    Elimination finds $U$ and $V$: they lead into a vertex that is narrower than both
-    ends, and out of it, as the mean of a state does. The solution is refined once, and
-    its residual is checked.
+    Elimination finds $U$ and $V$: they lead into and out of a vertex that is narrower
+    than both ends, such as the mean of a state. The solution is refined once, and its
+    residual is checked.
 
     **Arguments:**
 
-    - `core`: the solver of which $S$ has the structure, as for [`eqx_cc.Arrowhead`][].
-    - `inner`: the solver if the residual stays large, of up to 2,048 rows:
-        $S$ may be singular though the whole is not.
+    - `core`: the solver for $S$, which states its structure, as for
+        [`eqx_cc.Arrowhead`][].
+    - `inner`: the solver for systems of up to 2,048 rows whose residual stays large, as
+        it may if $S$ is singular.
 
-    A small matrix (of up to 24 rows) that is found without such a vertex, as it has no
-    more numbers than $U$ and $V$, is inverted. The rank of a `lx.MatrixLinearOperator`
-    is not known when tracing: add it up of operators.
+    A matrix of up to 24 rows without such a vertex is inverted. The rank of a
+    `lx.MatrixLinearOperator` is not known while tracing: use a sum of operators.
 
     !!! Example
 
         ```python
         left = lx.MatrixLinearOperator(jnp.ones((3, 1)))
         right = lx.MatrixLinearOperator(jnp.ones((1, 3)))
-        lx.linear_solve(operator + left @ right, vector, eqx_cc.Woodbury())
+        solution = lx.linear_solve(operator + left @ right, vector, eqx_cc.Woodbury())
+        print(solution.value)
+        ```
+
+        ```text
+        [0.18346774 0.05645161 0.02620968]
         ```
 
     ??? cite "Reference"

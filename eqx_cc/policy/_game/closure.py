@@ -96,6 +96,6 @@ def _check(count: int, limit: int) -> None:
     if count > limit:
         raise ValueError(
             f"`graph` must have at most {limit} patterns that can arise when it is "
-            "eliminated; there are more. Known coefficients make for many: the "
-            "cost model 'published' takes them for unknown."
+            "eliminated; there are more. Known coefficients cause many patterns: the "
+            "cost model 'published' treats them as unknown."
         )

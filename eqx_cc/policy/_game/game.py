@@ -33,8 +33,8 @@ FEW_SIZES = 32, 64, 128, 256  # Of lessons: fewer, as gradients take longer to c
 class EliminationGame(eqx.Module):
     """The constant part of the elimination of a graph.
 
-    Graphs of fewer vertices are padded with some that are neither inputs nor outputs
-    nor to be eliminated, so that graphs of different size make one batch.
+    Smaller graphs are padded with unused vertices, so that graphs of different sizes
+    form one batch.
 
     **Attributes:**
 
@@ -70,9 +70,9 @@ class EliminationState(eqx.Module):
 
     **Attributes:**
 
-    - `edges`: from the first to the second vertex, as the rules have them; false where
-        there is none.
-    - `remaining`: the vertices that may be eliminated.
+    - `edges`: the edge from the first to the second vertex, in the format of the rules;
+        false where there is none.
+    - `remaining`: a mask of the vertices that have not been eliminated.
     - `total`: the cost of all eliminations so far.
     - `illegal`: true if a move was refused.
 
@@ -106,9 +106,9 @@ def step(
     **Arguments:**
 
     - `game`, `state`: as `new_game` makes them.
-    - `vertex`: one of those that remain. Any other is refused: nothing changes but the
-        flag `illegal`, and there is no reward. When the game is over, every move is
-        without effect.
+    - `vertex`: one of the remaining vertices. Any other vertex sets the flag `illegal`
+        and changes nothing else, with a reward of zero. After the end of the game,
+        moves have no effect.
 
     **Returns:** the state after it, and the reward: minus the cost, in units of
     `game.baseline`.
@@ -203,7 +203,7 @@ def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
 
     - `graph`: a [`eqx_cc.ComputationalGraph`][].
 
-    **Returns:** the vertex of the graph that each vertex of the game is.
+    **Returns:** for each vertex of the game, the vertex of the graph.
 
     !!! Example
 

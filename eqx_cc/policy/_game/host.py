@@ -33,7 +33,7 @@ class TabulatedRules(AbstractRules):
 
     def eliminate(self, edges: Bool[Array, "n n"], vertex: Int[Array, ""]) -> Any:
         raise NotImplementedError(
-            "`TabulatedRules` are for looking at, not for playing."
+            "`TabulatedRules` describe a game, but do not play it."
         )
 
     def costs(self, edges: Bool[Array, "n n"]) -> Float[Array, " n"]:

@@ -29,8 +29,8 @@ def rollout(
 
     **Arguments:**
 
-    - `policy`: whose logits to follow.
-    - `game`, `state`: where to begin.
+    - `policy`: the policy that chooses the moves.
+    - `game`, `state`: the game, and the state to start from.
     - `key`: if there is one, then vertices are drawn at random, by their logits over
         the temperature; else that of the largest logit is taken.
 

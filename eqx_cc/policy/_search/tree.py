@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import equinox as eqx
@@ -112,10 +113,15 @@ def _evaluated(
 
 
 def _mctx() -> Any:
-    try:
-        import mctx
-    except ImportError as error:
-        raise ImportError(
-            "Tree search needs mctx: `pip install eqx_cc[policy]`."
-        ) from error
+    import mctx
+
     return mctx
+
+
+def check_mctx(name: str) -> None:
+    """Raises an `ImportError` if mctx is not installed."""
+    if importlib.util.find_spec("mctx") is None:
+        raise ImportError(
+            f"`{name}` searches a tree with mctx, which is not installed: "
+            '`python -m pip install "eqx_cc[policy]"`.'
+        )

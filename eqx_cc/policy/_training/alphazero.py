@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._game.game import EliminationGame, EliminationState, step
 from .._game.policy import AbstractPolicy
-from .._search.tree import look_ahead
+from .._search.tree import check_mctx, look_ahead
 from .agent import (
     AbstractAgent,
     answers,
@@ -24,9 +24,8 @@ from .agent import (
 
 
 class AlphaZero(AbstractAgent):
-    """Gumbel AlphaZero, with the true game for its dynamics: games are played by tree
-    search, whose improved weights the policy is trained to have without the search.
-    Needs mctx.
+    """Gumbel AlphaZero with the true dynamics: games are played by tree search, and the
+    policy is trained to predict the result of the search. It needs the extra `policy`.
 
     **Arguments:**
 
@@ -54,6 +53,9 @@ class AlphaZero(AbstractAgent):
     value: float = 0.5
     epochs: int = 1
     parts: int = 4
+
+    def __check_init__(self):
+        check_mctx("AlphaZero")
 
     def play(
         self,

@@ -89,15 +89,15 @@ def imitate(
     settings: Settings,
     folder: pathlib.Path | None = None,
 ) -> Iterator[tuple[Training, Metrics]]:
-    """Trains for ever. If there is a folder, then lessons are kept in it, and training
-    that was interrupted goes on as if it had not been. `ratio`, of the metrics, is the
-    cost of annealed games.
+    """Trains without end. If a folder is given then lessons are stored in it, and
+    training continues after an interruption as if there had been none. The metric
+    `ratio` is the cost of the annealed games.
 
     **Arguments:**
 
     - `imitation`: an [`eqx_cc.policy.Imitation`][].
     - `training`, `settings`: as for [`eqx_cc.policy.train`][].
-    - `folder`: where lessons are kept; `None` for nowhere.
+    - `folder`: the folder for lessons, or `None`.
 
     **Returns:** an iterator, as [`eqx_cc.policy.train`][].
 

@@ -36,8 +36,8 @@ class Trajectory(eqx.Module):
 
 
 class PPO(AbstractAgent):
-    r"""Proximal policy optimisation: games are played at random as the policy says, and
-    moves that turned out better than expected are made likelier, but not by much.
+    r"""Proximal policy optimisation: games are sampled from the policy, and moves that
+    turned out better than expected are made a little more likely.
 
     Rewards are not discounted. Advantages are $\sum_k \lambda^k \delta_{t+k}$ with
     $\delta_t = r_t + v_{t+1} - v_t$, divided by their standard deviation.

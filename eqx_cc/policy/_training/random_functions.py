@@ -61,7 +61,7 @@ def random_function(
     - `seed`: the seed that determines the function.
     - `smallest`, `largest`: bounds of the number of lines; drawn by the logarithm.
 
-    **Returns:** the function, and the shapes of the tuple of arrays that it is one of.
+    **Returns:** the function, and the shapes of its argument, a tuple of arrays.
 
     !!! Example
 

@@ -16,11 +16,11 @@ SMALLEST, LARGEST = 10, 300
 def random_graph(
     seed: int, smallest: int = SMALLEST, largest: int = LARGEST
 ) -> ComputationalGraph:
-    """A graph of scalars, as a program of random operations would have it.
+    """The graph of scalars of a random program.
 
-    Every vertex has one or two predecessors, now and then a few more, as the equations
-    of programs have; they are drawn from all vertices before it, from the latest of
-    them, or from layers, as the kind of the program has it. Up to 40 percent as many
+    Most vertices have one or two predecessors, as in programs, and some have a few
+    more. Depending on the kind of program, predecessors are drawn from all earlier
+    vertices, from the latest ones, or from layers. There are up to 40 percent as many
     inputs and outputs as intermediates.
 
     **Arguments:**

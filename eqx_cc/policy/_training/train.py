@@ -33,10 +33,10 @@ class Settings(NamedTuple):
 
     **Attributes:**
 
-    - `batch`: games that are played at once.
+    - `batch`: the number of games that are played at once.
     - `smallest`, `largest`: see `random_graph`.
     - `rate`: the learning rate of Adam.
-    - `seed`: of graphs and of play.
+    - `seed`: the seed of graphs and games.
     - `cost`: the cost model.
 
     !!! Example
@@ -60,7 +60,7 @@ class Training(eqx.Module):
     **Attributes:**
 
     - `policy`, `optimiser`: the present policy, and the state of the optimiser.
-    - `iteration`: number of iterations so far.
+    - `iteration`: the number of iterations so far.
 
     !!! Example
 
@@ -115,8 +115,8 @@ def start(policy: AbstractPolicy, settings: Settings) -> Training:
 def train(
     agent: AbstractAgent, training: Training, settings: Settings
 ) -> Iterator[tuple[Training, Metrics]]:
-    """Trains for ever. Graphs and chances are determined by the seed and the iteration,
-    so that training that was interrupted goes on as if it had not been.
+    """Trains without end. The seed and the iteration determine graphs and random
+    numbers, so that training continues after an interruption as if there had been none.
 
     **Arguments:**
 
@@ -302,8 +302,7 @@ def load(folder: pathlib.Path, like: Training) -> Training:
     **Arguments:**
 
     - `folder`: where [`eqx_cc.policy.save`][] wrote it.
-    - `like`: training of the same kind: the policy with the same numbers of layers and
-        widths.
+    - `like`: a training whose policy has the same layers and widths.
 
     **Returns:** an [`eqx_cc.policy.Training`][].
 

@@ -1,0 +1,235 @@
+"""Tables and sentences of the documentation, from the files in `docs/benchmarks`.
+
+`python docs/tools/pages.py` writes them into the pages, between `<!-- table: NAME -->`
+and `<!-- end -->`; no number of a measurement is typed by hand.
+"""
+
+import functools as ft
+import json
+import math
+import pathlib
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from ..harness.measure import Row
+from .answers import summary
+from .headline import (
+    ARM,
+    BLOCKS,
+    BRUSSELATOR,
+    compiling,
+    LARGE,
+    MEAN_FIELD,
+    Measurements,
+    SCALAR,
+)
+from .policy_tables import function_table, held_out_table
+from .solver_tables import released, TABLES as SOLVER_TABLES
+from .tables import seconds, table
+
+
+FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks"
+_ROBOTS = "7-DOF inverse dynamics", "7-DOF forward dynamics"
+_SPARSE = "eqx_cc structured"
+
+
+@ft.cache
+def _document(name: str) -> Any:
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+@ft.cache
+def measurements() -> Measurements:
+    rows = [Row(**row) for row in _document("headline")["rows"]]
+    return Measurements(rows, "float64")
+
+
+def _median(case: str, setting: str, contestant: str) -> float:
+    row = measurements().row(case, setting, contestant)
+    return math.nan if row is None or row.median is None else row.median
+
+
+def _time(case: str, setting: str, contestant: str) -> str:
+    value = _median(case, setting, contestant)
+    return "" if math.isnan(value) else seconds(value)
+
+
+def speed_up(case: str, setting: str, contestant: str = "eqx_cc") -> float:
+    """The time of the better of JAX's modes, over that of a contestant."""
+    best = min(_median(case, setting, mode) for mode in ("jax.jacfwd", "jax.jacrev"))
+    return best / _median(case, setting, contestant)
+
+
+def _times(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2g}" if value < 99 else f"{value:.0f}"
+
+
+#
+# Jacobians
+#
+
+_HEADS = ["Jacobian", "`jax.jacfwd`", "`jax.jacrev`", "eqx_cc", "times faster"]
+_SHORT = (
+    ("arm with six joints, in a loop", ARM, "loop", "eqx_cc"),
+    ("inverse dynamics of seven joints, in a loop", _ROBOTS[0], "loop", "eqx_cc"),
+    ("Roe's flux, in a loop", "RoeFlux_1d", "loop", "eqx_cc"),
+    ("Brusselator, 1,024 states, dense", BRUSSELATOR, "call", "eqx_cc"),
+    ("the same, its bands alone, in a loop", BRUSSELATOR, "loop", _SPARSE),
+    ("arrowhead, 1,024 states, dense", "arrowhead, 1,024 states", "call", "eqx_cc"),
+    ("bottleneck 1024-16-1024", "bottleneck 1024-16-1024", "call", "eqx_cc"),
+    ("network 4-16-16-4, in a loop", "MLP 4-16-16-4", "loop", "eqx_cc"),
+    ("forward dynamics of seven joints, in a loop", _ROBOTS[1], "loop", "eqx_cc"),
+)
+
+
+def _summary() -> str:
+    lines = []
+    for words, case, setting, ours in _SHORT:
+        names = "jax.jacfwd", "jax.jacrev", ours
+        cells = [_time(case, setting, name) for name in names]
+        lines.append([words, *cells, _times(speed_up(case, setting, ours))])
+    return table(_HEADS, lines)
+
+
+def _loops() -> str:
+    heads = [*_HEADS, '`order="measured"`', "CasADi's C code"]
+    lines = []
+    for case in (ARM, *SCALAR, *_ROBOTS, "MLP 4-16-16-4"):
+        names = "jax.jacfwd", "jax.jacrev", "eqx_cc"
+        cells = [_time(case, "loop", name) for name in names]
+        ratios = [speed_up(case, "loop", n) for n in ("eqx_cc", "eqx_cc measured")]
+        last = _time(case, "loop", "CasADi")
+        lines.append([case, *cells, *map(_times, ratios), last])
+    return table(heads, lines)
+
+
+def _calls() -> str:
+    lines = []
+    for case in BLOCKS[4][0] + BLOCKS[7][0]:
+        names = "jax.jacfwd", "jax.jacrev", "eqx_cc"
+        cells = [_time(case, "call", name) for name in names]
+        peers = [_time(case, "call", name) for name in ("asdex", "floor")]
+        lines.append([case, *cells, _times(speed_up(case, "call")), *peers])
+    return table([*_HEADS, "asdex", "floor"], lines)
+
+
+def _structured() -> str:
+    heads = ["Jacobian", "dense, by JAX", "eqx_cc", "asdex", "sparsejac", "floor"]
+    lines = []
+    for case in (BRUSSELATOR, LARGE, MEAN_FIELD):
+        modes = (_median(case, "loop", m) for m in ("jax.jacfwd", "jax.jacrev"))
+        best = min((m for m in modes if not math.isnan(m)), default=None)
+        names = _SPARSE, "asdex bcoo", "sparsejac", "floor structured"
+        cells = [_time(case, "loop", name) for name in names]
+        lines.append([case, seconds(best), *cells])
+    return table(heads, lines)
+
+
+def _batches() -> str:
+    lines, ratios = [], []
+    for case in SCALAR:
+        cases = case, f"{case}, arguments"
+        row = [
+            speed_up(of, "batch 65536", name)
+            for of in cases
+            for name in ("eqx_cc", "eqx_cc measured")
+        ]
+        ratios.append(row)
+        lines.append([case, *map(_times, row)])
+    means = [_times(statistics.geometric_mean(column)) for column in zip(*ratios)]
+    heads = ["task", "of a vector", "measured", "of arguments", "measured"]
+    return table(heads, [*lines, ["geometric mean", *means]])
+
+
+def _compile() -> str:
+    pairs = sorted({(case, setting) for cases, setting, _ in BLOCKS for case in cases})
+    texts = []
+    for i, words in enumerate(("without a stored order", "with one")):
+        ratios = [compiling(measurements(), *pair)[i] for pair in pairs]
+        known = [ratio for ratio in ratios if ratio]
+        mean, worst = statistics.geometric_mean(known), max(known)
+        texts.append(f"{mean:.2g} times as long {words} (at most {worst:.2g} times)")
+    return (
+        f"Trace, order and compilation together take {' and '.join(texts)}, compared "
+        f"with `jax.jacfwd`: geometric means of the {len(known)} programs of the "
+        "[benchmarks](benchmarks.md)."
+    )
+
+
+def _peers() -> str:
+    by = measurements().by
+    dense = by(BRUSSELATOR, "call", "asdex", "eqx_cc")
+    bands = [by(BRUSSELATOR, "loop", n, _SPARSE) for n in ("asdex bcoo", "sparsejac")]
+    arrow = by("arrowhead, 1,024 states", "call", "asdex", "eqx_cc")
+    mean = by(MEAN_FIELD, "call", "asdex", "eqx_cc")
+    casadi = by(ARM, "loop", "CasADi", "eqx_cc")
+    return (
+        "Times relative to eqx_cc, from the [benchmarks](benchmarks.md). For a 1-D "
+        f"Brusselator of 1,024 states, asdex takes {dense:.2g} times as long for the "
+        f"dense Jacobian; for the bands alone, asdex takes {bands[0]:.2g} times as "
+        f"long, and sparsejac {bands[1]:.2g} times. Functions that need many "
+        f"colours take asdex {arrow:.2g} (an arrowhead) and {mean:.2g} (a mean field) "
+        "times as long. "
+        f"Compiled C code of CasADi is faster: it takes {casadi:.2g} times as long for "
+        "the arm. graphax has not been timed."
+    )
+
+
+def _greeks() -> str:
+    names = "BlackScholes", "BlackScholes_Jacobian"
+    loops = [_times(speed_up(name, "loop")) for name in names]
+    batches = []
+    for name in names:
+        cases = f"{name}, arguments", name
+        ratios = sorted(speed_up(case, "batch 65536") for case in cases)
+        batches.append(" to ".join(map(_times, ratios)))
+    return (
+        f"In a loop they are {loops[0]} and {loops[1]} times as fast as the better of "
+        f"JAX's modes, and in batches of 65,536 points {batches[0]} and {batches[1]} "
+        "times."
+    )
+
+
+#
+# Solves and orders
+#
+
+
+def _of_solvers(make: Callable) -> Callable[[], str]:
+    return lambda: make(_document("solvers"))
+
+
+def _of_orders(group: str) -> Callable[[], str]:
+    def make() -> str:
+        rows = [r for r in _document("policy")["rows"] if r["part"] == "held-out"]
+        return held_out_table([r for r in rows if r["group"] == group])
+
+    return make
+
+
+def _functions() -> str:
+    from ..orders import ARRAYS, SCALAR as SCALARS
+
+    rows = [r for r in _document("policy")["rows"] if r["part"] == "functions"]
+    return function_table(rows, SCALARS | ARRAYS)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "summary": _summary,
+    "loops": _loops,
+    "calls": _calls,
+    "structured": _structured,
+    "batches": _batches,
+    "compile": _compile,
+    "peers": _peers,
+    "greeks": _greeks,
+    "released": _of_solvers(released),
+    "answers": lambda: summary(_document("answers")),
+    **{f"solve-{name}": _of_solvers(make) for name, make in SOLVER_TABLES.items()},
+    "policy-10-40": _of_orders("10-40"),
+    "policy-40-100": _of_orders("40-100"),
+    "policy-100-300": _of_orders("100-300"),
+    "policy-arrays": _of_orders("functions of 10-60 lines"),
+    "policy-functions": _functions,
+}
