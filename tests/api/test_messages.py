@@ -44,7 +44,7 @@ def test_cc_jacobian_by_a_module():
         cc_jacobian(lambda module: module(jnp.ones(2)))(mlp)
 
 
-@pytest.mark.parametrize("arguments", [("sin", jnp.sin), (jnp.sin,)], ids=str)
+@pytest.mark.parametrize("arguments", [("sin", jnp.sin), (jnp.sin,)])
 def test_rules_are_for_primitives(arguments):
     with pytest.raises(TypeError, match="`register_rule` takes primitives of JAX"):
         eqx_cc.register_rule(*arguments)

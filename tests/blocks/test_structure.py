@@ -1,5 +1,7 @@
 """Structured results of low rank, and how dense results are assembled."""
 
+from typing import Any
+
 import eqx_cc
 import jax
 import jax.numpy as jnp
@@ -288,7 +290,7 @@ def test_few_entries_are_assembled_by_one_scatter(name):
     jacobian = cc_jacobian(fun, order="markowitz", granularity="array")
     actual, expected = jax.jit(lambda x: (jacobian(x), jax.jacfwd(fun)(x)))(X)
     np.testing.assert_allclose(actual, expected, atol=1e-13)
-    eqns = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
+    eqns: list[Any] = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
     large = [e.primitive.name for e in eqns if e.outvars[0].aval.size >= N * N]
     assert [name for name in large if name != "reshape"] == [
         "broadcast_in_dim",
@@ -300,7 +302,7 @@ def test_entries_on_a_full_block_are_scattered_without_flattening_it():
     """Else XLA computes the cosine for every entry of the block."""
     fun, _ = LOW_RANK["mean field"]
     jacobian = cc_jacobian(fun, order="markowitz", granularity="array")
-    eqns = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
+    eqns: list[Any] = jax.make_jaxpr(jacobian)(X).jaxpr.eqns
     (scatter,) = [e for e in eqns if e.primitive.name == "scatter-add"]
     assert scatter.invars[0].aval.shape == (N, N)
 

@@ -1,5 +1,7 @@
 """Programs in which blocks of different structure add up."""
 
+from typing import Any
+
 import eqx_cc
 import jax
 import jax.numpy as jnp
@@ -54,7 +56,7 @@ def test_blocks_are_scattered_by_what_they_store():
     """Dense blocks of flattened axes are reshaped; what is scattered, diagonals."""
     x = jnp.linspace(0.0, 1.0, 24)
     jaxpr = jax.make_jaxpr(eqx_cc.cc_jacobian(_shuffled))(x)
-    scatters = [e for e in jaxpr.eqns if e.primitive.name == "scatter-add"]
+    scatters: list[Any] = [e for e in jaxpr.eqns if e.primitive.name == "scatter-add"]
     assert all(eqn.invars[2].aval.size <= 2 * 24 for eqn in scatters)
 
 

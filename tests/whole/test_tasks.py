@@ -1,5 +1,6 @@
 import json
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ def _flatten(jaxpr, numbers, edges, count):
 
 def _graph_of(fun, args):
     jaxpr = jax.make_jaxpr(fun)(*args).jaxpr
-    numbers = {v: i for i, v in enumerate(jaxpr.invars)}
+    numbers: dict[Any, int] = {v: i for i, v in enumerate(jaxpr.invars)}
     edges: list[tuple[int, int]] = []
     count = _flatten(jaxpr, numbers, edges, len(args))
     dependents = [numbers[v] for v in jaxpr.outvars]
