@@ -43,6 +43,8 @@ from .time_model import jaxpr_work, program_work, sweep_work
 _LESS = 0.7
 # Nanoseconds to read an entry out of the products.
 _READ = 0.5
+# The most entries of all blocks that are listed while tracing, and the most conflicts.
+_MOST = 1 << 21
 
 
 class _Entries(NamedTuple):
@@ -142,6 +144,8 @@ def compressed(prepared: Prepared, time: float) -> Prepared | None:
 def summing_work(blocks: Sequence[Sequence[Partial]]) -> float:
     """The time to sum the values of blocks that have several for one entry, as nearly
     all that is done with blocks takes sums."""
+    if _are_many(blocks):
+        return 0.0
     overlapping = [
         jax.tree.map(struct, block)
         for row in blocks
@@ -163,7 +167,8 @@ def _colours(
         work = sweep_work(program, count, reverse=direction == "reverse")
         return fixed + work < time
 
-    if not is_fast(fewest_colours(rows)):
+    fewest = fewest_colours(rows)
+    if not is_fast(fewest) or len(rows) * fewest > _MOST:
         return None
     colours = colour_columns(rows, columns, shape)
     return colours if is_fast(int(colours.max()) + 1) else None
@@ -171,10 +176,17 @@ def _colours(
 
 def _patterns(blocks: Sequence[Sequence[Partial]]) -> list[list[Pattern]] | None:
     """Patterns in which each stored value is one entry of the Jacobian, or None if a
-    block keeps factors."""
-    if any(block.factors for row in blocks for block in row):
+    block keeps factors, or if there are too many entries."""
+    if any(block.factors for row in blocks for block in row) or _are_many(blocks):
         return None
     return [[_disjoint(block.pattern) for block in row] for row in blocks]
+
+
+def _are_many(blocks: Sequence[Sequence[Partial]]) -> bool:
+    """True if the entries are too many to list, or fill the blocks."""
+    patterns = [block.pattern for row in blocks for block in row]
+    entries = sum(term.num_nonzeros for p in patterns for term in p.terms)
+    return not entries < min(_MOST, sum(math.prod(p.shape) for p in patterns))
 
 
 def _disjoint(pattern: Pattern) -> Pattern:

@@ -16,6 +16,7 @@ import pytest
 from eqx_cc import Partial, Pattern
 from eqx_cc._blocks.add import run_sum, run_update
 from eqx_cc._blocks.arrays import as_numbers, Masked, take
+from eqx_cc._sparsity.entries import positions
 from eqx_cc._sparsity.pattern import (
     add,
     compose,
@@ -25,15 +26,18 @@ from eqx_cc._sparsity.pattern import (
     update,
 )
 from eqx_cc._sparsity.positions.affine import Affine, single
-from eqx_cc._sparsity.positions.table import Form
+from eqx_cc._sparsity.positions.table import Form, Table, tabulated
 from eqx_cc._sparsity.sum import densify
 from eqx_cc._sparsity.term import normalise, Term
+from eqx_cc._sparsity.within import within
 from test_affine import evaluate
 
 
 FLOAT, COMPLEX = np.dtype("float64"), np.dtype("complex128")
 
 A, B, C = map(single, range(3))
+MIXED = Table(np.array([2, 0, 3]), (0,))
+REPEATED = Table(np.array([0, 2, 0]), (0,))
 
 
 def at(offset: int, *strides: tuple[int, int]) -> Affine:
@@ -430,6 +434,8 @@ NAMES = {
     "scalar": make((), (), Term((), (), (), ())),
     "constant 2.0": identity((), 2.0),
     "dense + diagonal": make((3,), (3,), Term((A,), (B,), (3, 3), (0, 1)), band(3, 0)),
+    "sparse": make((3,), (4,), Term((A,), (MIXED,), (3,), (0,))),
+    "sparse selection": make((3,), (4,), Term((A,), (MIXED,), (3,), None)),
 }
 
 
@@ -797,6 +803,51 @@ def test_axes_of_size_one_are_not_stored():
     (term,) = dense_pattern((1, 3), (1,)).terms
     assert term.sizes == (3,)
     assert term.out == (at(0), A)
+
+
+def test_a_block_of_two_entries_may_be_dense():
+    assert dense(1, 2).is_dense and dense(2, 1).is_dense
+    assert not dense(1, 1).is_dense
+
+
+def test_positions_that_follow_a_rule_are_no_table():
+    assert tabulated(np.array([5, 3, 1]), [0]) == Affine(5, ((0, -2),))
+    assert tabulated(np.array([[4, 7], [14, 17]]), [0, 2]) == Affine(
+        4, ((0, 10), (2, 3))
+    )
+    assert isinstance(tabulated(np.array([[4, 7], [14, 18]]), [0, 2]), Table)
+
+
+def _entries_within(term, shape, flat):
+    """The entries of the parts, by their positions; how many parts there are."""
+    values = 1.0 + np.arange(math.prod(term.value_shape)).reshape(term.value_shape)
+    parts, entries = within(term, shape, np.asarray(flat)), []
+    for part, recipe in parts:
+        if term.value is None:
+            read = np.full(part.num_nonzeros, part.scale)
+        elif recipe is None:
+            read = values.ravel()
+        else:
+            read = np.ravel(take(jnp.asarray(values), recipe))
+        entries += zip(positions(part, shape).tolist(), read.tolist(), strict=True)
+    return sorted(entries), len(parts)
+
+
+def test_the_part_of_a_term_at_given_positions():
+    diagonal = band(4, 0)
+    assert _entries_within(diagonal, (4, 4), [0, 10]) == ([(0, 1.0), (10, 3.0)], 1)
+    assert _entries_within(diagonal, (4, 4), [1, 2]) == ([], 0)
+    whole, count = _entries_within(diagonal, (4, 4), range(16))
+    assert (len(whole), count) == (4, 1)
+    known = dataclasses.replace(diagonal, value=None, scale=2.0)
+    assert _entries_within(known, (4, 4), [0, 10]) == ([(0, 2.0), (10, 2.0)], 1)
+
+
+def test_entries_of_one_position_become_parts_of_their_own():
+    distinct = Term((REPEATED,), (A,), (3,), (0,))
+    assert _entries_within(distinct, (3, 4), [0, 3]) == ([(0, 1.0)], 1)
+    repeated = Term((REPEATED,), (Affine(0),), (3,), (0,))
+    assert _entries_within(repeated, (3, 4), [0]) == ([(0, 1.0), (0, 3.0)], 2)
 
 
 def test_properties():

@@ -175,3 +175,27 @@ def test_colours(seed):
     assert colours.max() + 1 >= fewest_colours(rows) == matrix.sum(1).max()
     for colour in set(colours):
         assert matrix[:, colours == colour].sum(1).max() <= 1
+
+
+def test_large_patterns_are_not_listed(taken, monkeypatch):
+    """A full block of 10^8 entries, a band of 10^7, a row that is full."""
+    monkeypatch.setattr(compressed, "positions", None)
+    for fun, size in (
+        (lambda x: jnp.sin(x) * jnp.sum(x**2) ** jnp.sin(x), 10_000),
+        (lambda x: jnp.sin(x) * jnp.roll(x, 1), 10_000_000),
+    ):
+        jacobian = eqx_cc.cc_jacobian(fun, structured=True)
+        x = jax.ShapeDtypeStruct((size,), jnp.float32)
+        jax.make_jaxpr(lambda x, f=jacobian: f(x).values)(x)
+    assert not taken
+
+
+def test_many_conflicts_are_not_coloured(taken, monkeypatch):
+    monkeypatch.setattr(compressed, "colour_columns", None)
+    arrow = lambda x: x**2 * jnp.roll(x, 1) + x[0]  # noqa: E731
+    total = lambda x: jnp.stack([jnp.sum(x**3), x[1]])  # noqa: E731
+    monkeypatch.setattr(compressed, "_MOST", 100_000)
+    for fun in (arrow, total):
+        jacobian = eqx_cc.cc_jacobian(fun, structured=True)
+        jax.make_jaxpr(lambda x, f=jacobian: f(x).values)(jnp.ones(30_000))
+    assert not taken
