@@ -5,7 +5,7 @@
 - `methods` has the candidates: one sweep of JAX's own, elimination of arrays, or of
   scalars. `select` takes one by the model of `time_model`, or the one that `autotune`
   found to be the fastest.
-- A function that cannot be traced is left to `eager`; `structured` results skip the
-  choice, as they are those of elimination of arrays.
+- A function that cannot be traced is left to `eager`. `structured` results are those of
+  elimination of arrays, or of a sweep that is `compressed` by their pattern.
 - Imports `_scalarise`, `_linearise`, `_orders`, `_blocks`, `_sparsity` and `_jaxpr`.
 """

@@ -25,8 +25,8 @@ from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Reverse
 from .autotune import autotuned, looked_up
-from .colouring import is_installed
-from .compressed import compressed, summing_work
+from .compressed.colouring import is_installed
+from .compressed.sweeps import compressed, summing_work
 from .granularity import is_compiled
 from .methods import (
     ArrayElimination,

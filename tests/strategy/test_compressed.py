@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._strategy import compressed, select
-from eqx_cc._strategy.colouring import colour_columns, fewest_colours
+from eqx_cc._strategy import select
+from eqx_cc._strategy.compressed import sweeps as compressed
+from eqx_cc._strategy.compressed.colouring import colour_columns, fewest_colours
 
 
 pytest.importorskip("rustworkx")

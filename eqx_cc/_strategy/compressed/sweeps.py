@@ -24,18 +24,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._blocks.arrays import DoesNotFit
-from .._blocks.partial import Partial
-from .._jaxpr.avals import as_arrays, is_complex, struct
-from .._jaxpr.program import evaluate, Program
-from .._jaxpr.shard_map import vary_as
-from .._sparsity.entries import listed, positions
-from .._sparsity.pattern import Pattern
-from .._sparsity.term import Term
+from ..._blocks.arrays import DoesNotFit
+from ..._blocks.partial import Partial
+from ..._jaxpr.avals import as_arrays, is_complex, struct
+from ..._jaxpr.program import evaluate, Program
+from ..._jaxpr.shard_map import vary_as
+from ..._sparsity.entries import listed, positions
+from ..._sparsity.pattern import Pattern
+from ..._sparsity.term import Term
+from ..methods import AbstractMethod, JacobianBlocks, prepare, Prepared, Problem
+from ..sweep import call_jax, Direction, directions, NotDifferentiable
+from ..time_model import jaxpr_work, program_work, sweep_work
 from .colouring import colour_columns, fewest_colours, is_installed
-from .methods import AbstractMethod, JacobianBlocks, prepare, Prepared, Problem
-from .sweep import call_jax, Direction, directions, NotDifferentiable
-from .time_model import jaxpr_work, program_work, sweep_work
 
 
 # The model compares times roughly: a compressed sweep has to take so much less. (Of 21

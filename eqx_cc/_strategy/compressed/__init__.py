@@ -1,0 +1,2 @@
+"""Sweeps of JAX that are compressed by a colouring of the pattern (`sweeps`), and the
+colouring, by rustworkx (`colouring`)."""
