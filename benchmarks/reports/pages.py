@@ -168,9 +168,9 @@ def _peers() -> str:
         "Times relative to eqx_cc, from the [benchmarks](benchmarks.md). For a 1-D "
         f"Brusselator of 1,024 states, asdex takes {dense:.2g} times as long for the "
         f"dense Jacobian; for the bands alone, asdex takes {bands[0]:.2g} times as "
-        f"long, and sparsejac {bands[1]:.2g} times. Functions that need many "
-        f"colours take asdex {arrow:.2g} (an arrowhead) and {mean:.2g} (a mean field) "
-        "times as long. "
+        f"long, and sparsejac {bands[1]:.2g} times. For functions that need many "
+        f"colours, asdex takes {arrow:.2g} (an arrowhead) and {mean:.2g} (a mean "
+        "field) times as long. "
         f"Compiled C code of CasADi is faster: it takes {casadi:.2g} times as long for "
         "the arm. graphax has not been timed."
     )

@@ -32,7 +32,8 @@ _TIMES = (
     "window"
 ).split()
 
-# JAX 0.10 to 0.12. The columns are those of `Facts`, and then the names.
+# JAX 0.10 to 0.12. The columns are those of `Facts`, and then the names:
+# kind       index  time       weight
 _TABLE = """
 elementwise  index  fuse       1   add and clamp eq ge gt le lt max min mul ne not or
 elementwise  index  fuse       1   select_n sign sub xor

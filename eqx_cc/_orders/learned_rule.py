@@ -64,8 +64,9 @@ class RuleWeights(NamedTuple):
 
 
 # From 144 iterations of the evolution strategy in `policy/_training/evolution.py`
-# (batches of 40, random graphs of up to 400 vertices). It began with weights from 130
-# iterations on smaller graphs, and these with the Markowitz rule.
+# (batches of 40, random graphs of up to 400 vertices). It began with weights from about
+# 130 iterations of an earlier form of it, on smaller graphs, which began with the
+# Markowitz rule: the command alone gives other weights.
 RULE_WEIGHTS = RuleWeights(
     cost=1.928,
     before=-0.251,

@@ -7,5 +7,7 @@
   found to be the fastest.
 - A function that cannot be traced is left to `eager`. `structured` results are those of
   elimination of arrays, or of a sweep that is `compressed` by their pattern.
+- A new method is a class in `methods`, a row of `autotune.candidates`, and a branch of
+  `select` if it can be the default.
 - Imports `_scalarise`, `_linearise`, `_orders`, `_blocks`, `_sparsity` and `_jaxpr`.
 """
