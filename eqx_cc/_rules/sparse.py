@@ -60,6 +60,10 @@ def _product(operands, results, params, indices: np.ndarray) -> list[Block] | No
     if linear == [last]:
         inp = replaced(map(single, labels[1]), tables)
         term = dict(value=(entry,), read=lambda arrays: arrays[0][kept])
+        if len(kept) > 1 and all(entry not in form.indices for form in tables.values()):
+            # All of them are at one position.
+            del sizes[entry]
+            term = dict(value=(), read=lambda arrays: jnp.sum(arrays[0][kept]))
     else:
         inp = [tabulated(kept, [entry])]
         shared = tuple(at[i] for i in labels[1] if i in at)

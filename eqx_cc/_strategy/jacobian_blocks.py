@@ -24,7 +24,7 @@ from .autotune import measure
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
 from .granularity import Granularity
 from .methods import ArrayElimination, ForwardMode, Problem
-from .select import select_method, select_structured, select_trace
+from .select import select_method, select_trace
 
 
 def jacobian_blocks(
@@ -66,7 +66,7 @@ def jacobian_blocks(
     if structured:
         _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
-        jacobian = select_structured(problem, method)()
+        jacobian = method(problem)
     else:
         prepared = select_method(problem, order)
         if isinstance(prepared.method, ForwardMode) and has_split(program, leaves):

@@ -25,8 +25,6 @@ from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Reverse
 from .autotune import autotuned, looked_up
-from .compressed.colouring import is_installed
-from .compressed.sweeps import compressed, summing_work
 from .granularity import is_compiled
 from .methods import (
     ArrayElimination,
@@ -119,22 +117,7 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         assert traced is not None
         time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
     prepared = _sweep_within(time, times, problem)
-    if prepared is None and is_compiled():
-        prepared = compressed(elimination, time)
     return elimination if prepared is None else prepared
-
-
-def select_structured(problem: Problem, method: ArrayElimination) -> Prepared:
-    """The method for a Jacobian with its structure: elimination; or a sweep that is
-    compressed by what elimination found of the structure, if it takes less time."""
-    elimination = Prepared(method, problem)
-    if not (isinstance(method.order, Automatic) and is_compiled() and is_installed()):
-        return elimination
-    traced = (elimination := prepare(method, problem)).traced
-    assert traced is not None
-    time = jaxpr_work(traced.closed.jaxpr) + summing_work(traced.struct.blocks)
-    sweep = compressed(elimination, time)
-    return elimination if sweep is None else sweep
 
 
 def select_trace(

@@ -38,7 +38,7 @@ class NotDifferentiable(TypeError):
     """JAX does not differentiate a function in one direction."""
 
 
-def call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
+def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
     """Calls JAX, and no code of ours. Raises `NotDifferentiable` for its errors."""
     try:
         return call()
@@ -147,7 +147,7 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
 
     push_all = jax.vmap(push, out_axes=(None, -1))
     basis = _basis(active)
-    return call_jax("forward", lambda: push_all(basis))
+    return _call_jax("forward", lambda: push_all(basis))
 
 
 # The most columns that are computed at once where only their sum is kept.
@@ -172,7 +172,7 @@ def diagonal_sums(
         outputs = as_arrays(evaluate(program, leaves), program.output_avals)
         return outputs[:num_outputs], outputs
 
-    _, push, outputs = call_jax(
+    _, push, outputs = _call_jax(
         "forward", lambda: jax.linearize(primal, *leaves, has_aux=True)
     )
     sizes = [leaf.size for leaf in leaves]
@@ -203,7 +203,7 @@ def diagonal_sums(
 
 def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
     """`forward_blocks`, by the rows of the Jacobian."""
-    main, pullback, outputs = call_jax(
+    main, pullback, outputs = _call_jax(
         "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
     )
     blocks: DenseBlocks = {}
@@ -228,7 +228,7 @@ def _rows(pullback: Callable, main: list[Array], positions: list[int]) -> list[A
         return pulled
 
     basis = _basis(active)
-    return call_jax("reverse", lambda: jax.vmap(pull)(basis))
+    return _call_jax("reverse", lambda: jax.vmap(pull)(basis))
 
 
 #

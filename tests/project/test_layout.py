@@ -19,12 +19,7 @@ PACKAGE = ROOT / "eqx_cc"
 FILES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
 # Packages of extras, by what is imported of them, only where it is needed.
-EXTRA = {
-    "klujax": "splineax-klujax",
-    "matplotlib": "matplotlib",
-    "mctx": "mctx",
-    "rustworkx": "rustworkx",
-}
+EXTRA = {"klujax": "splineax-klujax", "matplotlib": "matplotlib", "mctx": "mctx"}
 # What examples import, so that one command installs all that they need.
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
