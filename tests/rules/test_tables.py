@@ -16,7 +16,10 @@ PERMUTATION = RNG.permutation(N)
 SPARSE = np.where(RNG.random((8, N)) < 0.2, RNG.random((8, N)), 0.0)
 COORDINATES = BCOO.fromdense(jnp.asarray(SPARSE))
 TWICE = BCOO(
-    (jnp.array([1.0, 2.0, 5.0]), np.array([[1, 2], [1, 2], [9, 9]])), shape=(3, 5)
+    (jnp.array([1.0, 2.0, 5.0]), jnp.array([[1, 2], [1, 2], [9, 9]])), shape=(3, 5)
+)
+TWICE_BY_ROWS = BCSR(
+    (jnp.ones(2), jnp.array([2, 2]), jnp.array([0, 0, 2, 2])), shape=(3, 5)
 )
 PADDED = BCOO.fromdense(jnp.asarray(SPARSE), nse=40)
 ROWS = BCSR.fromdense(jnp.asarray(SPARSE))
@@ -83,10 +86,7 @@ EXACT = {
     "BCOO, padded": lambda x: PADDED @ jnp.sin(x),
     "BCOO, one position twice": lambda x: TWICE @ x[:5] ** 2,
     "BCOO, one position twice, of matrices": lambda x: TWICE @ x[:10].reshape(5, 2),
-    "BCSR, one position twice": lambda x: (
-        BCSR((jnp.ones(2), np.array([2, 2]), np.array([0, 0, 2, 2])), shape=(3, 5))
-        @ x[:5]
-    ),
+    "BCSR, one position twice": lambda x: TWICE_BY_ROWS @ x[:5],
     "BCOO from the left": lambda x: x[:8] ** 2 @ COORDINATES,
     "BCSR": lambda x: jnp.sin(ROWS @ jnp.sin(x)),
     "sparsified": lambda x: sparsify(lambda a, x: 2 * (a @ x))(COORDINATES, x),
