@@ -25,9 +25,9 @@ FIGURES = ROOT / "docs" / "figures"
 def run(*args: str, **variables: str) -> str:
     """What Python prints in a process of its own, in which every warning is an error;
     with paths as they are below the repository."""
-    own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "EQX_CC_CACHE": "off"}
+    fixed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "EQX_CC_CACHE": "off"}
     command = [sys.executable, "-W", "error", *args]
-    env = os.environ | own | variables
+    env = os.environ | fixed | variables
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", done.stderr

@@ -12,17 +12,13 @@ from jaxtyping import Array, PyTree
 from .._orders.lookup import as_ordering, Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Given
 from .._strategy.jacobian_blocks import jacobian_trace
-from .jacobian import (
-    AbstractTransform,
-    MISSING,
-    of_first_argument,
-    OrderArgument,
-)
+from .jacobian import AbstractTransform, MISSING, OrderArgument
 from .trees import (
     check_callable,
     check_scalar,
     describe,
     Inputs,
+    of_first_argument,
     output_name,
     split_aux,
     takes_a_function,

@@ -11,12 +11,7 @@ from .._blocks.algebra import one_triangle, zero
 from .._blocks.partial import Partial
 from .._orders.lookup import as_ordering
 from .._orders.orderings import Given
-from .jacobian import (
-    AbstractTransform,
-    MISSING,
-    OrderArgument,
-    transformed,
-)
+from .jacobian import AbstractTransform, MISSING, OrderArgument, transformed
 from .trees import check_callable, check_scalar, split_aux, takes_a_function
 
 

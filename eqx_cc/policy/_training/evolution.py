@@ -16,9 +16,9 @@ from jaxtyping import Float
 from ..._graph.graph import ComputationalGraph
 from ..._orders.baseline import order_cost, simple_order
 from ..._orders.cost import AbstractCost, Multiplications
-from ..._orders.learned_rule import rule_order, RuleWeights
+from ..._orders.learned_rule import rule_order_and_cost, RuleWeights
 from ..._orders.orderings import greedy_order
-from ..._orders.state import AbstractSpace, space, total
+from ..._orders.state import AbstractSpace, space
 from .._game.policy import AbstractPolicy
 from .._rule import RulePolicy
 from .programs.random_programs import random_program
@@ -191,7 +191,7 @@ def _logs(
     weights = RuleWeights(*map(float, mean))
     return np.asarray(
         [
-            math.log(max(total(s, s.start, rule_order(s, weights)), 0.5) / baseline)
+            math.log(max(rule_order_and_cost(s, weights)[1], 0.5) / baseline)
             for s, baseline in tasks
         ]
     )

@@ -73,12 +73,13 @@ def beside(first: Draft, second: Draft) -> Draft:
             rest.remove(first.shapes[i])
 
     def fun(*args):
-        own, more = list(args[: len(first.shapes)]), list(args[len(first.shapes) :])
+        count = len(first.shapes)
+        inputs, more = list(args[:count]), list(args[count:])
         arrays = []
         for shape in second.shapes:
-            fitting = [x for x in (*own, *more) if x.shape == shape]
+            fitting = [x for x in (*inputs, *more) if x.shape == shape]
             arrays.append(fitting[0])
-        return [*first.fun(*own), *second.fun(*arrays)]
+        return [*first.fun(*inputs), *second.fun(*arrays)]
 
     return Draft(fun, (*first.shapes, *rest))
 

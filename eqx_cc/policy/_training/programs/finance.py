@@ -146,7 +146,7 @@ def camera(rng: random.Random) -> Draft:
     n = rng.randint(1, 4)
 
     def fun(turn, place, lens, points):
-        seen = []
+        pixels = []
         for i in range(n):
             p = points[i]
             p = p + jnp.cross(turn, p) + 0.5 * jnp.cross(turn, jnp.cross(turn, p))
@@ -154,8 +154,8 @@ def camera(rng: random.Random) -> Draft:
             x, y = p[0] / p[2], p[1] / p[2]
             r2 = x * x + y * y
             scale = lens[0] * (1.0 + r2 * (lens[1] + r2 * lens[2]))
-            seen += [scale * x, scale * y]
-        return [jnp.stack(seen)]
+            pixels += [scale * x, scale * y]
+        return [jnp.stack(pixels)]
 
     return Draft(fun, ((3,), (3,), (3,), (n, 3)))
 

@@ -27,12 +27,12 @@ def kalman(rng: random.Random) -> Draft:
     n, m = rng.randint(2, 4), rng.randint(1, 2)
     transition, measure = constants(rng, n, n), constants(rng, m, n)
 
-    def fun(mean, covariance, seen):
+    def fun(mean, covariance, observed):
         mean, covariance = transition @ mean, transition @ covariance @ transition.T
         covariance = covariance + 0.1 * jnp.eye(n, dtype=mean.dtype)
         spread = measure @ covariance @ measure.T + jnp.eye(m, dtype=mean.dtype)
         gain = jnp.linalg.solve(spread, measure @ covariance).T
-        mean = mean + gain @ (seen - measure @ mean)
+        mean = mean + gain @ (observed - measure @ mean)
         return [mean, covariance - gain @ measure @ covariance]
 
     return Draft(fun, ((n,), (n, n), (m,)))
@@ -42,13 +42,16 @@ def extended_kalman(rng: random.Random) -> Draft:
     """Tracks a point by range and bearing, entry by entry."""
     steps = rng.randint(1, 2)
 
-    def fun(state, variances, seen):
+    def fun(state, variances, observed):
         x, y, speed, heading = state
         var = list(variances)
         for i in range(steps):
             x, y = x + speed * jnp.cos(heading), y + speed * jnp.sin(heading)
             r2 = x * x + y * y
-            gaps = seen[2 * i] - jnp.sqrt(r2), seen[2 * i + 1] - jnp.arctan2(y, x)
+            gaps = (
+                observed[2 * i] - jnp.sqrt(r2),
+                observed[2 * i + 1] - jnp.arctan2(y, x),
+            )
             slopes = x / jnp.sqrt(r2), y / jnp.sqrt(r2), -y / r2, x / r2
             spread = [
                 slopes[0] ** 2 * var[0] + slopes[1] ** 2 * var[1] + 0.1,
