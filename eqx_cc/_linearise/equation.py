@@ -15,6 +15,7 @@ import numpy as np
 from .._blocks.arrays import Values
 from .._blocks.unit_vectors import by_rows
 from .._jaxpr.avals import is_inexact, struct
+from .._jaxpr.known.indices import static_variables
 from .._jaxpr.program import (
     as_function,
     Atom,
@@ -25,7 +26,6 @@ from .._jaxpr.program import (
     flatten,
     inexact_results,
     Program,
-    static_variables,
 )
 from .._rules import registry_version
 from .._rules.fallback import dense_pairs, Pair

@@ -15,15 +15,8 @@ from .._graph.elimination import Plan, plan
 from .._graph.graph import ComputationalGraph
 from .._graph.low_rank import factored_plan, FactoredPlan, unfinished_plan
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
-from .._jaxpr.program import (
-    bind,
-    Equation,
-    Program,
-    reader,
-    remainder,
-    static_operands,
-    static_results,
-)
+from .._jaxpr.known.indices import static_operands, static_results
+from .._jaxpr.program import bind, Equation, Program, reader, remainder
 from .._jaxpr.source_info import place, placed_at
 from .._jaxpr.stop_elimination import stop_elimination_p
 from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz

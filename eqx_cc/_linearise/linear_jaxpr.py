@@ -13,17 +13,8 @@ from jax.core import Tracer
 from .._blocks.arrays import Values
 from .._graph.elimination import plan
 from .._jaxpr.avals import avals_of, is_inexact
-from .._jaxpr.program import (
-    bind,
-    Constant,
-    Equation,
-    flatten,
-    known_structure,
-    plain_params,
-    reader,
-    static_operands,
-    static_variables,
-)
+from .._jaxpr.known.indices import known_structure, static_operands, static_variables
+from .._jaxpr.program import bind, Constant, Equation, flatten, plain_params, reader
 from .._orders.orderings import MinimalMarkowitz
 from .._rules import linear_rule, Operand
 from .._rules.fallback import dense_pairs, dense_values, Pair, prefers_reverse

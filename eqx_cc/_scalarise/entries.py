@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import jax.extend.core as jex
 import numpy as np
 from jax import lax
 from jax.core import ShapedArray, Tracer
 
-from .._jaxpr.outside_trace import computed_while_tracing
-from .._jaxpr.program import Atom, bind, Constant
+from .._jaxpr.program import Atom, Constant
 
 
 # An array of dtype object, of atoms.
@@ -63,22 +61,3 @@ def entry(array: Any, index: tuple[int, ...]) -> Any:
     """An entry of an array, by slicing."""
     stops = tuple(i + 1 for i in index)
     return lax.squeeze(lax.slice(array, index, stops), tuple(range(len(index))))
-
-
-# NumPy computes these as JAX does, without compiling them.
-_ARITHMETIC = {
-    "add": np.add,
-    "mul": np.multiply,
-    "neg": np.negative,
-    "sub": np.subtract,
-}
-
-
-def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
-    """The results of an equation of constants."""
-    arithmetic = _ARITHMETIC.get(eqn.primitive.name)
-    if arithmetic is not None and all(a.dtype.kind in "fiu" for a in arrays):
-        with np.errstate(all="ignore"):
-            return [np.asarray(arithmetic(*arrays))]
-    with computed_while_tracing():
-        return [np.asarray(result) for result in bind(eqn, arrays)]

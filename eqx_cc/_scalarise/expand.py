@@ -21,6 +21,7 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of, is_numeric
+from .._jaxpr.known.evaluate import evaluated
 from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import Atom, Constant, Equation, flatten, live_equations, Program
 from .._jaxpr.releases import ClosedJaxpr
@@ -31,7 +32,6 @@ from .entries import (
     constant_array,
     constants,
     entry,
-    evaluated,
     is_concrete,
     is_number,
     scalar_aval,

@@ -21,6 +21,8 @@ from jax.core import ShapedArray
 from jax.extend.core.primitives import scatter_p
 
 from .._jaxpr.avals import aval_of, avals_of, is_inexact, is_numeric, struct
+from .._jaxpr.known.evaluate import evaluated
+from .._jaxpr.known.moves import moved
 from .._jaxpr.primitives import facts, is_elementwise
 from .._jaxpr.program import (
     Atom,
@@ -33,8 +35,7 @@ from .._jaxpr.program import (
     Program,
 )
 from .._jaxpr.releases import ClosedJaxpr
-from .entries import evaluated, is_concrete
-from .moves import moved
+from .entries import is_concrete
 from .pool import Numbers, Pool, Reader
 from .rules import binary, fill_value, NUM_VALUES, on_integers
 

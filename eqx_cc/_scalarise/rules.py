@@ -13,9 +13,10 @@ import numpy as np
 from jax import lax
 
 from .._jaxpr.avals import aval_of
+from .._jaxpr.known.evaluate import evaluated
+from .._jaxpr.known.moves import moved
 from .._jaxpr.program import Atom
-from .entries import as_entries, Atoms, constant, evaluated, scalar_aval
-from .moves import moved
+from .entries import as_entries, Atoms, constant, scalar_aval
 
 
 # Makes one equation of scalars, and returns its result.

@@ -1,9 +1,4 @@
-"""Primitives that only move entries, in NumPy, on arrays of any kind.
-
-`rules` finds out where other primitives move entries by applying them to the numbers of
-these. But JAX compiles each once for every shape, which would take longer than all else
-that is done here; so the commonest ones are written in NumPy.
-"""
+"""Primitives that only move entries, in NumPy, on arrays of any kind."""
 
 from __future__ import annotations
 
@@ -13,7 +8,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
-from .._jaxpr.avals import aval_of
+from ..avals import aval_of
 
 
 def moved(eqn: jex.JaxprEqn, arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
