@@ -32,8 +32,9 @@ from .._orders.orderings import AbstractOrdering, Given
 from .._scalarise.expand import NotScalar, ScalarProgram
 from .._scalarise.jacobian import scalar_jacobian
 from .._scalarise.merge import merged
+from .._scalarise.small_arrays import evaluated_natively
 from .._sparsity.pattern import dense_pattern, Pattern
-from .granularity import Granularity, scalarised
+from .granularity import Granularity, is_compiled, scalarised
 from .sweep import DenseBlocks, diagonal_sums, Direction, sweep
 
 
@@ -62,6 +63,14 @@ class Problem:
         """The scalarised program, or None to keep arrays as vertices."""
         options = self.num_outputs, order, self.granularity
         return scalarised(self.program, self.leaves, *options)
+
+    def result(
+        self, outputs: Sequence[Any], blocks: list[list[Partial]]
+    ) -> JacobianBlocks:
+        """The blocks with the outputs of the program that somebody reads."""
+        count = self.num_outputs
+        values = list(outputs[:count]) if self.with_value else []
+        return JacobianBlocks(values, list(outputs[count:]), blocks)
 
 
 class JacobianBlocks(NamedTuple):
@@ -97,8 +106,7 @@ class _AbstractSweep(AbstractMethod):
     def __call__(self, problem: Problem) -> JacobianBlocks:
         count, leaves = problem.num_outputs, problem.leaves
         outputs, blocks = sweep(problem.program, leaves, count, self.direction)
-        rows = dense_rows(problem.avals, leaves, blocks)
-        return JacobianBlocks(outputs[:count], outputs[count:], rows)
+        return problem.result(outputs, dense_rows(problem.avals, leaves, blocks))
 
 
 @dataclass(frozen=True)
@@ -137,12 +145,13 @@ class ArrayElimination(AbstractMethod):
         else:
             whole = eliminated_blocks(linearised, order)
             blocks = {edge: LowRankBlock(block, []) for edge, block in whole.items()}
-        outputs, auxiliary = linearised.outputs[:count], linearised.outputs[count:]
         rows = [
             [_partial(blocks.get((i, j)), out, leaf) for j, leaf in enumerate(leaves)]
-            for i, out in enumerate(outputs)
+            for i, out in enumerate(linearised.outputs[:count])
         ]
-        return JacobianBlocks(outputs, auxiliary, rows)
+        if not self.structured:
+            rows = [[_dense(block) for block in row] for row in rows]
+        return problem.result(linearised.outputs, rows)
 
 
 @dataclass(frozen=True)
@@ -233,7 +242,8 @@ class Prepared(NamedTuple):
     def __call__(self) -> JacobianBlocks:
         if self.traced is None:
             return self.method(self.problem)
-        return self.traced(self.problem.leaves)
+        evaluate = evaluated_natively if is_compiled() else TracedFunction.__call__
+        return evaluate(self.traced, self.problem.leaves)
 
 
 def prepare(method: AbstractMethod, problem: Problem) -> Prepared:
@@ -250,7 +260,7 @@ def dense_rows(
     """The dense blocks as `Partial`s. DenseBlocks that are missing are zero."""
     return [
         [
-            _full(blocks[i, j], out, leaf)
+            _full(blocks[i, j], out.shape, leaf.shape)
             if (i, j) in blocks
             else _partial(None, out, leaf)
             for j, leaf in enumerate(leaves)
@@ -259,8 +269,15 @@ def dense_rows(
     ]
 
 
-def _full(block: Array, out: Any, leaf: Array) -> Partial:
-    pattern = dense_pattern(out.shape, leaf.shape)
+def _dense(block: Partial) -> Partial:
+    pattern = block.pattern
+    return _full(block.materialise(), pattern.out_shape, pattern.in_shape)
+
+
+def _full(
+    block: Array, out_shape: tuple[int, ...], in_shape: tuple[int, ...]
+) -> Partial:
+    pattern = dense_pattern(out_shape, in_shape)
     values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
     return Partial(pattern, values, block.dtype)
 

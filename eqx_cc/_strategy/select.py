@@ -24,6 +24,7 @@ from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering, Reverse
+from .._scalarise.small_arrays import is_small
 from .autotune import autotuned, looked_up
 from .granularity import is_compiled
 from .methods import (
@@ -115,7 +116,9 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         with limited(DEFAULT_BUDGET if times else math.inf):
             traced = (elimination := prepare(method, problem)).traced
         assert traced is not None
-        time = jaxpr_work(traced.closed.jaxpr) - (0.0 if is_compiled() else _EAGER)
+        jaxpr, compiled = traced.closed.jaxpr, is_compiled()
+        work = jaxpr_work(jaxpr, is_native=compiled and is_small(jaxpr))
+        time = work - (0.0 if compiled else _EAGER)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
 

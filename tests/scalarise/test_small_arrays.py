@@ -1,0 +1,153 @@
+"""Jacobians of functions of small arrays, in one native call."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from eqx_cc import cc_jacobian, filter_jacobian
+from eqx_cc._scalarise.native.lowering import native_p
+from helpers import RTOL
+from jax import lax
+
+
+SIZE = 7
+POINT = np.linspace(0.3, 1.1, SIZE)
+INDEX = np.array([3, 0, 3, 6, 1])
+
+
+def num_native(fun, *args):
+    """How many native calls a function makes, those of its calls included."""
+
+    def walk(jaxpr):
+        inner = [v.jaxpr for e in jaxpr.eqns for v in e.params.values() if _has(v)]
+        is_native = [e.primitive is native_p for e in jaxpr.eqns]
+        return sum(is_native) + sum(map(walk, inner))
+
+    return walk(jax.make_jaxpr(fun)(*args).jaxpr)
+
+
+def _has(value):
+    return hasattr(value, "jaxpr") and hasattr(value.jaxpr, "eqns")
+
+
+def long(x):
+    """Enough operations, so that a function that this is part of is no scalars."""
+    return jnp.sin(x) * jnp.exp(x) + x**3 / (1 + x**2)
+
+
+FUNCTIONS = {
+    "elementwise": long,
+    "shifts": lambda x: (jnp.roll(x, -1) - jnp.roll(x, 2)) * jnp.roll(x, 1) - x,
+    "gathers": lambda x: long(x[INDEX]) * x[INDEX[::-1]] + jnp.cos(x[:5]),
+    "repeated entries": lambda x: long(x)[INDEX] + x[0] * x[INDEX],
+    "stacks": lambda x: jnp.stack([long(x), x[::-1] * x, jnp.ones_like(x)], 1),
+    "sums": lambda x: long(x) / jnp.sum(x**2) + jnp.max(x) * jnp.min(x),
+    "pads": lambda x: jnp.pad(long(x), (2, 1)) * jnp.pad(x, (1, 2), "edge"),
+    "outer": lambda x: long(x)[:, None] * jnp.cos(x)[None] + x[None],
+    "selects": lambda x: jnp.where(x > 0.6, long(x), jnp.clip(x, 0.4, 0.5) * x),
+    "one number": lambda x: jnp.sum(long(x) * x[::-1]),
+    "outputs that are inputs": lambda x: (x, long(x), x[None]),
+    "constants": lambda x: (long(x), jnp.ones(3), 2 * x),
+}
+
+
+def compiled(fun, **options):
+    return jax.jit(cc_jacobian(fun, granularity="array", **options))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_as_jacfwd(name, dtype):
+    fun, x = FUNCTIONS[name], jnp.asarray(POINT, dtype)
+    run = compiled(fun)
+    assert num_native(run, x) == 1
+    rtol, expected = RTOL[dtype], jax.jacfwd(fun)(x)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol),
+        run(x),
+        expected,
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("name", ["elementwise", "gathers", "sums", "selects"])
+def test_values_at_the_edge(name, value):
+    x = jnp.asarray(POINT).at[3].set(value)
+    ours, expected = compiled(FUNCTIONS[name])(x), jax.jacfwd(FUNCTIONS[name])(x)
+    # Elimination has zeros where sweeps multiply zeros by what is not finite.
+    known = np.isfinite(expected)
+    np.testing.assert_allclose(ours[known], expected[known], rtol=1e-12)
+
+
+def test_what_is_around():
+    """Batches, loops, derivatives, values and auxiliary results."""
+    run = FUNCTIONS["gathers"]
+    jacobian, expected = filter_jacobian(run), eqx.filter_jacfwd(run)
+    xs = jnp.stack([POINT, POINT[::-1]])
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(jacobian))(xs), jax.vmap(expected)(xs), rtol=1e-12
+    )
+
+    def sums(jacobian):
+        def step(total, x):
+            return total + jnp.sum(jnp.tanh(jacobian(x * total))), None
+
+        return lambda xs: lax.scan(step, 1.0, xs)[0]
+
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(sums(jacobian))),
+        jax.jit(jax.value_and_grad(sums(expected))),
+    )
+    for value, reference in zip(ours(xs), theirs(xs)):
+        np.testing.assert_allclose(value, reference, rtol=1e-12)
+
+
+def test_captured_tracers_and_integers():
+    def jacobian(transform):
+        def run(x, scale, count):
+            def fun(x):
+                y = long(x) * scale
+                return y * count, (count + 1, y > 0)
+
+            return transform(fun, has_aux=True)(x)
+
+        return jax.jit(run)(POINT, 2.5, 3)
+
+    def ours(fun, **options):
+        return cc_jacobian(fun, granularity="array", **options)
+
+    (ours, aux), (theirs, expected) = jacobian(ours), jacobian(jax.jacfwd)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-13)
+    jax.tree.map(np.testing.assert_array_equal, aux, expected)
+
+
+def test_arguments_without_a_use():
+    def fun(x, y):
+        return long(x) + 0 * jnp.sum(y)
+
+    ours = jax.jit(cc_jacobian(fun, argnums=(0, 1), granularity="array"))
+    pairs = zip(ours(POINT, POINT), jax.jacfwd(fun, (0, 1))(POINT, POINT))
+    for block, reference in pairs:
+        np.testing.assert_allclose(block, reference, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "fun, x",
+    [
+        (lambda x: long(x) @ jnp.outer(x, x), POINT),  # A matrix product.
+        (lambda x: jnp.sort(long(x)), POINT),
+        (lambda x: lax.fori_loop(0, 3, lambda _, x: long(x), x), POINT),
+        (lambda x: x + 1, POINT),  # Too few operations to be worth it.
+        (long, np.linspace(0.1, 1, 9000)),  # Too many entries.
+    ],
+)
+def test_left_to_operations(fun, x):
+    run = compiled(lambda x: jnp.sum(fun(x)) if len(x) > SIZE else fun(x))
+    assert num_native(run, x) == 0
+
+
+def test_half_precision_is_left_to_operations():
+    x = jnp.asarray(POINT, jnp.float16)
+    assert num_native(compiled(long), x) == 0
+    np.testing.assert_allclose(compiled(long)(x), jax.jacfwd(long)(x), rtol=1e-2)
