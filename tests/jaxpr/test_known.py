@@ -89,6 +89,7 @@ CASES = {
         INTEGERS,
         np.array([[0, 1], [9, 9], [-3, 0]], np.int32),
     ),
+    "entry": (lambda a: a.at[np.int32(9), 0].get(mode="fill", fill_value=1), INTEGERS),
     "point": (lambda a: a[np.int32(1), np.int32(2)], INTEGERS),
 }
 

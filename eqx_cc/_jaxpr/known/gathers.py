@@ -62,7 +62,7 @@ class _Axes:
             place = place + np.clip(start, 0, size - width)
         if axis in self._window:
             place = place + self._along(np.arange(width), [self._window[axis]])
-        return place, fits
+        return np.asarray(place), np.asarray(fits)
 
     def _along(self, array: np.ndarray, axes: list[int]) -> np.ndarray:
         """The array with its axes at these places, in order."""
