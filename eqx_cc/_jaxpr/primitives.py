@@ -53,8 +53,8 @@ array        index  free       0   reshape squeeze
 array        index  free       1   broadcast_in_dim iota
 array        -      free       0   stop_gradient
 array        index  fuse       0   slice
-array        index  fuse       1   split stack tile unstack
-array        index  fetch      1   concatenate dynamic_slice gather pad rev sort
+array        index  fuse       1   pad rev split stack tile unstack
+array        index  fetch      1   concatenate dynamic_slice gather sort
 array        index  fetch      1   transpose
 array        index  reduce     1   cumsum reduce_sum
 array        -      fuse       1   approx_top_k bessel_i0e bessel_i1e complex conj

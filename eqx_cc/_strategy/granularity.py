@@ -8,11 +8,13 @@ from typing import Any, get_args, Literal, TypeAlias
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from .._jaxpr.program import Equation, has_split, Program
 from .._jaxpr.shard_map import varies
 from .._orders.orderings import AbstractOrdering, Given
+from .._scalarise.depends import dependences
 from .._scalarise.expand import MAX_EQUATIONS, NotScalar, scalarise, ScalarProgram
 
 
@@ -27,6 +29,9 @@ _MAX_ENTRIES = 4096
 _MAX_EQUATIONS = 1200
 _MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
 _MAX_SOLVED = 16
+# XLA's time to compile a native call grows with the square of the number of entries
+# that it stores: 2,000 took 14 seconds (an associative scan of 64 numbers).
+_FEW_STORED, _STORED_PER_EQUATION = 600, 4
 
 
 def as_granularity(granularity: str) -> Granularity:
@@ -75,7 +80,11 @@ def _by_default(
     limit = max(_FEW_EQUATIONS, sum(map(_max_scalars, program.equations)))
     # As many equations of arrays take as long to compile.
     limit = min(limit, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
-    return scalar_program(program, avals, num_outputs, limit)
+    scalars = scalar_program(program, avals, num_outputs, limit)
+    most_stored = _FEW_STORED + _STORED_PER_EQUATION * len(program.equations)
+    if scalars is None or np.count_nonzero(dependences(scalars)) > most_stored:
+        return None
+    return scalars
 
 
 def _max_scalars(equation: Equation) -> int:

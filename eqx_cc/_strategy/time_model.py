@@ -8,14 +8,14 @@ of two is a little faster.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import jax.extend.core as jex
 
-from .._jaxpr.avals import is_inexact
 from .._jaxpr.primitives import facts
 from .._jaxpr.program import bodies, Program
+from .._linearise.activity import active_results, inside
 
 
 _MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.
@@ -27,6 +27,7 @@ _FETCH = 2.0  # A number that is read at an index.
 _SCATTER = 12.0  # A number that is added at an index.
 _START = 100.0  # Starting a large operation; a quarter of it for a fused one.
 _CALL = 500.0  # Calling the library that factorises one matrix.
+_KEEP = 50.0  # Writing and reading what an equation in a loop keeps for reverse mode.
 _TRIPS = 10  # Iterations of a loop of unknown length.
 
 
@@ -64,9 +65,10 @@ def sweep_work(program: Program, directions: int, *, reverse: bool) -> float:
     many directions at once."""
     active, work = set(range(program.num_inputs)), 0.0
     for equation in program.equations:
-        positions = [i for i, o in enumerate(equation.operands) if o in active]
-        if positions and any(map(is_inexact, equation.result_avals)):
-            active.update(equation.results)
+        positions = {i for i, o in enumerate(equation.operands) if o in active}
+        results = active_results(equation.eqn, positions)
+        if results:
+            active.update(equation.results[i] for i in results)
             work += _work(equation.eqn, directions, positions, reverse=reverse)
     return work
 
@@ -74,24 +76,40 @@ def sweep_work(program: Program, directions: int, *, reverse: bool) -> float:
 def _work(
     eqn: jex.JaxprEqn,
     copies: int = 1,
-    active: Sequence[int] | None = None,
+    active: Set[int] | None = None,
     *,
     reverse: bool = False,
 ) -> float:
     """The time of an equation. With the positions of `active` operands, the time of its
     partials with respect to these, applied to so many copies."""
     time = facts(eqn.primitive.name).time
-    inner = bodies(eqn)
-    if inner and time not in ("factorise", "reduce", "scatter", "window"):
-        inside = None if active is None else (0,)
-        equations = [eqn for body in inner for eqn in body.eqns]
-        iteration = sum(_work(e, copies, inside, reverse=reverse) for e in equations)
-        return _START + _trips(eqn) * iteration
-    return _primitive_work(eqn, copies, active, reverse=reverse)
+    if not bodies(eqn) or time in ("factorise", "reduce", "scatter", "window"):
+        return _primitive_work(eqn, copies, active, reverse=reverse)
+    if active is None:
+        iteration = sum(map(jaxpr_work, bodies(eqn)))
+    else:
+        parts = [(each.body, each.active(active)) for each in inside(eqn)]
+        iteration = sum(_tangent_work(*part, copies, reverse=reverse) for part in parts)
+        if reverse and facts(eqn.primitive.name).kind == "loop":
+            iteration += _KEEP * sum(len(body.eqns) for body, _ in parts)
+    return _START + _trips(eqn) * iteration
+
+
+def _tangent_work(
+    body: jex.Jaxpr, active: Set[jex.Var], copies: int, *, reverse: bool
+) -> float:
+    """The time of the partials of a body, for its active variables."""
+    work = 0.0
+    for eqn in body.eqns:
+        is_active = [isinstance(v, jex.Var) and v in active for v in eqn.invars]
+        if any(v in active for v in eqn.outvars):
+            positions = {i for i, each in enumerate(is_active) if each}
+            work += _work(eqn, copies, positions, reverse=reverse)
+    return work
 
 
 def _primitive_work(
-    eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None, *, reverse: bool
+    eqn: jex.JaxprEqn, copies: int, active: Set[int] | None, *, reverse: bool
 ) -> float:
     read, written = _size(eqn.invars), copies * _size(eqn.outvars)
     match facts(eqn.primitive.name).time:
@@ -136,7 +154,7 @@ def _fetched(eqn: jex.JaxprEqn, copies: int, *, reverse: bool) -> float:
     return (_SCATTER if is_scattered else _FETCH) * copies * _size(eqn.outvars)
 
 
-def _dot(eqn: jex.JaxprEqn, copies: int, active: Sequence[int] | None) -> float:
+def _dot(eqn: jex.JaxprEqn, copies: int, active: Set[int] | None) -> float:
     """The time of a matrix product, or of its partials with respect to the operands."""
     (contracted, _), _ = eqn.params["dimension_numbers"]
     inner = math.prod(_shape(eqn.invars[0])[i] for i in contracted)
