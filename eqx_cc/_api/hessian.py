@@ -45,6 +45,7 @@ def filter_hessian(
     granularity: str = "auto",
     structured: bool = False,
     triangle: str | None = None,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     r"""Computes the Hessian of `fun` by cross-country elimination, twice.
 
@@ -64,6 +65,7 @@ def filter_hessian(
         the symmetric matrix over all arrays of the first argument, one after the other.
         Entries on the other side of the diagonal are not stored, and `jax.jit` removes
         their products where they are blocks, bands or diagonals of their own.
+    - `chunk_size`: as in [`eqx_cc.filter_jacobian`][], of the Hessian alone.
 
     **Returns:**
 
@@ -95,6 +97,7 @@ def filter_hessian(
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     options |= {"structured": structured, "triangle": triangle}
+    options["chunk_size"] = chunk_size
     if fun is MISSING:
         return ft.partial(filter_hessian, **options)
     return _filter_hessian(fun, **options, with_value=False)
@@ -109,6 +112,7 @@ def filter_value_grad_and_hessian(
     granularity: str = "auto",
     structured: bool = False,
     triangle: str | None = None,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     r"""Computes `fun(x)`, its gradient and its Hessian at `x`, in one program.
 
@@ -142,6 +146,7 @@ def filter_value_grad_and_hessian(
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
     options |= {"structured": structured, "triangle": triangle}
+    options["chunk_size"] = chunk_size
     if fun is MISSING:
         return ft.partial(filter_value_grad_and_hessian, **options)
     return _filter_hessian(fun, **options, with_value=True)
@@ -155,6 +160,7 @@ def _filter_hessian(
     granularity: Any,
     structured: Any,
     triangle: Any,
+    chunk_size: Any,
     with_value: bool,
 ):
     check_callable(fun)
@@ -174,6 +180,7 @@ def _filter_hessian(
         has_aux=True,
         **options,
         structured=structured,
+        chunk_size=chunk_size,
         with_value=True,
     )
     return _FilterHessian.of(

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jax.tree_util import keystr
 
-from .._orders.lookup import as_ordering, Measured
+from .._orders.lookup import as_ordering
 from .._orders.orderings import AbstractOrdering
 from .._strategy.granularity import as_granularity, Granularity
+from .options import check_options
 from .trees import (
     argument_positions,
     check_argnums,
@@ -81,6 +82,7 @@ class _FilterJacobian(AbstractTransform):
     order: AbstractOrdering = eqx.field(static=True)
     granularity: Granularity = eqx.field(static=True)
     structured: bool = eqx.field(static=True)
+    chunk_size: int | None = eqx.field(static=True)
     with_value: bool = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
@@ -94,6 +96,7 @@ class _FilterJacobian(AbstractTransform):
             named=self.fun,
             structured=self.structured,
             with_value=self.with_value,
+            chunk_size=self.chunk_size,
         )
         if self.with_value:
             return ((value, aux) if self.has_aux else value), jacobian
@@ -107,6 +110,7 @@ class _CCJacobian(AbstractTransform):
     order: AbstractOrdering = eqx.field(static=True)
     granularity: Granularity = eqx.field(static=True)
     structured: bool = eqx.field(static=True)
+    chunk_size: int | None = eqx.field(static=True)
 
     def __call__(self, /, *args, **kwargs):
         inputs, positions = self._inputs(args)
@@ -125,6 +129,7 @@ class _CCJacobian(AbstractTransform):
             named=self.fun,
             structured=self.structured,
             with_value=False,
+            chunk_size=self.chunk_size,
         )
         return (jacobian, aux) if self.has_aux else jacobian
 
@@ -152,6 +157,7 @@ def filter_jacobian(
     order: OrderArgument = "auto",
     granularity: str = "auto",
     structured: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination.
 
@@ -189,6 +195,12 @@ def filter_jacobian(
           scalars; arrays for all others.
     - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
         dense arrays, as in [`eqx_cc.cc_jacobian`][].
+    - `chunk_size`: if given, at most so many rows or columns are computed at a time, in
+        a loop of sweeps of JAX's forward mode (columns; `order="forward"`) or reverse
+        mode (rows; `order="reverse"`), by default in the faster of these. The Jacobian
+        itself is whole; what it takes to compute it has the memory of one chunk. By
+        default all are computed at once, unless an array of the sweep would take more
+        than 2 GiB; [`eqx_cc.explain`][] says so.
 
     If `fun` is left out then a decorator is returned, so that `@filter_jacobian` and
     `@filter_jacobian(has_aux=True)` both work.
@@ -205,8 +217,9 @@ def filter_jacobian(
     an integer output is zero. If `has_aux` is `True` it returns the pair
     `(jacobian, aux)`.
 
-    It raises a `ValueError` if the first argument has no floating-point array, and a
-    `TypeError` if it has a complex array or if an output is not numerical.
+    It raises a `ValueError` if the first argument has no floating-point array or if
+    options contradict each other, and a `TypeError` if it has a complex array or if an
+    output is not numerical.
 
     !!! Example
 
@@ -232,7 +245,7 @@ def filter_jacobian(
         of Algorithmic Differentiation*, chapters 9 and 10. SIAM, 2nd edition, 2008.
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
-    options["structured"] = structured
+    options |= {"structured": structured, "chunk_size": chunk_size}
     if fun is MISSING:
         return ft.partial(filter_jacobian, **options)
     return transformed(fun, **options)
@@ -246,6 +259,7 @@ def filter_value_and_jacobian(
     order: OrderArgument = "auto",
     granularity: str = "auto",
     structured: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     r"""Computes both `fun(x)` and the Jacobian of `fun` at `x`.
 
@@ -274,7 +288,7 @@ def filter_value_and_jacobian(
         ```
     """
     options = {"has_aux": has_aux, "order": order, "granularity": granularity}
-    options["structured"] = structured
+    options |= {"structured": structured, "chunk_size": chunk_size}
     if fun is MISSING:
         return ft.partial(filter_value_and_jacobian, **options)
     return transformed(fun, **options, with_value=True)
@@ -289,6 +303,7 @@ def cc_jacobian(
     order: OrderArgument = "auto",
     granularity: str = "auto",
     structured: bool = False,
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
     r"""Computes the Jacobian of `fun` by cross-country elimination, as dense arrays or
     as structured blocks.
@@ -306,7 +321,7 @@ def cc_jacobian(
         or a sequence of integers. Negative ones count from the last argument. The
         leaves of these arguments must be real floating-point numbers or arrays.
     - `holomorphic`: must be `False`, as complex inputs are not supported.
-    - `order`, `granularity`: as in [`eqx_cc.filter_jacobian`][].
+    - `order`, `granularity`, `chunk_size`: as in [`eqx_cc.filter_jacobian`][].
     - `structured`: if `True` then the blocks are [`eqx_cc.Partial`][]s in place of
         dense arrays. `granularity="scalar"` and `order="measured"` are then errors. If
         the blocks would take more than 1 GiB and more than 64 times the arrays that
@@ -344,8 +359,7 @@ def cc_jacobian(
     check_callable(fun)
     check_holomorphic(holomorphic)
     argnums, order = check_argnums(argnums), as_ordering(order)
-    if structured:
-        check_structured(order, as_granularity(granularity))
+    check_options(order, as_granularity(granularity), structured, chunk_size)
     return _CCJacobian.of(
         fun,
         argnums=argnums,
@@ -353,21 +367,8 @@ def cc_jacobian(
         order=order,
         granularity=as_granularity(granularity),
         structured=structured,
+        chunk_size=chunk_size,
     )
-
-
-def check_structured(order: AbstractOrdering, granularity: Granularity) -> None:
-    """Refuses options that are for dense Jacobians alone."""
-    if granularity == "scalar":
-        raise ValueError(
-            '`granularity="scalar"` has no structure for `structured=True` to return. '
-            'Use `granularity="auto"` or `"array"`.'
-        )
-    if isinstance(order, Measured):
-        raise ValueError(
-            '`order="measured"` compares methods for a dense Jacobian, which '
-            "`structured=True` does not return. Leave one of them out."
-        )
 
 
 def transformed(
@@ -377,18 +378,19 @@ def transformed(
     order: Any,
     granularity: Any,
     structured: Any = False,
+    chunk_size: Any = None,
     with_value: bool = False,
 ) -> Callable[..., Any]:
     """The transform of `fun`, whose options are checked."""
     check_callable(fun)
     order, granularity = as_ordering(order), as_granularity(granularity)
-    if structured:
-        check_structured(order, granularity)
+    check_options(order, granularity, structured, chunk_size)
     return _FilterJacobian.of(
         fun,
         has_aux=has_aux,
         order=order,
         granularity=granularity,
         structured=structured,
+        chunk_size=chunk_size,
         with_value=with_value,
     )

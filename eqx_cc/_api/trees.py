@@ -291,6 +291,7 @@ def value_and_jacobian(
     structured: bool,
     named: Callable,
     with_value: bool = True,
+    chunk_size: int | None = None,
 ) -> tuple[PyTree, PyTree, PyTree]:
     r"""The triple `(value, aux, jacobian)` of a function of one PyTree.
 
@@ -306,6 +307,7 @@ def value_and_jacobian(
         granularity,
         structured=structured,
         with_value=with_value,
+        chunk_size=chunk_size,
     )
     if not structured:
         rows = [

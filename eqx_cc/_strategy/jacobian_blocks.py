@@ -36,6 +36,7 @@ def jacobian_blocks(
     structured: bool = False,
     with_value: bool = True,
     low_rank: bool = True,
+    chunk_size: int | None = None,
 ) -> tuple[list[Any], Any, list[list[Partial]]]:
     """Computes the value of a function of arrays, and its Jacobian.
 
@@ -52,6 +53,7 @@ def jacobian_blocks(
     - `structured`: if `True` then blocks keep their patterns.
     - `with_value`: if `False` then `outputs` are `jax.ShapeDtypeStruct`s.
     - `low_rank`: if `True` then structured blocks of low rank keep their factors.
+    - `chunk_size`: the rows or columns of a dense Jacobian to compute at a time.
 
     **Returns:** `(outputs, aux, blocks)` with `blocks[i][j]` the `Partial` of
     `outputs[i]` with respect to `leaves[j]`.
@@ -61,8 +63,9 @@ def jacobian_blocks(
     except NotTraceable:
         if structured or granularity != "auto" or not isinstance(order, Automatic):
             raise
-        return _blocks_of_function(fun, leaves)
-    problem = Problem(program, num_outputs, leaves, granularity, with_value)
+        return _blocks_of_function(fun, leaves, chunk_size)
+    options = granularity, with_value, chunk_size
+    problem = Problem(program, num_outputs, leaves, *options)
     if structured:
         _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
@@ -72,14 +75,19 @@ def jacobian_blocks(
         if isinstance(prepared.method, ForwardMode) and has_split(program, leaves):
             # Outside of `jax.set_mesh`, JAX may refuse the equations of a function that
             # it differentiates.
-            return _blocks_of_function(fun, leaves)
+            return _blocks_of_function(fun, leaves, chunk_size)
         jacobian = prepared()
     outputs = jacobian.outputs if with_value else list(map(struct, problem.avals))
     return outputs, auxiliary(jacobian.auxiliary), jacobian.blocks
 
 
-def _blocks_of_function(fun: Callable, leaves: Sequence[Array]):
+def _blocks_of_function(fun: Callable, leaves: Sequence[Array], chunk_size: int | None):
     """What `jacobian_blocks` returns, by JAX's forward mode of the function itself."""
+    if chunk_size is not None:
+        raise ValueError(
+            "`chunk_size` is for functions that can be traced, of arrays that are not "
+            "split over a mesh. Leave it out."
+        )
     jacobian, aux = eager_jacobian(fun, leaves)
     return jacobian.outputs, aux, jacobian.blocks
 
@@ -113,7 +121,7 @@ def method_name(problem: Problem, order: AbstractOrdering) -> str:
     with contextlib.suppress(DoesNotFit):
         prepared = select_method(problem, order)
         prepared().materialise()
-        return prepared.method.name
+        return prepared.method.description
     return "nothing, as the dense Jacobian does not fit into memory"
 
 

@@ -42,13 +42,15 @@ from .sweep import DenseBlocks, diagonal_sums, Direction, sweep
 class Problem:
     """A program at the arrays `leaves`. Its first `num_outputs` outputs are
     differentiated; the others are auxiliary. `with_value` is `False` if nobody reads
-    the values of the former."""
+    the values of the former; `chunk_size` is the number of rows or columns that are
+    computed at a time, if it is limited."""
 
     program: Program
     num_outputs: int
     leaves: Sequence[Array]
     granularity: Granularity = "auto"
     with_value: bool = False
+    chunk_size: int | None = None
 
     @property
     def avals(self) -> tuple[Any, ...]:
@@ -92,20 +94,35 @@ class AbstractMethod(abc.ABC):
 
     name: ClassVar[str]
 
+    @property
+    def description(self) -> str:
+        """What reports call it."""
+        return self.name
+
     @abc.abstractmethod
     def __call__(self, problem: Problem) -> JacobianBlocks: ...
 
 
 @dataclass(frozen=True)
 class _AbstractSweep(AbstractMethod):
-    """A sweep of JAX for all directions. Raises `NotDifferentiable` where JAX has
-    none."""
+    """A sweep of JAX for all directions, or for `chunk_size` of them at a time. Raises
+    `NotDifferentiable` where JAX has none."""
 
+    chunk_size: int | None = None
     direction: ClassVar[Direction]
+    lines: ClassVar[str]
+
+    @property
+    def description(self) -> str:
+        if self.chunk_size is None:
+            return self.name
+        return f"{self.name}, {self.chunk_size} {self.lines} at a time"
 
     def __call__(self, problem: Problem) -> JacobianBlocks:
         count, leaves = problem.num_outputs, problem.leaves
-        outputs, blocks = sweep(problem.program, leaves, count, self.direction)
+        outputs, blocks = sweep(
+            problem.program, leaves, count, self.direction, self.chunk_size
+        )
         return problem.result(outputs, dense_rows(problem.avals, leaves, blocks))
 
 
@@ -113,12 +130,14 @@ class _AbstractSweep(AbstractMethod):
 class ForwardMode(_AbstractSweep):
     name: ClassVar[str] = "forward mode of JAX"
     direction: ClassVar[Direction] = "forward"
+    lines: ClassVar[str] = "columns"
 
 
 @dataclass(frozen=True)
 class ReverseMode(_AbstractSweep):
     name: ClassVar[str] = "reverse mode of JAX"
     direction: ClassVar[Direction] = "reverse"
+    lines: ClassVar[str] = "rows"
 
 
 @dataclass(frozen=True)

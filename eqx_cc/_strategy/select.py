@@ -16,6 +16,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 
 from .._blocks.arrays import DoesNotFit
+from .._jaxpr.avals import is_inexact
 from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import has_collectives, has_split
 from .._jaxpr.shard_map import varies
@@ -23,7 +24,7 @@ from .._linearise.storage import structured_limit
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
 from .._orders.cache import default_cache
 from .._orders.lookup import Automatic, Measured
-from .._orders.orderings import AbstractOrdering, Reverse
+from .._orders.orderings import AbstractOrdering, Forward, Reverse
 from .._scalarise.small_arrays import is_small
 from .autotune import autotuned, looked_up
 from .granularity import is_compiled
@@ -53,7 +54,11 @@ _EAGER = 50_000.0
 # So many bytes of blocks are of no account beside the columns of a Jacobian.
 _SMALL = 2**26
 
-_SWEEPS = {"forward": ForwardMode(), "reverse": ReverseMode()}
+# Sweeps whose largest array has more bytes than this, and than the Jacobian, are made
+# for so many directions at a time that it has not.
+_LARGE = 2**31
+
+_SWEEPS = {"forward": ForwardMode, "reverse": ReverseMode}
 
 
 def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
@@ -62,6 +67,8 @@ def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
         return Prepared(ForwardMode(), problem)
     if has_split(problem.program, problem.leaves):
         return _split_sweep(problem, order)
+    if problem.chunk_size is not None:
+        return _in_chunks(problem, order)
     if isinstance(order, Automatic | Measured):
         prepared = _fastest(problem, order)
         if prepared is not None:
@@ -82,11 +89,28 @@ def _split_sweep(problem: Problem, order: AbstractOrdering) -> Prepared:
     slices of blocks, have types only if nothing is split.
     """
     possible = directions(problem.program, problem.num_outputs)
-    preferred, other = _SWEEPS["forward"], _SWEEPS["reverse"]
+    preferred, other = ForwardMode(), ReverseMode()
     if isinstance(order, Reverse):
         preferred, other = other, preferred
     is_other = preferred.direction not in possible and other.direction in possible
     return Prepared(other if is_other else preferred, problem)
+
+
+def _in_chunks(problem: Problem, order: AbstractOrdering) -> Prepared:
+    """The faster sweep, or that of the order, for some directions at a time."""
+    wanted = {Forward: ForwardMode, Reverse: ReverseMode}.get(type(order))
+    times = _sweep_times(problem)
+    if not times:  # There is nothing to compute.
+        return Prepared(ForwardMode(), problem)
+    chosen = {m: t for m, t in times.items() if wanted in (None, type(m))}
+    prepared = _sweep_within(math.inf, chosen, problem)
+    if prepared is None:
+        raise NotDifferentiable(
+            "JAX has no sweep for the function, of which `chunk_size` limits the "
+            "directions: it has neither a derivative in forward mode nor one in "
+            "reverse mode, or not in that of `order`. Leave `chunk_size` out."
+        )
+    return prepared
 
 
 def _fastest(problem: Problem, order: AbstractOrdering) -> Prepared | None:
@@ -182,5 +206,19 @@ def _sweep_times(problem: Problem) -> dict[_Sweep, float]:
         work = sweep_work(program, outputs if reverse else inputs, reverse=reverse)
         # Forward mode has columns, which are transposed to be the rows of the Jacobian.
         transposed = 0 if reverse else outputs * inputs / 2
-        times[_SWEEPS[direction]] = primal + work + transposed
+        size = _chunk_size(problem, outputs if reverse else inputs, outputs * inputs)
+        times[_SWEEPS[direction](size)] = primal + work + transposed
     return times
+
+
+def _chunk_size(problem: Problem, num_directions: int, num_entries: int) -> int | None:
+    """The directions of a sweep to take at a time, None for all of them."""
+    if problem.chunk_size is not None:
+        return problem.chunk_size
+    avals = [v for e in problem.program.equations for v in e.result_avals]
+    arrays = [aval.size * aval.dtype.itemsize for aval in avals if is_inexact(aval)]
+    limit = max(_LARGE, 8 * num_entries)
+    largest = max(arrays, default=0)
+    if largest * num_directions <= limit:
+        return None
+    return max(1, limit // largest)

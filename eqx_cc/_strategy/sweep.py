@@ -49,10 +49,15 @@ def _call_jax(direction: Direction, call: Callable[[], Result]) -> Result:
 
 
 def sweep(
-    program: Program, leaves: Sequence[Array], num_outputs: int, direction: Direction
+    program: Program,
+    leaves: Sequence[Array],
+    num_outputs: int,
+    direction: Direction,
+    chunk_size: int | None = None,
 ) -> tuple[list[Any], DenseBlocks]:
     """All outputs of a program, and the dense blocks of its Jacobian, as `jax.jacfwd`
     or `jax.jacrev` compute them. The rows are the inexact of the first `num_outputs`.
+    Only `chunk_size` directions, if given, are computed at once.
 
     Raises `NotDifferentiable` where JAX does not differentiate in this direction.
     """
@@ -66,7 +71,7 @@ def sweep(
         return [outputs[i] for i in rows], outputs
 
     all_blocks = forward_blocks if direction == "forward" else _reverse_blocks
-    outputs, blocks = all_blocks(primal, list(leaves))
+    outputs, blocks = all_blocks(primal, list(leaves), chunk_size)
     return outputs, {(rows[i], j): block for (i, j), block in blocks.items()}
 
 
@@ -113,7 +118,9 @@ def _has_no_jvp(eqn: jex.JaxprEqn) -> bool:
 #
 
 
-def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
+def forward_blocks(
+    primal: Callable, leaves: list[Array], chunk_size: int | None = None
+) -> tuple[Any, DenseBlocks]:
     """The auxiliary outputs, and the blocks of the others.
 
     `primal` returns the pair `(outputs to be differentiated, auxiliary outputs)`.
@@ -121,7 +128,7 @@ def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlo
     outputs: Any = []
     blocks: DenseBlocks = {}
     for positions in _by_dtype(leaves):
-        outputs, columns = _columns(primal, leaves, positions)
+        outputs, columns = _columns(primal, leaves, positions, chunk_size)
         for i, column in enumerate(columns):
             parts = _split(column, [leaves[j] for j in positions], -1)
             for j, part in zip(positions, parts):
@@ -130,7 +137,12 @@ def forward_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlo
     return outputs, blocks
 
 
-def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
+def _columns(
+    primal: Callable,
+    leaves: list[Array],
+    positions: list[int],
+    chunk_size: int | None,
+):
     """The auxiliary outputs, and the tangents of the others. The last axis of a tangent
     runs over the elements of the leaves at `positions`."""
 
@@ -139,6 +151,8 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
         return primal(list(replaced.values()))
 
     active = [leaves[j] for j in positions]
+    if chunk_size is not None:
+        return _columns_in_chunks(restricted, active, chunk_size)
 
     def push(tangents):
         tangents = vary_as(tangents, active)
@@ -148,6 +162,17 @@ def _columns(primal: Callable, leaves: list[Array], positions: list[int]):
     push_all = jax.vmap(push, out_axes=(None, -1))
     basis = _basis(active)
     return _call_jax("forward", lambda: push_all(basis))
+
+
+def _columns_in_chunks(restricted: Callable, active: list[Array], chunk_size: int):
+    """The same, some columns at a time."""
+    _, push, outputs = _call_jax(
+        "forward", lambda: jax.linearize(restricted, active, has_aux=True)
+    )
+    rows = _in_chunks(
+        lambda tangents: push(vary_as(tangents, active)), active, chunk_size
+    )
+    return outputs, [jnp.moveaxis(row, 0, -1) for row in rows]
 
 
 # The most columns that are computed at once where only their sum is kept.
@@ -201,14 +226,16 @@ def diagonal_sums(
 #
 
 
-def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBlocks]:
+def _reverse_blocks(
+    primal: Callable, leaves: list[Array], chunk_size: int | None = None
+) -> tuple[Any, DenseBlocks]:
     """`forward_blocks`, by the rows of the Jacobian."""
     main, pullback, outputs = _call_jax(
         "reverse", lambda: jax.vjp(primal, leaves, has_aux=True)
     )
     blocks: DenseBlocks = {}
     for positions in _by_dtype(main):
-        for j, row in enumerate(_rows(pullback, main, positions)):
+        for j, row in enumerate(_rows(pullback, main, positions, chunk_size)):
             parts = _split(row, [main[i] for i in positions], 0)
             for i, part in zip(positions, parts):
                 blocks[i, j] = part.reshape(*main[i].shape, *leaves[j].shape)
@@ -216,7 +243,12 @@ def _reverse_blocks(primal: Callable, leaves: list[Array]) -> tuple[Any, DenseBl
     return outputs, blocks
 
 
-def _rows(pullback: Callable, main: list[Array], positions: list[int]) -> list[Array]:
+def _rows(
+    pullback: Callable,
+    main: list[Array],
+    positions: list[int],
+    chunk_size: int | None,
+) -> list[Array]:
     """The cotangents of the leaves. The first axis of a cotangent runs over the
     elements of the outputs at `positions`."""
     active = [main[i] for i in positions]
@@ -227,6 +259,8 @@ def _rows(pullback: Callable, main: list[Array], positions: list[int]) -> list[A
         [pulled] = pullback(list((zeros | dict(zip(positions, cotangents))).values()))
         return pulled
 
+    if chunk_size is not None:
+        return _call_jax("reverse", lambda: _in_chunks(pull, active, chunk_size))
     basis = _basis(active)
     return _call_jax("reverse", lambda: jax.vmap(pull)(basis))
 
@@ -234,6 +268,23 @@ def _rows(pullback: Callable, main: list[Array], positions: list[int]) -> list[A
 #
 # Both
 #
+
+
+def _in_chunks(fun: Callable, arrays: list[Array], chunk_size: int) -> list[Array]:
+    """The values of `fun` at the unit vectors of a space of arrays of one dtype, along
+    a new first axis, some of them at a time."""
+    ends = np.cumsum([array.size for array in arrays]).tolist()
+
+    def at(number):
+        entries = jnp.arange(ends[-1]) == number
+        parts = jnp.split(entries.astype(arrays[0].dtype), ends[:-1])
+        return fun([x.reshape(a.shape) for x, a in zip(parts, arrays)])
+
+    count = ends[-1]
+    size = min(chunk_size, count)
+    numbers = jnp.arange(-(-count // size) * size).reshape(-1, size)
+    images = jax.lax.map(jax.vmap(at), numbers)  # The last ones may be of no vector.
+    return [x.reshape(numbers.size, *x.shape[2:])[:count] for x in images]
 
 
 def _by_dtype(arrays: Sequence[Array]) -> list[list[int]]:
