@@ -6,6 +6,7 @@ and `linearised` the loops whose work is nearly all in Jacobians.
 
 from . import (
     coupled,
+    everyday,
     filters,
     grids,
     irregular,
@@ -28,6 +29,7 @@ CASES: dict[str, Case] = {
         coupled,
         filters,
         irregular,
+        everyday,
     )
     for case in module.CASES
 }

@@ -36,7 +36,7 @@ from .native.lowering import (
 # Fewer operations are hardly slower one by one.
 _MIN_OPERATIONS = 6
 # The entries that a program may compute. With more, XLA has work for several threads,
-# and a native call has one (`python -m benchmarks.runtime --group small`).
+# and a native call has one (`python -m benchmarks.runtime --group everyday`).
 _MAX_ENTRIES = 1 << 14
 # What XLA compiles inside of a native call, besides elementwise operations.
 _SUPPORTED = frozenset(

