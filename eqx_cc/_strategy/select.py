@@ -51,6 +51,10 @@ _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
 # smaller operations spend their time in being started.
 _EAGER = 50_000.0
 
+# A sweep is taken only if elimination takes so many times as long. Of what are equally
+# long by the model, elimination was the faster (`python -m benchmarks.never`).
+_MARGIN = 1.2
+
 # So many bytes of blocks are of no account beside the columns of a Jacobian.
 _SMALL = 2**26
 
@@ -142,7 +146,7 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         assert traced is not None
         jaxpr, compiled = traced.closed.jaxpr, is_compiled()
         work = jaxpr_work(jaxpr, is_native=compiled and is_small(jaxpr))
-        time = work - (0.0 if compiled else _EAGER)
+        time = work / _MARGIN - (0.0 if compiled else _EAGER)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
 
