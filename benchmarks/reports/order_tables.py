@@ -22,14 +22,16 @@ def counts(rows: Rows, part: str, name: str) -> Mapping[str, Any]:
 
 
 def published_line(row: Mapping[str, Any], published: Published) -> list[str]:
-    bound = "optimal" if _optimal(row) else f">= {row['lower_bound']}"
+    """The cells of one graph."""
+    bound = "optimal" if is_optimal(row) else f">= {row['lower_bound']}"
     proved = bound if row["lower_bound"] else None
     cells = [row["name"], *(row[key] for key in _GREEDY), *published[row["name"]]]
     cells += [row["after_one_second"], row["ours"], f"{row['found_at']:.2f}", proved]
     return ["-" if cell is None else str(cell) for cell in cells]
 
 
-def _optimal(row: Mapping[str, Any]) -> bool:
+def is_optimal(row: Mapping[str, Any]) -> bool:
+    """The lower bound that is proved is the count of the order."""
     return row["ours"] <= row["lower_bound"]
 
 
