@@ -76,7 +76,7 @@ def function_table(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def ratios(rows: Rows, contestant: str) -> np.ndarray:
-    """The costs of a contestant over those of Markowitz, of the graphs that it played."""
+    """The costs of a contestant over those of Markowitz, for the graphs it played."""
     costs = _costs(rows)
     base = costs["Markowitz"]
     pairs = [(cost, base[name][0]) for name, (cost, _) in costs[contestant].items()]
