@@ -1,8 +1,8 @@
 """What mkdocs does not do by itself: mathematics becomes MathML when the site is built,
 so that no page runs a script for it or fetches one; figures become part of the page, so
 that their text takes the colour of the text around them; types in signatures lose the
-quotes that they have where their evaluation is postponed; and tutorials have a link to
-themselves as a notebook."""
+quotes that they have where their evaluation is postponed; tutorials have a link to
+themselves as a notebook; and numbers in tables stay in one line."""
 
 import html
 import pathlib
@@ -20,6 +20,7 @@ _MATHS = re.compile(
 _QUOTED = re.compile(
     r'(<span class="(?:p">:|o">-&gt;)</span> <span class=")s1">&#39;(.*?)&#39;</span>'
 )
+_NUMBER = re.compile(r"<td>(?=[+>\d][^<]{0,32}</td>)")
 _FIGURE = re.compile(r'<img alt="([^"]*)" src="([^"]*figures/(\w+)\.svg)"\s*/?>')
 
 _TOOLS = pathlib.Path(__file__).parents[1] / "tools"
@@ -54,6 +55,7 @@ def on_page_content(content, page, config, files):
     content = _MATHS.sub(lambda match: _mathml(match, page), content)
     if page.file.src_uri.startswith("api/"):
         content = _QUOTED.sub(r'\1n">\2</span>', content)
+    content = _NUMBER.sub('<td class="number">', content)
     return _FIGURE.sub(lambda match: _inline(match, figures), content)
 
 
