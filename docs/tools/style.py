@@ -27,7 +27,7 @@ def new(
     inked = "text.color", "axes.labelcolor", "axes.edgecolor"
     mpl.rcParams.update(dict.fromkeys((*inked, "xtick.color", "ytick.color"), INK))
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "eqx_cc"})
-    # A phone has 358 pixels for a figure: with 11 points in 5.2 inches, text is 10 high.
+    # A phone has 358 pixels for a figure. In 5.2 inches, 11 points are 10 of them.
     assert width <= 5.2
     mpl.rcParams.update({"font.size": 11, "axes.titlesize": "medium"})
     mpl.rcParams.update({"axes.spines.top": False})
