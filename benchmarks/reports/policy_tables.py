@@ -91,9 +91,9 @@ def median_seconds(rows: Rows, contestant: str) -> float:
 def mean_curve(rows: Rows, contestant: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the least cost so far over that of Markowitz, where it starts."""
     base = _costs([row for row in rows if row["contestant"] == "Markowitz"])
-    grid, ratios = np.geomspace(0.003, 30, 120), []
+    grid, ratios = np.geomspace(0.001, 30, 140), []
     raced = [row for row in rows if row["contestant"] == contestant]
-    last = max(row["seconds"] for row in raced)
+    last = max(row["seconds"] for row in rows)
     for name, (cost, _) in base["Markowitz"].items():
         events = [(r["seconds"], r["cost"]) for r in raced if r["name"] == name]
         least = [min([c for s, c in events if s <= t] + [cost]) for t in grid]

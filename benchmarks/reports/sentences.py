@@ -33,6 +33,8 @@ def values(document: Document) -> dict[str, Callable[[], str]]:
         "policy-large": lambda: _saved(policy(), _LARGE, _GREEDY),
         "policy-small": lambda: _saved(policy(), ["10-40"], _GREEDY),
         "annealing-large": lambda: _saved(policy(), _LARGE, _ANNEALING),
+        "curve-graphs": lambda: str(len(_annealing_is_first(policy()))),
+        "curve-first": lambda: str(sum(_annealing_is_first(policy()))),
         "repaired-brusselator": lambda: _repaired(solves(), "Brusselator 128"),
         "repaired-hires": lambda: _repaired(solves(), "HIRES"),
     }
@@ -67,6 +69,22 @@ def _saved(rows: Rows, groups: Sequence[str], contestant: str) -> str:
     means = [ratios(_members(rows, group), contestant).mean() for group in groups]
     percents = sorted({f"{100 * (1 - mean):.0f}" for mean in means}, key=int)
     return " to ".join(percents)
+
+
+def _annealing_is_first(rows: Rows) -> list[bool]:
+    """Whether annealing reaches the cost of the policy before its game is over, for
+    each graph of the curves."""
+    curves = [row for row in rows if row["part"] == "curve"]
+    games = [row for row in curves if row["contestant"] == _GREEDY]
+    return [
+        any(
+            row["cost"] <= game["cost"] and row["seconds"] <= game["seconds"]
+            for row in curves
+            if row["contestant"] == "annealing"
+            and (row["group"], row["name"]) == (game["group"], game["name"])
+        )
+        for game in games
+    ]
 
 
 def _repaired(rows: Rows, problem: str) -> str:
