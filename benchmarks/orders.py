@@ -127,7 +127,7 @@ def _lower_bound(graph, order, seconds: float, blocks) -> int:
 
 
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
-    limits = dict.fromkeys(SCALAR, options.seconds)
+    limits: dict[str, float] = dict.fromkeys(SCALAR, options.seconds)
     limits |= dict.fromkeys(ARRAYS, options.array_seconds)
     for name, seconds in limits.items():
         cost = eqx_cc.Published()

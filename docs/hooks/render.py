@@ -21,6 +21,7 @@ _QUOTED = re.compile(
     r'(<span class="(?:p">:|o">-&gt;)</span> <span class=")s1">&#39;(.*?)&#39;</span>'
 )
 _NUMBER = re.compile(r"<td>(?=[+>\d][^<]{0,32}</td>)")
+_SENTENCE = re.compile(r"<td>(?=[^\n]{60,}</td>)")
 _FIGURE = re.compile(r'<img alt="([^"]*)" src="([^"]*figures/(\w+)\.svg)"\s*/?>')
 
 _TOOLS = pathlib.Path(__file__).parents[1] / "tools"
@@ -56,6 +57,7 @@ def on_page_content(content, page, config, files):
     if page.file.src_uri.startswith("api/"):
         content = _QUOTED.sub(r'\1n">\2</span>', content)
     content = _NUMBER.sub('<td class="number">', content)
+    content = _SENTENCE.sub('<td class="sentence">', content)
     return _FIGURE.sub(lambda match: _inline(match, figures), content)
 
 

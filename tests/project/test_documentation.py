@@ -152,3 +152,18 @@ def test_code_of_pages_and_docstrings(long, tmp_path):
     assert not failed, "\n".join(failed)
     for name, (_, expected) in blocks.items():
         assert not expected or agree(printed[name], expected), (name, printed[name])
+
+
+def test_numbers_in_the_words_for_charts():
+    """What a screen reader says of a chart is what it shows."""
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *PAGES))
+    charts = re.findall(
+        r"!\[(Times faster[^\]]*)\]\([^)]*/?(figures/\w+\.svg)\)", pages
+    )
+    assert len(charts) >= 4
+    for words, path in charts:
+        shown = re.findall(r">\s*([\d.]+)</text>", (ROOT / "docs" / path).read_text())
+        said = [
+            n for n in re.findall(r"(?<![\w.])[\d.]*\d", words) if n not in ("128",)
+        ]
+        assert {*said} <= {*shown}, (words, shown)
