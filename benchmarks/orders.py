@@ -127,8 +127,8 @@ def _lower_bound(graph, order, seconds: float, blocks) -> int:
 
 
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
-    limits: dict[str, float] = dict.fromkeys(SCALAR, options.seconds)
-    limits |= dict.fromkeys(ARRAYS, options.array_seconds)
+    limits = dict.fromkeys(SCALAR, float(options.seconds))
+    limits |= dict.fromkeys(ARRAYS, float(options.array_seconds))
     for name, seconds in limits.items():
         cost = eqx_cc.Published()
         yield measure(name, task_graph(name), cost, seconds, options.seed)
