@@ -1,6 +1,7 @@
 """Multiplications that elimination orders take, and the seconds to find them.
 
     python -m benchmarks.orders [--seconds 10] [--array-seconds 60] [--seed 0]
+    python -m benchmarks.orders --json docs/benchmarks/orders.json
 
 prints, for each published task, the counts of forward, reverse and greedy Markowitz, of
 the best order that reinforcement learning was published to find over 6 seeds, and of
@@ -12,12 +13,16 @@ The first five graphs are the published ones, in `tests/graphs`. The other funct
 written anew from their mathematics (`benchmarks/cases/tasks`), so that their graphs are
 not quite the published ones, nor are structured blocks counted quite alike: there,
 compare the columns of one row, not with the published counts.
+
+`--json` writes the counts to a file, from which `docs/tools/pages.py` makes the tables
+of the pages.
 """
 
 import argparse
 import json
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import eqx_cc
@@ -26,6 +31,8 @@ from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
 from eqx_cc._orders.baseline import order_cost
 
 from .cases.tasks import TASKS
+from .harness.rows import machine, written
+from .reports.order_tables import HEADS, performed_table, published_line
 from .reports.tables import line, table
 
 
@@ -46,24 +53,18 @@ ARRAYS = {
     "Perceptron": (389, 388),
     "Encoder": (4656, 4332),
 }
-
-
-# What annealing was known to find, of multiplications that are done.
-_TRUE = {
-    "RoeFlux_1d": 184,
-    "RobotArm_6DOF": 151,
-    "HumanHeartDipole": 48,
-    "PropaneCombustion": 24,
-}
+PUBLISHED_COUNTS = SCALAR | ARRAYS
 
 
 class Row(NamedTuple):
     """The counts of one graph."""
 
+    part: str  # Which pairs count: "published" or "performed".
+    name: str
     forward: int
     reverse: int
     markowitz: int
-    order: eqx_cc.Order
+    ours: int
     after_one_second: int
     found_at: float
     lower_bound: int
@@ -92,11 +93,7 @@ def task_graph(name: str) -> ComputationalGraph:
 
 
 def measure(
-    graph: ComputationalGraph,
-    cost: AbstractCost,
-    seconds: float,
-    seed: int,
-    blocks: tuple[tuple[int, ...], ...] = (),
+    name: str, graph: ComputationalGraph, cost: AbstractCost, seconds: float, seed: int
 ) -> Row:
     """Searches a graph, whatever a cache may know of it, and then for a proof."""
     started, costs = time.monotonic(), {}
@@ -107,37 +104,37 @@ def measure(
     order = Annealing(seconds=seconds, seed=seed, cost=cost).search(graph, report)
     early = min((c for c, at in costs.items() if at <= 1.0), default=order.cost)
     view = cost.view(graph)
+    published = isinstance(cost, eqx_cc.Published)
     return Row(
+        "published" if published else "performed",
+        name,
         order_cost(view, eqx_cc.Forward()(view), cost),
         order_cost(view, eqx_cc.Reverse()(view), cost),
         order_cost(view, MinimalMarkowitz()(view), cost),
-        order,
-        early,
-        costs.get(order.cost, 0.0),
-        _lower_bound(graph, order, seconds, blocks),
+        int(order.cost),
+        int(early),
+        round(costs.get(order.cost, 0.0), 2),
+        _lower_bound(graph, order, seconds, certificate(name) if published else ()),
     )
 
 
 def _lower_bound(graph, order, seconds: float, blocks) -> int:
     # Nothing but zero is known of graphs whose pairs of edges differ in cost.
     if order.optimal or order.lower_bound == 0:
-        return order.lower_bound
+        return int(order.lower_bound)
     exact = eqx_cc.Exact(seconds=seconds, cost=order.cost_model, blocks=blocks)
-    return exact.search(graph).lower_bound
+    return int(exact.search(graph).lower_bound)
 
 
-def _cells(name: str, row: Row, published, earlier) -> list[str]:
-    proved = row.order.cost <= row.lower_bound
-    bound = "optimal" if proved else f">= {row.lower_bound}"
-    ours = [row.after_one_second, row.order.cost, f"{row.found_at:.2f}", bound]
-    cells = [name, row.forward, row.reverse, row.markowitz, published, earlier, *ours]
-    return ["-" if cell is None else str(cell) for cell in cells]
-
-
-def _print_table(heads: list[str], rows) -> None:
-    print(table(heads, []))
-    for row in rows:
-        print(line(row), flush=True)
+def _rows(options: argparse.Namespace) -> Iterator[Row]:
+    limits = dict.fromkeys(SCALAR, float(options.seconds))
+    limits |= dict.fromkeys(ARRAYS, float(options.array_seconds))
+    for name, seconds in limits.items():
+        cost = eqx_cc.Published()
+        yield measure(name, task_graph(name), cost, seconds, options.seed)
+    for name in filter(TASKS.__contains__, limits):
+        cost = eqx_cc.Multiplications()
+        yield measure(name, TASKS[name].graph, cost, limits[name], options.seed)
 
 
 def main() -> None:
@@ -145,30 +142,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--array-seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=pathlib.Path, help="a file for the counts")
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    limits = {name: float(options.seconds) for name in SCALAR}
-    limits |= {name: float(options.array_seconds) for name in ARRAYS}
-
-    def published():
-        for name, (learned, earlier) in (SCALAR | ARRAYS).items():
-            graph, cost = task_graph(name), eqx_cc.Published()
-            blocks = certificate(name)
-            row = measure(graph, cost, limits[name], options.seed, blocks)
-            yield _cells(name, row, learned, earlier)
-
-    def true():
-        for name in filter(TASKS.__contains__, SCALAR | ARRAYS):
-            graph, cost = TASKS[name].graph, eqx_cc.Multiplications()
-            row = measure(graph, cost, limits[name], options.seed)
-            yield _cells(name, row, None, _TRUE.get(name))
-
-    heads = ["task", "forward", "reverse", "Markowitz", "published RL", "known"]
-    heads += ["ours, 1 s", "ours", "found at (s)", "proved"]
+    rows = []
     print("Multiplications as published\n")
-    _print_table(heads, published())
+    print(table(HEADS, []))
+    for row in _rows(options):
+        rows.append(row._asdict())
+        if row.part == "published":
+            print(line(published_line(rows[-1], PUBLISHED_COUNTS)), flush=True)
     print("\nMultiplications that are done (known constants are free)\n")
-    _print_table(heads, true())
+    print(performed_table(rows))
+    if options.json:
+        about = json.dumps(machine())
+        options.json.write_text(f'{{"machine": {about}, "rows": {written(rows)}}}\n')
 
 
 if __name__ == "__main__":

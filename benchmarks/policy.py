@@ -7,7 +7,7 @@
 `curve` has the count against the seconds, and `rule` the learned rule, which needs no
 JAX, on random graphs and on the functions of the tests. All is kept in
 `docs/benchmarks/policy.json`, so that a long measurement can be made in pieces; every
-run prints the tables of all that is there, and draws the curves of what it measured.
+run prints the tables of all that is there. `docs/tools/charts.py` draws the curves.
 
 Seconds are those of one graph, after what is compiled for its size has been compiled.
 """
@@ -37,8 +37,8 @@ from eqx_cc.policy._search.shorten import shortened
 from .cases.tasks import TASKS
 from .harness.rows import machine, merged, written
 from .learned_rule import measure_rule, rule_tables
-from .orders import ARRAYS, SCALAR, task_graph
-from .reports.policy_tables import draw, tables
+from .orders import ARRAYS, PUBLISHED_COUNTS, SCALAR, task_graph
+from .reports.policy_tables import tables
 
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -194,9 +194,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 print(*row.values(), flush=True)
             rows.append(row)
             kept = _keep(path, rows)  # So that it may be stopped at any time.
-    print("\n\n".join([*tables(kept, SCALAR | ARRAYS), *rule_tables(kept)]))
-    if any(row["part"] == "curve" for row in kept):
-        draw(kept, args.folder / "policy.svg")
+    print("\n\n".join([*tables(kept, PUBLISHED_COUNTS), *rule_tables(kept)]))
 
 
 _PARTS = "held-out", "functions", "curve", "rule", "tables"

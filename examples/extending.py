@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax.interpreters import ad, mlir
 
 
-# %%
 jax.config.update("jax_enable_x64", True)
 
 
@@ -35,7 +34,7 @@ ad.deflinear2(difference_p, _transpose)
 mlir.register_lowering(difference_p, mlir.lower_fun(difference, False))
 
 
-# %%
+# %% dense
 def total_variation(x):
     return jnp.tanh(difference_p.bind(x))
 
@@ -66,7 +65,7 @@ def _difference(operands, results, params):
     return [block.block()]
 
 
-# %%
+# %% banded
 print("With a rule:")
 jacobian = show()
 error = jnp.max(jnp.abs(jacobian - jax.jacrev(total_variation)(x)))
@@ -84,7 +83,7 @@ class Inwards(eqx_cc.AbstractOrdering):
         return tuple(order)
 
 
-# %%
+# %% chain
 def chain(x):
     for _ in range(3):
         x = jnp.sin(x) * jnp.sum(x)

@@ -6,6 +6,7 @@ which they are known, for a thousand options at once.
 See chapter 15 of J. C. Hull, *Options, Futures, and Other Derivatives*, Pearson 2018.
 """
 
+# %% imports
 import equinox as eqx
 import eqx_cc
 import jax

@@ -5,6 +5,7 @@ lighthouse of section 1.2 of A. Griewank and A. Walther, *Evaluating Derivatives
 2008: where its beam meets a quay.
 """
 
+# %% imports
 import equinox as eqx
 import eqx_cc
 import jax

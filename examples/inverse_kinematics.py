@@ -6,6 +6,7 @@ See section 3.7 of B. Siciliano, L. Sciavicco, L. Villani and G. Oriolo, *Roboti
 Modelling, Planning and Control*, Springer 2009.
 """
 
+# %% imports
 import functools as ft
 
 import equinox as eqx
@@ -79,7 +80,7 @@ q, misfits = newton(truth + 0.1, pose(truth))
 for iteration, size in enumerate(misfits):
     print(f"Newton, iteration {iteration}: misfit {size:.0e}")
 
-# %%
+# %% least
 found = angles(pose(truth), truth + 0.2)
 remaining = jnp.max(jnp.abs(error(found.value, pose(truth))))
 print(f"Levenberg and Marquardt: {found.stats['num_steps']} iterations")

@@ -5,6 +5,7 @@ Jacobians, inside the loop over time.
 See chapter 5 of S. Särkkä, *Bayesian Filtering and Smoothing*, CUP 2013.
 """
 
+# %% imports
 import equinox as eqx
 import eqx_cc
 import jax
@@ -14,6 +15,8 @@ from jaxtyping import Array, Float
 
 
 jax.config.update("jax_enable_x64", True)
+
+# %% noise
 MOTION_NOISE = jnp.diag(jnp.array([1e-4, 1e-4, 1e-4, 1e-4, 1e-6]))
 SENSOR_NOISE = jnp.diag(jnp.array([1e-2, 1e-4]))
 

@@ -7,6 +7,7 @@ See W. Grathwohl, R. T. Q. Chen, J. Bettencourt, I. Sutskever and D. Duvenaud, *
 Free-form continuous dynamics for scalable reversible generative models*, ICLR 2019.
 """
 
+# %% imports
 import diffrax
 import equinox as eqx
 import eqx_cc
@@ -44,7 +45,7 @@ class Flow(eqx.Module):
         return jnp.sum(jax.scipy.stats.norm.logpdf(start)) + change
 
 
-# %%
+# %% integrate
 flow = Flow(eqx.nn.MLP(2, 2, 16, 2, jnp.tanh, key=jr.key(0)))
 axis = jnp.linspace(-8.0, 8.0, 81)
 points = jnp.stack(jnp.meshgrid(axis, axis), -1).reshape(-1, 2)

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-# %%
 jax.config.update("jax_enable_x64", True)
 
 
@@ -57,7 +56,7 @@ jacobian = eqx.filter_jit(eqx_cc.filter_jacobian(arm))(joints)
 reference = eqx.filter_jacfwd(arm)(joints)
 error = np.abs(jacobian - reference).max() / np.abs(reference).max()
 
-# %%
+# %% show
 with np.printoptions(precision=3, suppress=True, linewidth=88):
     print("Jacobian of position (mm) and Euler angles by the six joint angles:")
     print(jacobian)

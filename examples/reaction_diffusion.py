@@ -52,7 +52,7 @@ def solve(y0):
     )
 
 
-# %%
+# %% start
 cells = 5000
 x = jnp.linspace(0.0, 1.0, cells + 2)[1:-1]
 y0 = jnp.concatenate([1 + jnp.sin(2 * jnp.pi * x), jnp.full(cells, 3.0)])
@@ -64,7 +64,7 @@ block = jax.jit(eqx_cc.cc_jacobian(brusselator, argnums=1, structured=True))(
 print(f"Jacobian: {block.structure}")
 print(f"Stored entries: {block.to_bcoo().nse:,} of {block.shape[0] ** 2:,}")
 
-# %%
+# %% run
 solution = solve(y0)
 assert solution.ys is not None
 print(f"Steps: {solution.stats['num_steps']}")

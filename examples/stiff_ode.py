@@ -7,6 +7,7 @@ which is written out here, and by an implicit Runge-Kutta method of diffrax.
     Springer, 2nd edition, 1996.
 """
 
+# %% imports
 import diffrax
 import equinox as eqx
 import eqx_cc
@@ -44,7 +45,7 @@ def implicit_euler(field, y0: Float[Array, "3"], dt: Float[Array, ""]):
     return jax.lax.fori_loop(0, 4, newton, y0)
 
 
-# %%
+# %% march
 @eqx.filter_jit
 def solve(field, y0: Float[Array, "3"], times: Float[Array, " steps"]):
     def step(y, dt):

@@ -4,6 +4,7 @@ With 100,000 unknowns the dense Jacobian would hold 10,000,000,000 numbers, of w
 but 300,000 are zero. None of those is ever formed.
 """
 
+# %% imports
 import equinox as eqx
 import eqx_cc
 import jax
@@ -26,7 +27,7 @@ class Fisher(eqx.Module):
         return diffusion + u * (1 - u)
 
 
-# %%
+# %% grid
 n = 100_000
 field = Fisher(dx=0.1)
 u = jnp.exp(-(jnp.linspace(-5.0, 5.0, n) ** 2))
@@ -35,7 +36,7 @@ u = jnp.exp(-(jnp.linspace(-5.0, 5.0, n) ** 2))
 block = eqx.filter_jit(eqx_cc.cc_jacobian(field, structured=True))(u)
 matrix = block.to_bcoo()
 
-# %%
+# %% check
 _, expected = jax.jvp(field, (u,), (jnp.cos(u),))
 error = jnp.max(jnp.abs(matrix @ jnp.cos(u) - expected)) / jnp.max(jnp.abs(expected))
 print(f"Structure: {block.structure}")

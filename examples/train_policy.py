@@ -6,6 +6,7 @@ annealing found. The policy that comes with the package (`eqx_cc.policy.pretrain
 trained in the same way, for longer and on larger graphs.
 """
 
+# %% imports
 import itertools as it
 
 import eqx_cc
@@ -36,7 +37,7 @@ for training, metrics in it.islice(imitate(imitation, training, settings), 8):
 graphs = held_out(100, smallest=10, largest=16)
 ratios = evaluate(training.policy, graphs)
 
-# %%
+# %% report
 print(f"Annealing: {metrics.ratio:.1%} of the multiplications of greedy Markowitz")
 print(f"The policy, on 100 graphs never trained on: {ratios.mean():.1%}")
 print(f"Fewer on {(ratios < 1).sum()} of them, more on {(ratios > 1).sum()}")

@@ -33,9 +33,9 @@ _MAKE = tool("make")
 EXAMPLES, OUTPUT, run = _MAKE.EXAMPLES, _MAKE.OUTPUT, _MAKE.run
 
 
-def run_optimised(*args: str, **variables: str) -> str:
+def run_optimised(*args: str, given: str | None = None, **variables: str) -> str:
     """As `run`, compiled as users have it."""
-    return run(*args, **as_users_have_it(), **variables)
+    return run(*args, given=given, **as_users_have_it(), **variables)
 
 
 def agree(printed: str, expected: str) -> bool:

@@ -1,7 +1,8 @@
 """Tables and sentences of the documentation, from the files in `docs/benchmarks`.
 
 `python docs/tools/pages.py` writes them into the pages, between `<!-- table: NAME -->`
-and `<!-- end -->`; no number of a measurement is typed by hand.
+and `<!-- end -->`, and single numbers between `<!-- value: NAME -->` and `<!-- / -->`.
+No number of a measurement is typed by hand.
 """
 
 import functools as ft
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..harness.measure import Row
+from ..orders import PUBLISHED_COUNTS
 from .answers import summary
 from .headline import (
     ARM,
@@ -24,7 +26,9 @@ from .headline import (
     Measurements,
     SCALAR,
 )
+from .order_tables import performed_table, published_table
 from .policy_tables import function_table, held_out_table
+from .sentences import values
 from .solver_tables import released, TABLES as SOLVER_TABLES
 from .tables import seconds, table
 
@@ -209,10 +213,12 @@ def _of_orders(group: str) -> Callable[[], str]:
 
 
 def _functions() -> str:
-    from ..orders import ARRAYS, SCALAR as SCALARS
-
     rows = [r for r in _document("policy")["rows"] if r["part"] == "functions"]
-    return function_table(rows, SCALARS | ARRAYS)
+    return function_table(rows, PUBLISHED_COUNTS)
+
+
+def _published() -> str:
+    return published_table(_document("orders")["rows"], PUBLISHED_COUNTS)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -232,4 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "policy-100-300": _of_orders("100-300"),
     "policy-arrays": _of_orders("functions of 10-60 lines"),
     "policy-functions": _functions,
+    "orders-published": _published,
+    "orders-performed": lambda: performed_table(_document("orders")["rows"]),
 }
+VALUES = values(_document)

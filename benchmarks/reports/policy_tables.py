@@ -1,6 +1,5 @@
-"""Tables and curves of the costs of learned orders."""
+"""Tables, and data for curves, of the costs of learned orders."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,9 +44,8 @@ def held_out_table(rows: Rows) -> str:
     for contestant, by_name in costs.items():
         names = list(by_name)
         cost = np.array([by_name[n][0] for n in names], float)
-        base = np.maximum([costs["Markowitz"][n][0] for n in names], 1)
         least = np.maximum([best[n] for n in names], 1)
-        ratio = cost / base
+        ratio = ratios(rows, contestant)
         quartiles = np.quantile(ratio, (0.25, 0.5, 0.75))
         shares = [np.mean(x) for x in (ratio < 1, ratio == 1, ratio > 1)]
         lines.append(
@@ -77,40 +75,25 @@ def function_table(rows: Rows, published: Mapping[str, tuple[Any, Any]]) -> str:
     return table(heads, lines)
 
 
-def draw(rows: Rows, path: pathlib.Path) -> None:
-    """The mean of the costs over those of Markowitz, against the seconds."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    curves = [row for row in rows if row["part"] == "curve"]
-    groups = list(dict.fromkeys(row["group"] for row in curves))
-    shape = {"figsize": (4.0 * len(groups), 3.2), "squeeze": False}
-    figure, axes = plt.subplots(1, len(groups), **shape)
-    for axis, group in zip(axes[0], groups):
-        members = [row for row in curves if row["group"] == group]
-        for contestant in ("annealing", "policy, then annealing"):
-            axis.plot(*_mean_curve(members, contestant), label=contestant)
-        point = _costs(members)["policy, greedy"].values()
-        base = _costs(members)["Markowitz"].values()
-        ratio = np.mean([p[0] / max(b[0], 1) for p, b in zip(point, base)])
-        seconds = np.median([p[1] for p in point])
-        axis.plot([seconds], [ratio], "o", label="policy, greedy")
-        axis.set(xscale="log", xlabel="seconds", title=f"{group} vertices")
-    axes[0, 0].set_ylabel("multiplications, of Markowitz")
-    axes[0, 0].legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+def ratios(rows: Rows, contestant: str) -> np.ndarray:
+    """The costs of a contestant over those of Markowitz, for the graphs it played."""
+    costs = _costs(rows)
+    base = costs["Markowitz"]
+    pairs = [(cost, base[name][0]) for name, (cost, _) in costs[contestant].items()]
+    return np.array([cost / max(least, 1) for cost, least in pairs])
 
 
-def _mean_curve(rows: Rows, contestant: str) -> tuple[np.ndarray, np.ndarray]:
+def median_seconds(rows: Rows, contestant: str) -> float:
+    """The median of the seconds that a contestant took for a graph."""
+    return float(np.median([s for _, s in _costs(rows)[contestant].values()]))
+
+
+def mean_curve(rows: Rows, contestant: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the least cost so far over that of Markowitz, where it starts."""
     base = _costs([row for row in rows if row["contestant"] == "Markowitz"])
-    grid, ratios = np.geomspace(0.003, 30, 120), []
+    grid, ratios = np.geomspace(0.001, 30, 140), []
     raced = [row for row in rows if row["contestant"] == contestant]
-    last = max(row["seconds"] for row in raced)
+    last = max(row["seconds"] for row in rows)
     for name, (cost, _) in base["Markowitz"].items():
         events = [(r["seconds"], r["cost"]) for r in raced if r["name"] == name]
         least = [min([c for s, c in events if s <= t] + [cost]) for t in grid]

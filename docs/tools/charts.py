@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import style  # noqa: E402
-from benchmarks.reports import headline, pages, solver_tables  # noqa: E402
+from benchmarks.reports import headline, pages, policy_tables, solver_tables  # noqa: E402
 
 
 ROBOT, _ = headline.ROBOTS
@@ -61,6 +61,44 @@ def jacobians() -> None:
     _bars("jacobians", bars, label)
 
 
+def policy_time() -> None:
+    """Multiplications against seconds, for graphs of three sizes."""
+    rows = json.loads((pages.FOLDER / "policy.json").read_text())["rows"]
+    curves = [row for row in rows if row["part"] == "curve"]
+    groups = list(dict.fromkeys(row["group"] for row in curves))
+    figure, panels = style.new(5.2, 7.2, rows=len(groups), sharex=True)
+    for axes, group in zip(panels, groups):
+        members = [row for row in curves if row["group"] == group]
+        for contestant, colour, line in (
+            ("annealing", style.BLUE, "-"),
+            ("policy, then annealing", style.ORANGE, "--"),
+        ):
+            curve = policy_tables.mean_curve(members, contestant)
+            axes.plot(*curve, line, color=colour, label=contestant)
+        greedy = "policy, greedy"
+        seconds = policy_tables.median_seconds(members, greedy)
+        ratio = policy_tables.ratios(members, greedy).mean()
+        axes.plot([seconds], [ratio], "o", color=style.GREEN, label=greedy)
+        axes.set(xscale="log", title=f"{group} vertices")
+    panels[0].legend()
+    panels[1].set_ylabel("relative to Markowitz")
+    panels[-1].set_xlabel("seconds")
+    style.save(figure, "policy")
+
+
+def policy_training() -> None:
+    """The learning curve of the policy of the package."""
+    text = (pages.FOLDER / "policy_training.json").read_text()
+    games, held_out = (json.loads(text)[key] for key in ("games", "held_out"))
+    figure, axes = style.new(5.2, 3.2)
+    numbers = range(1, len(games) + 1)
+    axes.plot(numbers, games, ".", color=style.GREY, ms=3, label="games of training")
+    axes.plot(*zip(*held_out), color=style.BLUE, label="graphs never trained on")
+    axes.set(xlabel="iteration", ylabel="relative to Markowitz")
+    axes.legend(markerscale=3)
+    style.save(figure, "policy_training")
+
+
 def _bars(name: str, bars: Sequence[tuple[str, float]], label: str) -> None:
     """Bars from 1, each below its name, so that a phone has room for both."""
     figure, axes = style.new(5.2, 0.55 * len(bars) + 0.9)
@@ -87,3 +125,5 @@ if __name__ == "__main__":
     speed()
     solvers()
     jacobians()
+    policy_time()
+    policy_training()

@@ -14,12 +14,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def greeks(example: dict) -> None:
-    figure, axes = style.new(7, 2.5, columns=3)
+    figure, axes = style.new(5.2, 5, rows=3, sharex=True)
     colours = style.BLUE, style.ORANGE, style.GREEN
-    for axis, name, colour in zip(axes, example["known"], colours):
+    for axis, name, colour in zip(axes.flat, example["known"], colours):
         axis.plot(example["spots"][::10], example["found"][name][::10], color=colour)
-        axis.set_title(name)
-        axis.set_xlabel("spot")
+        axis.set_ylabel(name)
+    axes[-1].set_xlabel("spot price")
     style.save(figure, "greeks")
 
 
@@ -48,7 +48,7 @@ def kalman_filter(example: dict) -> None:
 
 
 def stiff_ode(example: dict) -> None:
-    figure, axes = style.new(6, 3)
+    figure, axes = style.new(5.2, 3)
     ys, colours = example["solution"].ys, (style.BLUE, style.ORANGE, style.GREEN)
     for i, (colour, scale) in enumerate(zip(colours, (1, 1e4, 1))):
         label = f"$y_{i}$" + (" times 10,000" if scale > 1 else "")
@@ -60,7 +60,7 @@ def stiff_ode(example: dict) -> None:
 
 
 def reaction_diffusion(example: dict) -> None:
-    figure, (left, right) = style.new(7, 3, columns=2, width_ratios=(3, 2))
+    figure, (left, right) = style.new(5.2, 2.8, columns=2, width_ratios=(5, 4))
     solution, x = example["solution"], example["x"]
     for time, y in zip(solution.ts, solution.ys):
         shade = 0.25 + 0.75 * float(time) / 10
@@ -70,21 +70,21 @@ def reaction_diffusion(example: dict) -> None:
     left.set_title("t = 0 (light) to 10")
     small = example["jnp"].ones(24)
     matrix = example["jax"].jacfwd(example["brusselator"], argnums=1)(0.0, small, None)
-    _entries(right, matrix, 9, "not zero, for 24 states")
+    _entries(right, matrix, 9, "not zero (24 states)")
     style.save(figure, "reaction_diffusion")
 
 
 def finite_elements(example: dict) -> None:
     """The mesh, and the entries of its Jacobian that are not zero."""
     problem = example["Poisson"](*example["mesh"](11))
-    figure, (left, right) = style.new(7, 3.4, columns=2)
+    figure, (left, right) = style.new(5.2, 2.8, columns=2)
     left.triplot(*problem.nodes.T, problem.triangles, color=style.BLUE, lw=0.7)
     left.set_aspect("equal")
     left.set_axis_off()
     left.set_title("the mesh")
     start = example["jnp"].ones(len(problem.inner))
     matrix = example["jax"].jacfwd(problem)(start)
-    _entries(right, matrix, 2, f"not zero, of {len(start)} unknowns")
+    _entries(right, matrix, 2, f"not zero ({len(start)} unknowns)")
     style.save(figure, "finite_elements")
 
 
@@ -129,7 +129,7 @@ def _graph(axes, edges: dict, values: bool = True) -> None:
 def _value(axes, value, start, end) -> None:
     """Beside the edge; and not where the edges of the last graph cross."""
     (x0, y0), (x1, y1) = start, end
-    part = 0.5 if abs(x1 - x0) < 6 else 0.25
+    part = 0.5 if abs(x1 - x0) < 6 or y1 == y0 else 0.25
     up = 0.3 if y1 == y0 else 0.1
     side = {0: "center", 1: "right", -1: "left"}[(y1 > y0) - (y1 < y0)]
     at = x0 + part * (x1 - x0), y0 + part * (y1 - y0) + up

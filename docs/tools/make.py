@@ -22,13 +22,15 @@ TOOLS = ROOT / "docs" / "tools"
 FIGURES = ROOT / "docs" / "figures"
 
 
-def run(*args: str, **variables: str) -> str:
+def run(*args: str, given: str | None = None, **variables: str) -> str:
     """What Python prints in a process of its own, in which every warning is an error;
-    with paths as they are below the repository."""
+    with paths as they are below the repository. It reads `given`."""
     fixed = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "EQX_CC_CACHE": "off"}
     command = [sys.executable, "-W", "error", *args]
     env = os.environ | fixed | variables
-    done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        command, env=env, capture_output=True, text=True, cwd=ROOT, input=given
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", done.stderr
     return done.stdout.replace(f"{ROOT}{os.sep}", "")

@@ -10,7 +10,8 @@ and the cells of it (`# %% name`) or the lines:
     <!-- examples/output/inside.txt: 1-21 -->
 
 The tables and sentences between `<!-- table: NAME -->` and `<!-- end -->` are made from
-the measurements in `docs/benchmarks`, by `benchmarks.reports.pages`.
+the measurements in `docs/benchmarks`, by `benchmarks.reports.pages`. So are the numbers
+between `<!-- value: NAME -->` and `<!-- / -->`.
 """
 
 import pathlib
@@ -29,6 +30,7 @@ FILLED = re.compile(
 _MADE = re.compile(
     r"^(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)$", re.MULTILINE | re.DOTALL
 )
+_VALUE = re.compile(r"(<!-- value: ([\w-]+) -->).*?(<!-- / -->)")
 _CELL = re.compile(r"^# %%(?: (\w+))?\n", re.MULTILINE)
 
 
@@ -52,21 +54,22 @@ def shown(path: str, chosen: str | None) -> str:
     return first + "".join(gap + code for gap, code in zip(gaps, others))
 
 
-def tables() -> dict[str, Callable[[], str]]:
-    """What makes each table and sentence, by name."""
+def makers() -> tuple[dict[str, Callable[[], str]], dict[str, Callable[[], str]]]:
+    """What makes each table or sentence, and each number, by name."""
     sys.path.insert(0, str(ROOT))
-    from benchmarks.reports.pages import TABLES
+    from benchmarks.reports.pages import TABLES, VALUES
 
-    return TABLES
+    return TABLES, VALUES
 
 
 def filled(text: str) -> str:
-    """A page, with the blocks and tables as they have to be."""
+    """A page, with the blocks, tables and numbers as they have to be."""
     text = FILLED.sub(lambda m: f"{m[1]}{shown(m[2], m[3])}\n{m[4]}", text)
-    if not _MADE.search(text):
+    if not _MADE.search(text) and not _VALUE.search(text):
         return text
-    makers = tables()
-    return _MADE.sub(lambda m: f"{m[1]}\n{makers[m[2]]()}\n\n{m[3]}", text)
+    tables, values = makers()
+    text = _MADE.sub(lambda m: f"{m[1]}\n{tables[m[2]]()}\n\n{m[3]}", text)
+    return _VALUE.sub(lambda m: f"{m[1]}{values[m[2]]()}{m[3]}", text)
 
 
 def main() -> None:

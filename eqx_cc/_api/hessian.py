@@ -47,7 +47,8 @@ def filter_hessian(
     triangle: str | None = None,
     chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    r"""Computes the Hessian of `fun` by cross-country elimination, twice.
+    r"""Computes the Hessian of `fun`, the Jacobian of its Jacobian, both by
+    cross-country elimination.
 
     It is the Jacobian of the Jacobian. For an output leaf $y_i$ and input leaves $x_j$
     and $x_k$ it has the block $\partial^2 y_i / \partial x_j \partial x_k$.

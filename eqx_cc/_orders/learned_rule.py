@@ -85,7 +85,7 @@ RULE_WEIGHTS = RuleWeights(
 
 
 class LearnedRule(AbstractOrdering):
-    r"""Eliminates the vertex of least score next: greedy, with a learned score.
+    r"""Greedy: eliminates next the vertex with the least score, which is learned.
 
     The score is a weighted sum $w \cdot f_v$ of [local features][eqx_cc.RuleWeights] of
     the vertex: its cost, the edges that its elimination makes, how much dearer its

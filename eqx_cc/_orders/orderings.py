@@ -93,7 +93,7 @@ class Reverse(AbstractOrdering):
 
 
 class MinimalMarkowitz(AbstractOrdering):
-    """Eliminates the vertex that takes the fewest multiplications next: greedy.
+    """Greedy: eliminates next the vertex that takes the fewest multiplications.
 
     For scalars with unknown partials this is the Markowitz degree, the number of
     predecessors times the number of successors. Ties go to the last vertex.
@@ -119,7 +119,7 @@ class MinimalMarkowitz(AbstractOrdering):
 
 
 class MinimalFill(AbstractOrdering):
-    """Eliminates the vertex whose elimination stores the fewest numbers next: greedy.
+    """Greedy: eliminates next the vertex whose elimination stores the fewest numbers.
 
     Narrow vertices stay longest: of a chain of matrix products, the widest vertex is
     eliminated first, while `MinimalMarkowitz` takes the narrowest. For scalars the two

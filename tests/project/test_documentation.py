@@ -25,7 +25,7 @@ _EXAMPLE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
-# What the code takes for granted: that of docstrings, and that of two of the pages.
+# What the code of docstrings takes for granted.
 _BEFORE = """
 import diffrax
 import equinox as eqx
@@ -47,7 +47,6 @@ operator, vector = lx.JacobianLinearOperator(fn, y), jnp.ones(3)
 graph = eqx_cc.trace(fun, x).graph
 double_p = jex.core.Primitive("double")
 """
-_IN_NEED = {"orders.md", "policy.md", "solvers.md"}
 # What needs a package of an extra that the tests do without.
 _EXTRA = {"eqx_cc.KLU": "klujax"}
 _ABSENT = {n for n, package in _EXTRA.items() if not importlib.util.find_spec(package)}
@@ -118,15 +117,14 @@ def _examples() -> dict[str, tuple[str, str]]:
     return found
 
 
-def _own_blocks() -> dict[str, tuple[str, str]]:
-    """The code of each page that is of no example, and its output."""
+def _page_blocks() -> dict[str, tuple[str, str]]:
+    """All code of each page, from top to bottom, and its output. The other pages run as
+    notebooks (`test_notebooks.py`)."""
     found = {}
-    for page in PAGES:
-        text = tool("pages").FILLED.sub("", page.read_text())
-        blocks = BLOCK.findall(text)
+    for page in sorted({*PAGES} - {*tool("notebooks").PAGES}):
+        blocks = BLOCK.findall(page.read_text())
         if blocks:
-            before = _BEFORE if page.name in _IN_NEED else ""
-            code = before + "\n".join(code for code, _ in blocks)
+            code = "\n".join(code for code, _ in blocks)
             printed = "".join(printed for _, printed in blocks)
             found[str(page.relative_to(ROOT))] = code, printed
     return found
@@ -141,7 +139,7 @@ def test_code_of_pages_and_docstrings(long, tmp_path):
             for name, blocks in of_name.items()
             if (name in _LONG) == long and name not in _ABSENT
         }
-        for of_name in (_own_blocks(), _examples())
+        for of_name in (_page_blocks(), _examples())
     )
     assert len(pages) > 0 and len(examples) > 0
     blocks = pages | examples
@@ -154,3 +152,17 @@ def test_code_of_pages_and_docstrings(long, tmp_path):
     assert not failed, "\n".join(failed)
     for name, (_, expected) in blocks.items():
         assert not expected or agree(printed[name], expected), (name, printed[name])
+
+
+def test_numbers_in_the_words_for_charts():
+    """What a screen reader says of a chart is what it shows."""
+    pages = "".join(page.read_text() for page in (ROOT / "README.md", *PAGES))
+    charts = re.findall(
+        r"!\[(Times faster[^\]]*)\]\([^)]*/?(figures/\w+\.svg)\)", pages
+    )
+    assert len(charts) >= 4
+    for words, path in charts:
+        shown = re.findall(r">\s*([\d.]+)</text>", (ROOT / "docs" / path).read_text())
+        # The 128 states are part of a name.
+        said = {*re.findall(r"(?<![\w.])[\d.]*\d", words)} - {"128"}
+        assert said <= {*shown}, (words, shown)

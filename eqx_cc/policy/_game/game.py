@@ -197,7 +197,7 @@ def new_games(
 
 
 def numbering(graph: ComputationalGraph) -> tuple[int, ...]:
-    """The vertices of a graph by their numbers in its game, ascending.
+    """The vertices of a graph, in the order of their numbers in its game.
 
     **Arguments:**
 

@@ -107,7 +107,8 @@ def start_evolution(policy: RulePolicy, evolution: Evolution = Evolution()) -> T
 def evolve(
     evolution: Evolution, training: Training, settings: Settings
 ) -> Iterator[tuple[Training, Metrics]]:
-    """Trains a rule for ever. What is resumed is the same as if it had not stopped.
+    """Trains a rule without end. Training can be resumed, with the same result as if it
+    had not stopped.
 
     **Arguments:**
 

@@ -30,7 +30,7 @@ class Imitation(NamedTuple):
     annealing completes them. In each state of the completed order, each vertex has a
     regret $r_v$: the extra cost of the whole if it were eliminated next. The policy
     $\pi$ is trained to make $-\log \sum_v \pi_v e^{-r_v / \tau}$ small: to choose among
-    the moves that cost nothing, whichever it is surest of.
+    the moves without regret.
 
     **Arguments:**
 

@@ -64,7 +64,7 @@ def held_out(
     largest: int = LARGEST,
     structured: bool = False,
 ) -> list[ComputationalGraph]:
-    """The first graphs that are never trained on.
+    """Graphs for tests: the first of those whose seeds are never used in training.
 
     **Arguments:**
 
