@@ -1,5 +1,5 @@
-r"""Sparse Hessians in an optimiser: problems of the collection CUTEst, which sif2jax has
-in JAX, and the Newton method of SciPy.
+"""Sparse Hessians in an optimiser: problems of the collection CUTEst, which sif2jax
+has in JAX, and the Newton method of SciPy.
 
 It needs the extra `examples`.
 
@@ -23,9 +23,7 @@ from scipy import optimize
 
 
 if not importlib.util.find_spec("sif2jax"):
-    sys.exit(
-        'It needs the extra `examples`: `python -m pip install "eqx_cc[examples]"`.'
-    )
+    sys.exit('Install the extra `examples`: python -m pip install "eqx_cc[examples]"')
 
 jax.config.update("jax_enable_x64", True)
 

@@ -26,9 +26,7 @@ try:
     with contextlib.redirect_stdout(None):  # It prints what is missing for GPUs.
         from mujoco import mjx
 except ImportError:
-    sys.exit(
-        'It needs the extra `examples`: `python -m pip install "eqx_cc[examples]"`.'
-    )
+    sys.exit('Install the extra `examples`: python -m pip install "eqx_cc[examples]"')
 
 jax.config.update("jax_enable_x64", True)
 
