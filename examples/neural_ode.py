@@ -65,14 +65,14 @@ def truth(position: Float[Array, ""]) -> Float[Array, ""]:
 
 
 start, times = jnp.array([2.0, 0.0]), jnp.linspace(0.0, 80.0, 801)
-data = solve(Oscillator(truth, 20.0), start, times).ys
-assert data is not None
+data = jnp.asarray(solve(Oscillator(truth, 20.0), start, times).ys)
 
 
 # %% train
 def loss(model, before: Float[Array, "batch 2"], after: Float[Array, "batch 2"]):
     """The error after a tenth of a second. Outliers are where the oscillator jumps."""
-    end = jax.vmap(lambda y0: solve(model, y0, times[:2]).ys[-1])(before)
+    solutions = jax.vmap(lambda y0: solve(model, y0, times[:2]).ys)(before)
+    end = jnp.asarray(solutions)[:, -1]
     scale = jnp.array([100.0, 10.0])
     return jnp.mean(optax.huber_loss(scale * end, scale * after))
 

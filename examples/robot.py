@@ -1,3 +1,4 @@
+# pyright: reportAttributeAccessIssue=false
 r"""Joint angles that bring the hand of a robot to a pose. The robot is a description in
 MJCF, the format of MuJoCo, and MJX computes its kinematics in JAX.
 
