@@ -1,4 +1,4 @@
-"""An extended Kalman filter that tracks a vehicle through a turn.
+"""Bayesian filtering: an extended Kalman filter that tracks a vehicle through a turn.
 
 Each step linearises the motion and the measurement at the current estimate: two small
 Jacobians, inside the loop over time.

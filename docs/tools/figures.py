@@ -88,6 +88,15 @@ def finite_elements(example: dict) -> None:
     style.save(figure, "finite_elements")
 
 
+def cutest(example: dict) -> None:
+    """The entries of a Hessian that are not zero."""
+    small = type(example["problem"]("SPARSQUR"))(n=100)
+    matrix = example["jax"].hessian(lambda y: small.objective(y, None))(small.y0)
+    figure, axes = style.new(3.6, 3.4)
+    _entries(axes, matrix, 2, "SPARSQUR, 100 variables")
+    style.save(figure, "cutest")
+
+
 def _entries(axes, matrix, size: float, title: str) -> None:
     rows, columns = (abs(matrix) > 1e-12).nonzero()
     axes.scatter(columns, rows, s=size, marker="s", color=style.ORANGE)
@@ -178,6 +187,7 @@ def _counts(plans):
 DRAW = {
     draw.__name__: draw
     for draw in (
+        cutest,
         finite_elements,
         greeks,
         inside,

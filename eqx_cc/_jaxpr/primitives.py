@@ -54,8 +54,8 @@ array        index  free       1   broadcast_in_dim iota
 array        -      free       0   stop_gradient
 array        index  fuse       0   slice
 array        index  fuse       1   pad rev split stack tile unstack
-array        index  fetch      1   concatenate dynamic_slice gather sort
-array        index  fetch      1   transpose
+array        index  fetch      1   call_hi_primitive concatenate dynamic_slice gather
+array        index  fetch      1   sort transpose
 array        index  reduce     1   cumsum reduce_sum
 array        -      fuse       1   approx_top_k bessel_i0e bessel_i1e complex conj
 array        -      fuse       1   bitcast_convert_type clz igamma igamma_grad_a igammac

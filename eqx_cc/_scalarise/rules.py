@@ -69,6 +69,30 @@ def _moved(
     ]
 
 
+def _set(
+    emit: Emit,
+    eqn: jex.JaxprEqn,
+    arrays: list[Atoms],
+    values: list[np.ndarray | None],
+) -> list[Atoms] | None:
+    """Replaces entries at known places, if no two updates go to the same one.
+
+    `zeros(3).at[[2, 0]].set([a, b])` is `[b, 0, a]`.
+    """
+    base, _, updates = arrays
+    if values[1] is None:
+        return None
+    numbers = np.arange(base.size + updates.size, dtype=np.int32)
+    old = numbers[: base.size].reshape(base.shape)
+    new = numbers[base.size :].reshape(updates.shape)
+    [places] = evaluated(eqn, [old, values[1], new])
+    is_unique = updates.size == 1 or eqn.params["unique_indices"]
+    if not is_unique and np.count_nonzero(places >= base.size) < updates.size:
+        return None  # Two go to the same place, or one is out of bounds.
+    table = [*base.flat, *updates.flat]
+    return [as_entries([table[k] for k in places.flat], places.shape)]
+
+
 def on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:
     if eqn.params.get("fill_value") is None:
         return eqn
@@ -189,5 +213,6 @@ RULES |= {
     "dot_general": _dot_general,
     "reduce_sum": _reduction(lax.add, 0),
     "reduce_prod": _reduction(lax.mul, 1),
+    "scatter": _set,
     "cumsum": _cumsum,
 }

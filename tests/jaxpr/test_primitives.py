@@ -23,6 +23,8 @@ SOMEWHERE = set(
 )
 # Those of ours, and of `jax.experimental.sparse`.
 OURS = {"native_call", "preaccumulated", "bcoo_dot_general", "bcsr_dot_general"}
+# What is no part of JAX's public names: JAX 0.12 finds non-zeros by it.
+PRIVATE = {"call_hi_primitive"}
 
 
 def _of_jax() -> set[str]:
@@ -36,7 +38,7 @@ def test_every_primitive_has_a_row():
 
 
 def test_every_row_has_a_primitive():
-    assert FACTS.keys() - _of_jax() - SOMEWHERE <= OURS
+    assert FACTS.keys() - _of_jax() - SOMEWHERE <= OURS | PRIVATE
 
 
 def test_every_rule_has_a_row():

@@ -20,6 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({file.parent for file in FILES})
 # Packages of extras, by what is imported of them, only where it is needed.
 EXTRA = {"klujax": "splineax-klujax", "matplotlib": "matplotlib", "mctx": "mctx"}
+EXTRA |= {"mujoco": "mujoco-mjx", "sif2jax": "sif2jax"}
 # What examples import, so that one command installs all that they need.
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

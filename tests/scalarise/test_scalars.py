@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
 from eqx_cc._jaxpr.primitives import FACTS, is_elementwise
+from eqx_cc._jaxpr.program import flatten
+from eqx_cc._scalarise.expand import scalarise
 from eqx_cc._scalarise.native import (
     batch as _batch,
     call as _call,
@@ -213,6 +215,32 @@ def test_captured_arrays_are_taken_apart():
         return cc_jacobian(lambda x: arm(x) * p[0] + p[1:])(x)
 
     assert num_native(jax.jit(run), jnp.ones(3), jnp.ones(3)) == 1
+
+
+PLACES = {
+    "one": lambda q: jnp.sin(q * jnp.sum(q)).at[1].set(q[0] * q[2]),
+    "several": lambda q: jnp.zeros(5).at[jnp.array([4, 0])].set(q[:2] * q[2]),
+    "columns": lambda q: jnp.zeros((3, 4)).at[:, np.array([1, 3])].set(q[:, None]),
+    "one out of bounds": lambda q: jnp.zeros(3).at[7].set(q[0]) + q,
+    "insert": lambda q: jnp.insert(q**2, np.array([1, 2]), q[0]),
+    "nonzero": lambda q: q[jnp.nonzero(np.array([0, 1, 1]), size=2)[0]] ** 2,
+}
+UNKNOWN_PLACES = {
+    "twice": lambda q: jnp.zeros(5).at[jnp.array([4, 4])].set(q[:2] * q[2]),
+    "some out of bounds": lambda q: jnp.zeros(5).at[jnp.array([4, 7])].set(q[:2]),
+    "by value": lambda q: jnp.zeros(5).at[jnp.argmax(q)].set(q[0] ** 2),
+}
+
+
+@pytest.mark.parametrize("name", [*PLACES, *UNKNOWN_PLACES])
+def test_entries_at_known_places(name):
+    """They move while tracing, where no two go to the same place."""
+    fun = (PLACES | UNKNOWN_PLACES)[name]
+    ours = jax.jit(cc_jacobian(fun, granularity="scalar"))
+    close(ours(Q), jax.jacfwd(fun)(Q))
+    closed = jax.make_jaxpr(fun)(Q)
+    scalars = scalarise(flatten(closed.jaxpr, closed.consts), closed.in_avals, 1)
+    assert scalars.is_pure == (name in PLACES)
 
 
 def test_products_of_truth_values_are_of_arrays():
