@@ -114,10 +114,10 @@ def test_captured_tracers_and_integers():
 
         return jax.jit(run)(POINT, 2.5, 3)
 
-    def ours(fun, **options):
+    def eliminated(fun, **options):
         return cc_jacobian(fun, granularity="array", **options)
 
-    (ours, aux), (theirs, expected) = jacobian(ours), jacobian(jax.jacfwd)
+    (ours, aux), (theirs, expected) = jacobian(eliminated), jacobian(jax.jacfwd)
     np.testing.assert_allclose(ours, theirs, rtol=1e-13)
     jax.tree.map(np.testing.assert_array_equal, aux, expected)
 
