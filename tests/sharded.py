@@ -164,13 +164,17 @@ def check_outside_of_the_mesh(x: jax.Array) -> None:
 
 
 def check_refused(x: jax.Array) -> None:
-    """No structure, which says what to do; what JAX refuses is refused here."""
-    try:
-        eqx_cc.cc_jacobian(jnp.sin, structured=True)(x)
-    except ValueError as e:
-        assert "reshard" in str(e)
-    else:
-        raise AssertionError("There is a structured Jacobian of an array in parts.")
+    """No structure, and no chunks; what JAX refuses is refused here."""
+    for options, word in (
+        ({"structured": True}, "reshard"),
+        ({"chunk_size": 2}, "chunk"),
+    ):
+        try:
+            eqx_cc.cc_jacobian(jnp.sin, **options)(x)
+        except ValueError as e:
+            assert word in str(e)
+        else:
+            raise AssertionError(f"{options} of an array in parts is not refused.")
 
 
 def check_arguments_that_are_split() -> None:

@@ -85,8 +85,8 @@ def _blocks_of_function(fun: Callable, leaves: Sequence[Array], chunk_size: int 
     """What `jacobian_blocks` returns, by JAX's forward mode of the function itself."""
     if chunk_size is not None:
         raise ValueError(
-            "`chunk_size` is for functions that can be traced, of arrays that are not "
-            "split over a mesh. Leave it out."
+            "`chunk_size` is for functions that can be traced, which this one cannot: "
+            "it needs the values of its arguments. Leave it out."
         )
     jacobian, aux = eager_jacobian(fun, leaves)
     return jacobian.outputs, aux, jacobian.blocks

@@ -68,7 +68,7 @@ _SWEEPS = {"forward": ForwardMode, "reverse": ReverseMode}
 def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
     """The method for the dense Jacobian of a problem, prepared for it."""
     if any(map(varies, problem.leaves)) and has_collectives(problem.program):
-        return Prepared(ForwardMode(), problem)
+        return Prepared(ForwardMode(problem.chunk_size), problem)
     if has_split(problem.program, problem.leaves):
         return _split_sweep(problem, order)
     if problem.chunk_size is not None:
@@ -92,6 +92,12 @@ def _split_sweep(problem: Problem, order: AbstractOrdering) -> Prepared:
     A sweep leaves the blocks of the Jacobian split. Elimination cannot: entries, and
     slices of blocks, have types only if nothing is split.
     """
+    if problem.chunk_size is not None:
+        raise ValueError(
+            "`chunk_size` needs arrays that are not split over the axes of a mesh of "
+            "type `Explicit`. Leave it out: each device computes its part of the "
+            "Jacobian."
+        )
     possible = directions(problem.program, problem.num_outputs)
     preferred, other = ForwardMode(), ReverseMode()
     if isinstance(order, Reverse):
