@@ -9,8 +9,8 @@ from tests.printed import agree, EXAMPLES, run_optimised, tool
 
 
 NOTEBOOKS, FILLED = tool("notebooks"), tool("pages").FILLED
-# It takes as long as all others, and rounding changes how training goes: another release
-# of JAX prints other numbers.
+# It takes as long as all others. Rounding changes how training goes, so that another
+# release of JAX prints other numbers.
 LONG = {"train_policy"}
 _PRINTED = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
