@@ -50,6 +50,33 @@ def solvers() -> None:
     _bars("solves", factors, "times faster than diffrax 0.7.2")
 
 
+def work_precision() -> None:
+    """The time of solves against their errors."""
+    rows = json.loads((pages.FOLDER / "work_precision.json").read_text())
+    problems = list(dict.fromkeys(row["problem"] for row in rows))
+    figure, panels = style.new(5.2, 7, rows=len(problems))
+    for axes, problem in zip(panels, problems):
+        for contestant, label, colour, marker in (
+            ("SciPy Radau", "SciPy, Radau", style.GREY, "s-"),
+            ("SciPy BDF", "SciPy, BDF", style.GREY, "s--"),
+            ("diffrax", "diffrax 0.7.2", style.ORANGE, "o-"),
+            ("repaired", "diffrax, corrected", style.ORANGE, "o--"),
+            ("CCChord", "CCChord", style.BLUE, "o-"),
+        ):
+            points = [
+                (row["error"], row["seconds"])
+                for row in rows
+                if (row["problem"], row["contestant"]) == (problem, contestant)
+                and row["error"] is not None
+            ]
+            axes.loglog(*zip(*points), marker, color=colour, label=label, ms=4)
+        axes.invert_xaxis()
+        axes.set(title=problem, ylabel="seconds")
+    panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=2)
+    panels[-1].set_xlabel("relative error at the end")
+    style.save(figure, "work_precision")
+
+
 def jacobians() -> None:
     """Every case whose Jacobian is dense."""
     cases = [(case, "loop") for case in (headline.ARM, *headline.SCALAR)]
@@ -124,6 +151,7 @@ def _bars(name: str, bars: Sequence[tuple[str, float]], label: str) -> None:
 if __name__ == "__main__":
     speed()
     solvers()
+    work_precision()
     jacobians()
     policy_time()
     policy_training()
