@@ -55,6 +55,7 @@ def _by_diffrax(problem: Problem, contestant: str, tol: float) -> _Solve:
     @jax.jit
     def end(start):
         solution = solve(problem, METHOD, contestant, start)
+        assert solution.ys is not None
         return solution.ys[-1], solution.result
 
     def run() -> np.ndarray | None:
