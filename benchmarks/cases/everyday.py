@@ -92,13 +92,11 @@ def kalman_smoother(observed):
 def pendulum_with_links(state):
     """The rates of four links, by their angles and momenta: a linear system inside."""
     angles, rates = jnp.split(state, 2)
-    number = jnp.arange(4)
-    links = 4 - jnp.maximum(number[:, None], number[None])
+    number = np.arange(4)
+    links = jnp.asarray(4 - np.maximum.outer(number, number), state.dtype)
     between = angles[:, None] - angles[None]
     mass = jnp.cos(between) * links + 0.1 * jnp.eye(4, dtype=state.dtype)
-    force = -jnp.sum(jnp.sin(between) * rates[None] ** 2, axis=1) - 9.81 * jnp.sin(
-        angles
-    )
+    force = -jnp.sin(between) @ rates**2 - 9.81 * jnp.sin(angles)
     return jnp.concatenate([rates, jnp.linalg.solve(mass, force)])
 
 
