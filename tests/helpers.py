@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
+from eqx_cc._scalarise.native.lowering import native_p
 
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -52,6 +53,20 @@ def flatten(fun: Callable, x: Any) -> tuple[Callable, list[jax.Array]]:
 def intermediates(fun: Callable, *args: Any) -> list[int]:
     """The numbers of the vertices that an order of elimination is to name."""
     return list(eqx_cc.trace(fun, *args).graph.intermediates)
+
+
+def native_functions(fun: Callable, *args: Any) -> list[Any]:
+    """What the native calls of a function compute, those of its calls included."""
+
+    def walk(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive is native_p:
+                yield eqn.params["call"].function
+            for value in eqn.params.values():
+                if hasattr(value, "jaxpr"):
+                    yield from walk(value.jaxpr)
+
+    return list(walk(jax.make_jaxpr(fun)(*args).jaxpr))
 
 
 class Shuffled(eqx_cc.AbstractOrdering):

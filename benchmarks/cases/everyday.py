@@ -69,12 +69,12 @@ def kalman_smoother(observed):
     move = jnp.eye(4, dtype=dtype) + 0.1 * jnp.eye(4, k=2, dtype=dtype)
     see, noise = jnp.eye(2, 4, dtype=dtype), 0.01 * jnp.eye(4, dtype=dtype)
 
-    def forward(carry, seen):
+    def forward(carry, observation):
         mean, cov = carry
         mean, cov = move @ mean, move @ cov @ move.T + noise
         spread = see @ cov @ see.T + 0.1 * jnp.eye(2, dtype=dtype)
         gain = jnp.linalg.solve(spread, see @ cov).T
-        new = mean + gain @ (jnp.sin(seen) - see @ mean), cov - gain @ see @ cov
+        new = mean + gain @ (jnp.sin(observation) - see @ mean), cov - gain @ see @ cov
         return new, (*new, mean, cov)
 
     def backward(later, each):
@@ -115,8 +115,8 @@ def gaussian_process(query):
     def kernel(a, b):
         return jnp.exp(-0.5 * jnp.sum((a[:, None] - b[None]) ** 2, axis=-1))
 
-    own = kernel(places, places) + 0.01 * jnp.eye(30, dtype=query.dtype)
-    return kernel(query, places) @ jnp.linalg.solve(own, jnp.sin(places[:, 0]))
+    covariance = kernel(places, places) + 0.01 * jnp.eye(30, dtype=query.dtype)
+    return kernel(query, places) @ jnp.linalg.solve(covariance, jnp.sin(places[:, 0]))
 
 
 def pose_graph(poses):

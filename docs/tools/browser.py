@@ -67,13 +67,13 @@ def served(site: pathlib.Path) -> Iterator[str]:
 
 def problems(page: Any, where: str, errors: list[str]) -> list[str]:
     """One line for each thing that is wrong with the page that is shown."""
-    found = page.evaluate(_MEASURE)
+    measured = page.evaluate(_MEASURE)
     lines = [f"console: {error}" for error in errors]
-    if found["width"] > page.viewport_size["width"]:
-        lines.append(f"{found['width']} pixels wide: {found['wide'][:5]}")
-    if (found["smallest"] or SMALLEST) < SMALLEST - 0.05:
-        lines.append(f"text of {found['smallest']:.1f} pixels in a figure")
-    lines += [f"broken picture: {source}" for source in found["broken"]]
+    if measured["width"] > page.viewport_size["width"]:
+        lines.append(f"{measured['width']} pixels wide: {measured['wide'][:5]}")
+    if (measured["smallest"] or SMALLEST) < SMALLEST - 0.05:
+        lines.append(f"text of {measured['smallest']:.1f} pixels in a figure")
+    lines += [f"broken picture: {source}" for source in measured["broken"]]
     return [f"{where}: {line}" for line in lines]
 
 

@@ -31,8 +31,8 @@ class Inside(NamedTuple):
         active = {v for i, v in enumerate(inputs, self.offset) if i in operands}
         while True:
             for eqn in self.body.eqns:
-                read = {i for i, v in enumerate(eqn.invars) if _is_in(v, active)}
-                active.update(eqn.outvars[i] for i in active_results(eqn, read))
+                results = active_results(eqn, active_operands(eqn, active))
+                active.update(eqn.outvars[i] for i in results)
             carries = inputs[self.first : self.first + self.num_carry]
             pairs = zip(carries, self.body.outvars)
             reached = {v for v, out in pairs if _is_in(out, active)} - active
@@ -54,6 +54,11 @@ def inside(eqn: jex.JaxprEqn) -> Iterator[Inside]:
     else:
         for body in bodies(eqn):
             yield Inside(body, len(eqn.invars) - len(body.invars))
+
+
+def active_operands(eqn: jex.JaxprEqn, active: Set[jex.Var]) -> set[int]:
+    """The positions of the operands that are among these variables."""
+    return {i for i, v in enumerate(eqn.invars) if _is_in(v, active)}
 
 
 def active_results(eqn: jex.JaxprEqn, operands: Set[int]) -> set[int]:

@@ -37,7 +37,7 @@ from .._jaxpr.program import (
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import is_concrete
 from .pool import Numbers, Pool, Reader
-from .rules import binary, fill_value, NUM_VALUES, on_integers
+from .rules import binary, fill_value, is_unique, NUM_VALUES, on_integers
 
 
 # Only programs of at least so many equations are merged, and only if each group has so
@@ -254,7 +254,7 @@ class _Merger:
     ) -> list[Numbers] | None:
         """An array of which entries at known places are replaced."""
         base, _, updates = numbers
-        if values[1] is None or not _is_unique(eqn, updates):
+        if values[1] is None or not is_unique(eqn, updates):
             return None
         return evaluated(eqn, [base, values[1], updates])
 
@@ -263,7 +263,7 @@ class _Merger:
     ) -> list[Numbers] | None:
         """An array to which entries at known places are added."""
         base, _, updates = numbers
-        if values[1] is None or not _is_unique(eqn, updates):
+        if values[1] is None or not is_unique(eqn, updates):
             return None
         order = np.arange(1, updates.size + 1, dtype=np.int32).reshape(updates.shape)
         params = eqn.params | {"update_jaxpr": None, "update_consts": ()}
@@ -313,11 +313,6 @@ def _sum(eqn: jex.JaxprEqn, shape: tuple[int, ...]) -> jex.JaxprEqn:
     add, aval = binary(lax.add, eqn), ShapedArray(shape, aval_of(eqn.outvars[0]).dtype)
     x, y, total = map(jex.Var, (aval,) * 3)
     return add.replace(invars=[x, y], outvars=[total])
-
-
-def _is_unique(eqn: jex.JaxprEqn, updates: Numbers) -> bool:
-    """True if no entry is updated twice."""
-    return updates.size == 1 or eqn.params["unique_indices"]
 
 
 def _merges(equation: Equation) -> bool:

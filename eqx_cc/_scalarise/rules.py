@@ -86,11 +86,16 @@ def _set(
     old = numbers[: base.size].reshape(base.shape)
     new = numbers[base.size :].reshape(updates.shape)
     [places] = evaluated(eqn, [old, values[1], new])
-    is_unique = updates.size == 1 or eqn.params["unique_indices"]
-    if not is_unique and np.count_nonzero(places >= base.size) < updates.size:
+    num_placed = np.count_nonzero(places >= base.size)
+    if not is_unique(eqn, updates) and num_placed < updates.size:
         return None  # Two go to the same place, or one is out of bounds.
     table = [*base.flat, *updates.flat]
     return [as_entries([table[k] for k in places.flat], places.shape)]
+
+
+def is_unique(eqn: jex.JaxprEqn, updates: np.ndarray) -> bool:
+    """True if a scatter is known to update no entry twice."""
+    return updates.size == 1 or eqn.params["unique_indices"]
 
 
 def on_integers(eqn: jex.JaxprEqn) -> jex.JaxprEqn:

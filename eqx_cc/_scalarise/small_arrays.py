@@ -6,7 +6,7 @@ arrays of a few dozen entries spends most of its time on that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,13 @@ from jax.lax import GatherScatterMode
 from .._jaxpr.avals import aval_of, is_numeric
 from .._jaxpr.closed import is_traced, lift_constants, TracedFunction
 from .._jaxpr.primitives import is_elementwise
-from .._jaxpr.program import bind, bodies, flatten, reader
+from .._jaxpr.program import bind, flatten, reader
 from .._jaxpr.releases import ClosedJaxpr
 from .._jaxpr.shard_map import is_split, varies
+from .native.function import behind_barrier
 from .native.loops import get, loop, put
 from .native.lowering import (
     AbstractNativeFunction,
-    in_native_call,
     MAX_BYTES,
     native_p,
     NativeCall,
@@ -80,7 +80,7 @@ class _ArrayFunction(AbstractNativeFunction):
         return jex.jaxpr_as_fun(self.closed)(*arrays)
 
     def natively(self, call: NativeCall, arrays: Sequence[jax.Array]) -> list[Any]:
-        return in_native_call(self._in_call)(*lax.optimization_barrier(arrays))
+        return behind_barrier(self._in_call)(*arrays)
 
     def prefers_native(self, sizes: tuple[Any, ...]) -> bool:
         return not sizes
@@ -120,7 +120,7 @@ def _accumulated(total: Any, places: Any, values: jax.Array) -> jax.Array:
 
 def is_small(jaxpr: jex.Jaxpr) -> bool:
     """True if a jaxpr is one of small arrays that a native call may evaluate."""
-    equations = list(_equations(jaxpr))
+    equations = [equation.eqn for equation in flatten(jaxpr).equations]
     if jaxpr.effects or not all(map(_is_supported, equations)):
         return False
     computed = [e for e in equations if e.primitive.name not in _FREE]
@@ -136,16 +136,6 @@ def _num_entries(eqn: jex.JaxprEqn) -> int:
     """The entries that an equation computes."""
     written = eqn.invars[2:] if eqn.primitive.name == "scatter-add" else eqn.outvars
     return sum(aval_of(v).size for v in written)
-
-
-def _equations(jaxpr: jex.Jaxpr) -> Iterator[jex.JaxprEqn]:
-    """The equations of a jaxpr and of those that it calls."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "jit":
-            for body in bodies(eqn):
-                yield from _equations(body)
-        else:
-            yield eqn
 
 
 def _is_supported(eqn: jex.JaxprEqn) -> bool:

@@ -75,16 +75,17 @@ def _by_default(
         return None  # The numbers are those of the arrays, as in `explain`.
     if any(map(varies, leaves)) or has_split(program, leaves):
         return None  # A split array has neither native calls nor single entries.
-    if _entries(program, leaves, num_outputs) > _MAX_ENTRIES:
+    entries = _entries(program, leaves, num_outputs)
+    if entries > _MAX_ENTRIES:
         return None
     limit = max(_FEW_EQUATIONS, sum(map(_max_scalars, program.equations)))
     # As many equations of arrays take as long to compile.
     limit = min(limit, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
     scalars = scalar_program(program, avals, num_outputs, limit)
     most_stored = _FEW_STORED + _STORED_PER_EQUATION * len(program.equations)
-    if scalars is None or np.count_nonzero(dependences(scalars)) > most_stored:
-        return None
-    return scalars
+    if scalars is None or entries <= most_stored:
+        return scalars
+    return scalars if np.count_nonzero(dependences(scalars)) <= most_stored else None
 
 
 def _max_scalars(equation: Equation) -> int:

@@ -200,24 +200,19 @@ def diagonal_sums(
     _, push, outputs = _call_jax(
         "forward", lambda: jax.linearize(primal, *leaves, has_aux=True)
     )
-    sizes = [leaf.size for leaf in leaves]
-    starts, count = np.cumsum([0, *sizes]), at_once(leaves)
+    size, count = sum(leaf.size for leaf in leaves), at_once(leaves)
 
     def some(first):
         """The sums over a few elements of the diagonal."""
-        number = first + jnp.arange(count)
-        chosen = [
-            (jnp.expand_dims(number, 1) == jnp.arange(a, b).reshape(1, -1)).reshape(
-                count, *leaf.shape
-            )
-            for leaf, a, b in zip(leaves, starts, starts[1:])
-        ]
+        chosen = jax.vmap(lambda number: _masks(number, leaves))(
+            first + jnp.arange(count)
+        )
         vectors = [c.astype(leaf.dtype) for c, leaf in zip(chosen, leaves)]
         images = jax.vmap(lambda *v: push(*vary_as(list(v), leaves)))(*vectors)
         # Chosen, not multiplied: an entry off the diagonal may be infinite.
         return [jnp.sum(jnp.where(c, x, 0)) for c, x in zip(chosen, images)]
 
-    sums = jax.lax.map(some, jnp.arange(0, max(1, sum(sizes)), count))
+    sums = jax.lax.map(some, jnp.arange(0, max(1, size), count))
     return outputs, [jnp.sum(part) for part in sums]
 
 
@@ -273,18 +268,22 @@ def _rows(
 def _in_chunks(fun: Callable, arrays: list[Array], chunk_size: int) -> list[Array]:
     """The values of `fun` at the unit vectors of a space of arrays of one dtype, along
     a new first axis, some of them at a time."""
-    ends = np.cumsum([array.size for array in arrays]).tolist()
 
     def at(number):
-        entries = jnp.arange(ends[-1]) == number
-        parts = jnp.split(entries.astype(arrays[0].dtype), ends[:-1])
-        return fun([x.reshape(a.shape) for x, a in zip(parts, arrays)])
+        return fun([x.astype(arrays[0].dtype) for x in _masks(number, arrays)])
 
-    count = ends[-1]
+    count = sum(array.size for array in arrays)
     size = min(chunk_size, count)
     numbers = jnp.arange(-(-count // size) * size).reshape(-1, size)
     images = jax.lax.map(jax.vmap(at), numbers)  # The last ones may be of no vector.
     return [x.reshape(numbers.size, *x.shape[2:])[:count] for x in images]
+
+
+def _masks(number: Array, arrays: Sequence[Array]) -> list[Array]:
+    """Where the element of this number is, which are counted through all arrays."""
+    mask = jnp.arange(sum(array.size for array in arrays)) == number
+    parts = _split(mask, arrays, 0)
+    return [part.reshape(array.shape) for part, array in zip(parts, arrays)]
 
 
 def _by_dtype(arrays: Sequence[Array]) -> list[list[int]]:

@@ -15,7 +15,7 @@ import jax.extend.core as jex
 
 from .._jaxpr.primitives import facts
 from .._jaxpr.program import bodies, Program
-from .._linearise.activity import active_results, inside
+from .._linearise.activity import active_operands, active_results, inside
 
 
 _MULTIPLY = 0.12  # A multiplication and an addition of a matrix product.
@@ -101,9 +101,8 @@ def _tangent_work(
     """The time of the partials of a body, for its active variables."""
     work = 0.0
     for eqn in body.eqns:
-        is_active = [isinstance(v, jex.Var) and v in active for v in eqn.invars]
         if any(v in active for v in eqn.outvars):
-            positions = {i for i, each in enumerate(is_active) if each}
+            positions = active_operands(eqn, active)
             work += _work(eqn, copies, positions, reverse=reverse)
     return work
 

@@ -19,8 +19,7 @@ from eqx_cc._scalarise.native import (
     lowering as _lowering,
 )
 from eqx_cc._scalarise.native.call import ScalarFunction
-from eqx_cc._scalarise.native.lowering import native_p
-from helpers import assert_jacobian_close, RTOL
+from helpers import assert_jacobian_close, native_functions, RTOL
 from jax import lax
 
 
@@ -48,19 +47,8 @@ def close(ours, reference, rtol=1e-11):
 
 
 def num_native(fun, *args) -> int:
-    """How many native calls a function makes, those of its calls included."""
-
-    def walk(jaxpr):
-        total = 0
-        for eqn in jaxpr.eqns:
-            if eqn.primitive is native_p:
-                total += isinstance(eqn.params["call"].function, ScalarFunction)
-            for value in eqn.params.values():
-                if hasattr(value, "jaxpr"):
-                    total += walk(value.jaxpr)
-        return total
-
-    return walk(jax.make_jaxpr(fun)(*args).jaxpr)
+    """How many native calls of scalars a function makes."""
+    return sum(isinstance(f, ScalarFunction) for f in native_functions(fun, *args))
 
 
 @pytest.fixture(params=["native", "plain"])

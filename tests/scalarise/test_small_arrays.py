@@ -6,29 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc import cc_jacobian, filter_jacobian
-from eqx_cc._scalarise.native.lowering import native_p
-from helpers import RTOL
+from helpers import native_functions, RTOL
 from jax import lax
 
 
 SIZE = 7
 POINT = np.linspace(0.3, 1.1, SIZE)
 INDEX = np.array([3, 0, 3, 6, 1])
-
-
-def num_native(fun, *args):
-    """How many native calls a function makes, those of its calls included."""
-
-    def walk(jaxpr):
-        inner = [v.jaxpr for e in jaxpr.eqns for v in e.params.values() if _has(v)]
-        is_native = [e.primitive is native_p for e in jaxpr.eqns]
-        return sum(is_native) + sum(map(walk, inner))
-
-    return walk(jax.make_jaxpr(fun)(*args).jaxpr)
-
-
-def _has(value):
-    return hasattr(value, "jaxpr") and hasattr(value.jaxpr, "eqns")
 
 
 def long(x):
@@ -61,7 +45,7 @@ def compiled(fun, **options):
 def test_as_jacfwd(name, dtype):
     fun, x = FUNCTIONS[name], jnp.asarray(POINT, dtype)
     run = compiled(fun)
-    assert num_native(run, x) == 1
+    assert len(native_functions(run, x)) == 1
     rtol, expected = RTOL[dtype], jax.jacfwd(fun)(x)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol),
@@ -144,10 +128,10 @@ def test_arguments_without_a_use():
 )
 def test_left_to_operations(fun, x):
     run = compiled(lambda x: jnp.sum(fun(x)) if len(x) > SIZE else fun(x))
-    assert num_native(run, x) == 0
+    assert len(native_functions(run, x)) == 0
 
 
 def test_half_precision_is_left_to_operations():
     x = jnp.asarray(POINT, jnp.float16)
-    assert num_native(compiled(long), x) == 0
+    assert len(native_functions(compiled(long), x)) == 0
     np.testing.assert_allclose(compiled(long)(x), jax.jacfwd(long)(x), rtol=1e-2)

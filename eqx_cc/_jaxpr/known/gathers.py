@@ -20,10 +20,10 @@ def gathered(arrays: list[np.ndarray], params: dict[str, Any]) -> np.ndarray | N
     if mode == GatherScatterMode.ONE_HOT or (fills and fill is None):
         return None
     axes = _Axes(starts, params["dimension_numbers"], params["slice_sizes"])
-    found = [axes.place(axis, size) for axis, size in enumerate(array.shape)]
-    result = np.broadcast_to(array[tuple(place for place, _ in found)], axes.shape)
+    windows = [axes.place(axis, size) for axis, size in enumerate(array.shape)]
+    result = np.broadcast_to(array[tuple(place for place, _ in windows)], axes.shape)
     is_inside = np.ones((), bool)
-    for _, fits in found:
+    for _, fits in windows:
         is_inside = is_inside & fits
     if not fills or is_inside.all():
         return result

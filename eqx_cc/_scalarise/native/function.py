@@ -64,8 +64,8 @@ class NativeFunction(AbstractNativeFunction):
     def natively(self, call: NativeCall, arrays: Sequence[jax.Array]) -> list[Any]:
         fun = jex.jaxpr_as_fun(self.native)
         if self._num_bytes * math.prod(call.sizes) <= MAX_BYTES:
-            return _behind_barrier(call.over_batches(fun, one_by_one))(*arrays)
-        return call.over_batches(_behind_barrier(fun), one_by_one)(*arrays)
+            return behind_barrier(call.over_batches(fun, one_by_one))(*arrays)
+        return call.over_batches(behind_barrier(fun), one_by_one)(*arrays)
 
     def prefers_native(self, sizes: tuple[Any, ...]) -> bool:
         return self.always or math.prod(sizes) < _LARGE_BATCH
@@ -85,7 +85,7 @@ def native_function(
     return NativeFunction(*jaxprs, always=always)
 
 
-def _behind_barrier(fun: Callable) -> Callable:
+def behind_barrier(fun: Callable) -> Callable:
     """`in_native_call`, with arguments that XLA cannot find to be unused: it would stop
     the process."""
     return lambda *arrays: in_native_call(fun)(*lax.optimization_barrier(arrays))
