@@ -22,7 +22,6 @@ PAGES = (
 
 # What needs an extra, by the extra.
 _EXTRAS = {
-    "examples": r"\bmujoco\b|\bsif2jax\b",
     "plot": r"\.plot\(|\.spy\(|\bmatplotlib\b",
     "policy": r"num_simulations|AlphaZero|\bmctx\b",
     "sparse": r"\bKLU\b",
