@@ -23,8 +23,8 @@ from eqx_cc import (
 )
 from eqx_cc._api.explain import graph_of
 from eqx_cc._orders.baseline import baseline, simple_order
-from eqx_cc._orders.learned_rule import rule_order, RULE_WEIGHTS
 from eqx_cc._orders.orderings import greedy
+from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
 from eqx_cc._orders.state import space, total
 from eqx_cc.policy import random_graph
 
@@ -60,7 +60,7 @@ def _rows(
     counts = {}
     for contestant, order in {
         "Markowitz": lambda: greedy(states, states.start, states.inner),
-        "learned rule": lambda: rule_order(states, RULE_WEIGHTS),
+        "learned rule": lambda: rule_order_and_cost(states)[0],
     }.items():
         vertices, seconds = _timed(order)
         counts[contestant] = total(states, states.start, vertices), seconds

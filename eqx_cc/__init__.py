@@ -29,10 +29,6 @@ from ._orders.cost import (
     Published as Published,
     Traffic as Traffic,
 )
-from ._orders.learned_rule import (
-    LearnedRule as LearnedRule,
-    RuleWeights as RuleWeights,
-)
 from ._orders.lookup import Automatic as Automatic
 from ._orders.order import Order as Order
 from ._orders.orderings import (
@@ -43,6 +39,8 @@ from ._orders.orderings import (
     MinimalMarkowitz as MinimalMarkowitz,
     Reverse as Reverse,
 )
+from ._orders.rule.learned_rule import LearnedRule as LearnedRule
+from ._orders.rule.weights import RuleWeights as RuleWeights
 from ._orders.search.base import AbstractSearch as AbstractSearch
 from ._orders.search.searches import (
     Annealing as Annealing,

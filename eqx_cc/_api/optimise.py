@@ -17,8 +17,13 @@ from .._orders.cost import AbstractCost, as_cost
 from .._orders.lookup import Automatic
 from .._orders.order import Order
 from .._orders.orderings import AbstractOrdering, checked_order
-from .._orders.search.base import AbstractSearch, as_seconds, Report
-from .._orders.search.progress import interruptible, progress_bar
+from .._orders.search.base import AbstractSearch, as_seconds
+from .._orders.search.progress import (
+    GraphReport,
+    interruptible,
+    of_graph,
+    progress_bar,
+)
 from .._orders.search.searches import Annealing
 from .._strategy.jacobian_blocks import measure_methods
 from .explain import flat_of, graph_of
@@ -66,7 +71,10 @@ def optimise(
 
     **Returns:** the best [`eqx_cc.Order`][] so far of the graph of the function (the
     graph of arrays, as in [`eqx_cc.explain`][]), with its `cost`, its `lower_bound`,
-    whether it is `optimal`, and where it comes from.
+    whether it is `optimal`, the `seconds` of the search of this graph, and where it
+    comes from. If the search found nothing better than what was known, `found_by` names
+    that, and in parentheses the search and what it proposed. The progress bar has the
+    costs of all graphs.
 
     !!! Example
 
@@ -80,13 +88,16 @@ def optimise(
     cache = default_cache() if cache is None else cache
     if not isinstance(cache, OrderCache):
         raise TypeError(f"`cache` must be an `eqx_cc.OrderCache`; got {cache!r}.")
-    collector, bar = _Collector([]), contextlib.nullcontext(lambda progress: None)
+    collector, bar = (
+        _Collector([]),
+        contextlib.nullcontext(lambda graph, progress: None),
+    )
     if progress:
         bar = progress_bar(getattr(ordering, "seconds", 0.0), model.name)
     with bar as report, interruptible():
         graph = _ordered_graph(fun, args, kwargs, collector)
         shares = _shares([graph, *collector.graphs])
-        searcher = _Searcher(ordering, model, cache, shares, report)
+        searcher = _Searcher(ordering, model, cache, shares, graph, report)
         graph = _ordered_graph(fun, args, kwargs, _Searching(searcher))
         order = searcher.order(graph)
     if measure:
@@ -171,10 +182,11 @@ class _Searcher:
         model: AbstractCost,
         cache: OrderCache,
         shares: dict[ComputationalGraph, float],
-        report: Report,
+        arrays: ComputationalGraph,
+        report: GraphReport,
     ):
         self._ordering, self._model, self._cache = ordering, model, cache
-        self._shares, self._report = shares, report
+        self._shares, self._arrays, self._report = shares, arrays, report
         self._orders: dict[ComputationalGraph, Order] = {}
         self._interrupted = False
 
@@ -189,9 +201,11 @@ class _Searcher:
             return cached
         order = self._search(graph)
         self._cache.put(graph, order, self._model)
-        if cached is None:
+        if cached is None or _rank(order) <= _rank(cached):
             return order
-        return min(order, cached, key=lambda order: (order.cost, -order.lower_bound))
+        cached.found_by += f", kept ({order.found_by}: {order.cost})"
+        cached.seconds, cached.interrupted = order.seconds, order.interrupted
+        return cached
 
     def _search(self, graph: ComputationalGraph) -> Order:
         if not isinstance(self._ordering, AbstractSearch):
@@ -201,12 +215,21 @@ class _Searcher:
         seconds = self._ordering.seconds * self._shares.get(graph, 0.1)
         try:
             search = replace(self._ordering, seconds=seconds)
-            order = search.search(graph, self._report)
+            report = of_graph(self._report, self._name(graph))
+            order = search.search(graph, report)
         except KeyboardInterrupt:  # Before the search began.
             self._interrupted = True
             return baseline(graph, self._model)
         self._interrupted = order.interrupted
         return order
+
+    def _name(self, graph: ComputationalGraph) -> str:
+        """What a user calls the graph."""
+        if graph == self._arrays:
+            return "arrays"
+        blocks = graph.edges.values()
+        scalar = not any(block.out_shape or block.in_shape for block in blocks)
+        return "entries" if scalar else "loops and branches"
 
     def _without_search(self, graph: ComputationalGraph) -> Order:
         """The order of an ordering that does not search, or the baseline if that is
@@ -217,6 +240,11 @@ class _Searcher:
         order = order_or_baseline(graph, vertices, self._model, name)
         order.seconds = time.monotonic() - started
         return order
+
+
+def _rank(order: Order) -> tuple[int, int]:
+    """Orders of less cost come first, then those with the better bound."""
+    return order.cost, -order.lower_bound
 
 
 class _Searching(AbstractOrdering):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from .._graph.graph import ComputationalGraph
 from .budget import BudgetExceeded
 from .cost import AbstractCost, Traffic
-from .learned_rule import rule_order_and_cost, RULE_WEIGHTS
 from .order import Order
 from .orderings import Forward, MinimalFill, MinimalMarkowitz, Reverse
+from .refine import refined
+from .rule.learned_rule import rule_order_and_cost
 from .state import AbstractSpace, space, total
 
 
@@ -19,22 +20,40 @@ _MIN_LEARNED = 4
 
 
 def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
-    """The best of the Markowitz, minimal-fill, reverse and forward orders, and that of
-    the learned rule if it costs less than all of these (and, of a graph of arrays,
-    moves no more bytes than the best)."""
+    """The best of the Markowitz, minimal-fill, reverse and forward orders and that of
+    the learned rule, after a few moves of annealing."""
     states = space(graph, cost)
     orders = _simple_orders(graph, cost, states)
     best = min(orders, key=lambda order: order.cost)
     if _is_settled(graph, orders):
         return best
-    # It is one candidate more: what exceeds the budget is left out.
+    # These are candidates only: what exceeds the budget is left out.
     with contextlib.suppress(BudgetExceeded):
-        vertices, learned_cost = rule_order_and_cost(states, RULE_WEIGHTS)
-        names = [states.names(vertex)[0] for vertex in vertices]
-        learned = _order(names, learned_cost, cost, "LearnedRule")
-        if learned.cost < best.cost and not _moves_more(graph, learned, best):
-            return learned
+        played = rule_order_and_cost(states)
+        best = _better(graph, best, _named(states, played, cost, "LearnedRule"))
+        moved = refined(states, [states.numbers[vertex] for vertex in best])
+        name = f"{best.found_by}, refined"
+        best = _better(graph, best, _named(states, moved, cost, name))
     return best
+
+
+def _named(
+    states: AbstractSpace,
+    found: tuple[Sequence[int], int],
+    cost: AbstractCost,
+    found_by: str,
+) -> Order:
+    """The order of the graph, of one of the space with its cost."""
+    vertices, paid = found
+    return _order([states.names(v)[0] for v in vertices], paid, cost, found_by)
+
+
+def _better(graph: ComputationalGraph, known: Order, other: Order) -> Order:
+    """The other order if it costs less and, of a graph of arrays, moves no more bytes
+    than the known one."""
+    if other.cost < known.cost and not _moves_more(graph, other, known):
+        return other
+    return known
 
 
 def _moves_more(graph: ComputationalGraph, first: Order, second: Order) -> bool:
@@ -99,9 +118,14 @@ def order_or_baseline(
     cost: AbstractCost,
     found_by: str,
 ) -> Order:
-    """An order of these vertices with its cost, or the baseline if that costs less."""
+    """An order of these vertices with its cost, or the baseline if that costs no more:
+    then it says what was proposed in its place."""
     order = _order(vertices, order_cost(graph, vertices, cost), cost, found_by)
-    return min(order, baseline(graph, cost), key=lambda order: order.cost)
+    known = baseline(graph, cost)
+    if order.cost < known.cost:
+        return order
+    known.found_by += f" ({found_by}: {order.cost})"
+    return known
 
 
 def _cost_function(

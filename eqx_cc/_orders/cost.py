@@ -93,7 +93,7 @@ class Published(AbstractCost):
         return False
 
     def view(self, graph: ComputationalGraph) -> ComputationalGraph:
-        blocks = tuple((edge, _forget(block)) for edge, block in graph.blocks)
+        blocks = tuple((edge, unknown(block)) for edge, block in graph.blocks)
         return replace(graph, blocks=blocks)
 
     @property
@@ -200,7 +200,7 @@ class Traffic(AbstractCost):
         return "traffic" if self.itemsize == 8 else f"traffic-{self.itemsize}"
 
 
-def _forget(pattern: Pattern) -> Pattern:
+def unknown(pattern: Pattern) -> Pattern:
     """The pattern with unknown coefficients, and without masks."""
     terms = (
         replace(term, value=term.value or (), scale=1, kind="value")

@@ -107,8 +107,8 @@ class BitSpace(AbstractSpace):
         self.unit: int = unit
         self.counts_sums = False
         self._groups = {v: (v,) for v in range(self._n)}
-        self._units = [unit] * self._n
-        self._others = [~(1 << v) for v in range(self._n)]
+        self.units = [unit] * self._n
+        self.others = [~(1 << v) for v in range(self._n)]
         self.start = [0] * (2 * self._n)
         for source, target in graph.edges:
             u, v = self.numbers[source], self.numbers[target]
@@ -124,10 +124,10 @@ class BitSpace(AbstractSpace):
         space = copy.copy(self)
         firsts = {group[0]: group for group in groups}
         space._groups = self._groups | firsts
-        space._units, space._others = self._units[:], self._others[:]
+        space.units, space.others = self.units[:], self.others[:]
         for first, group in firsts.items():
-            space._units[first] = self.unit * len(group)
-            space._others[first] = ~sum(1 << v for v in group)
+            space.units[first] = self.unit * len(group)
+            space.others[first] = ~sum(1 << v for v in group)
         space.inner = tuple(firsts)
         return space
 
@@ -136,11 +136,11 @@ class BitSpace(AbstractSpace):
 
     def cost(self, state: list[int], vertex: int) -> int:
         pairs = state[vertex].bit_count() * state[self._n + vertex].bit_count()
-        return self._units[vertex] * pairs
+        return self.units[vertex] * pairs
 
     def eliminate(self, state: list[int], vertex: int) -> tuple[int, list[int]]:
         # The innermost loop of every search: `members` is written out.
-        n, others = self._n, self._others[vertex]
+        n, others = self._n, self.others[vertex]
         before, after = state[vertex], state[n + vertex]
         state = state[:]
         state[vertex] = state[n + vertex] = 0
@@ -155,7 +155,7 @@ class BitSpace(AbstractSpace):
             rest ^= 1 << w
             state[w] = (state[w] | before) & others
         pairs = before.bit_count() * after.bit_count()
-        return self._units[vertex] * pairs, state
+        return self.units[vertex] * pairs, state
 
     def predecessors(self, state: list[int], vertex: int) -> Iterable[int]:
         return members(state[vertex])

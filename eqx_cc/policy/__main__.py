@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 
 from .._orders.cost import as_cost
-from .._orders.learned_rule import RuleWeights
+from .._orders.rule.weights import RuleWeights
 from ._game.policy import AbstractPolicy
 from ._networks import EdgeTransformer, GraphPolicy
 from ._rule import RulePolicy

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._orders.cost import AbstractCost, Multiplications
-from .._orders.learned_rule import LearnedRule, RULE_WEIGHTS, RuleWeights
-from ._game.actions import AbstractRules, Numbers, Scalars
+from .._orders.rule.learned_rule import LearnedRule
+from .._orders.rule.weights import RULE_WEIGHTS, RuleWeights
+from ._game.actions import Numbers, Scalars
 from ._game.game import EliminationGame, EliminationState
 from ._game.policy import AbstractPolicy
 
@@ -32,7 +33,7 @@ class RulePolicy(AbstractPolicy):
     **Arguments:**
 
     - `weights`: the weights $w$, in the sequence of [`eqx_cc.RuleWeights`][]; by
-        default those that come with the package.
+        default the first of the sets that come with the package.
 
     !!! Example
 
@@ -44,7 +45,7 @@ class RulePolicy(AbstractPolicy):
     """
 
     weights: Float[Array, " features"] = eqx.field(
-        converter=_numbers, default=RULE_WEIGHTS
+        converter=_numbers, default=RULE_WEIGHTS[0]
     )
 
     def __call__(
@@ -74,24 +75,24 @@ def rule_features(
     game: EliminationGame, state: EliminationState
 ) -> Float[Array, "n features"]:
     """The features of all vertices, in the sequence of `RuleWeights`."""
-    stored = game.rules.sizes(state.edges).astype(jnp.float32)
     edges = state.edges.astype(bool).astype(jnp.float32)  # NaN is an edge, too.
-    unknown = stored if _is_scalar(game.rules) else edges
+    stored = edges
+    if not isinstance(game.rules, Scalars | Numbers):
+        stored = game.rules.sizes(state.edges).astype(jnp.float32)
     before, after = jnp.sum(stored, 0), jnp.sum(stored, 1)
-    new, gains = _gains(edges, unknown), _gains(edges.T, unknown.T)
+    new, gains = _gains(edges), _gains(edges.T)
     fill_in = jnp.sum(new, 0)
-    ahead = jnp.sum((new - unknown) * before[:, None], 0)
-    behind = jnp.sum((gains - unknown.T) * after[:, None], 0)
+    ahead = jnp.sum((new - edges) * before[:, None], 0)
+    behind = jnp.sum((gains - edges.T) * after[:, None], 0)
     change = ahead + behind
-    unknowns = jnp.sum(unknown, 0) * jnp.sum(edges, 1)
-    unknowns += jnp.sum(edges - unknown, 0) * jnp.sum(unknown, 1)
+    pairs = jnp.sum(edges, 0) * jnp.sum(edges, 1)
     longest = jnp.maximum(jnp.max(game.depth), 1.0)
     columns = [
         jnp.log1p(game.rules.costs(state.edges).astype(jnp.float32)),
         jnp.log1p(before),
         jnp.log1p(after),
         jnp.log1p(fill_in),
-        jnp.log1p(unknowns - fill_in),
+        jnp.log1p(pairs - fill_in),
         jnp.sign(change) * jnp.log1p(jnp.abs(change)),
         (fill_in - before - after) / (1.0 + before + after),
         change / (1.0 + before * after),
@@ -104,15 +105,6 @@ def rule_features(
     return jnp.stack(columns, 1)
 
 
-def _is_scalar(rules: AbstractRules) -> bool:
-    return isinstance(rules, Scalars | Numbers)
-
-
-def _gains(
-    edges: Float[Array, "n n"], unknown: Float[Array, "n n"]
-) -> Float[Array, "n n"]:
-    """For an edge from $u$ to $v$, how many unknown edges $u$ would gain in place of
-    it. The product of an unknown and a known coefficient is unknown."""
-    through_unknown = jnp.sum(edges, 1)[None] - unknown @ edges.T
-    through_known = jnp.sum(unknown, 1)[None] - unknown @ unknown.T
-    return jnp.where(unknown > 0, through_unknown, through_known) * edges
+def _gains(edges: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """For an edge from $u$ to $v$, how many new edges $u$ would have in place of it."""
+    return (jnp.sum(edges, 1)[None] - edges @ edges.T) * edges

@@ -112,6 +112,26 @@ def test_the_best_order(what, search):
     assert order.found_by == f"{type(search or Annealing()).__name__}, seed 0"
 
 
+class _Proposed(eqx_cc.AbstractOrdering):
+    """An ordering that proposes the worst order."""
+
+    def __call__(self, graph):
+        return tuple(ORDERS[-1])
+
+
+def test_what_was_proposed_and_what_was_kept(folder):
+    known = baseline(GRAPH, MODEL)
+    kept = _search_quietly(GRAPH, ordering=_Proposed())
+    assert kept == known
+    assert kept.found_by == f"{known.found_by} (_Proposed: {MOST})"
+    best = _search_quietly(GRAPH)
+    again = _search_quietly(GRAPH, ordering=_Proposed())
+    assert again == best
+    assert again.found_by == f"{best.found_by}, kept ({kept.found_by}: {known.cost})"
+    # What is stored keeps its own origin.
+    assert OrderCache(folder).get(GRAPH).found_by == best.found_by
+
+
 @pytest.mark.parametrize("fun", FUNS)
 def test_loops_and_branches_too(fun, folder):
     _search_quietly(fun, X)
@@ -392,6 +412,15 @@ def test_progress_without_a_proof(capsys, monkeypatch):
     order = optimise(GRAPH, cost="flops")
     err = capsys.readouterr().err
     assert f"{order.cost} flops (lower bound 0)" in err and err.endswith("\n")
+
+
+def test_progress_of_several_graphs(capsys):
+    """Entries and arrays have graphs of their own: the bar names both."""
+    x = jnp.linspace(0.5, 1.5, 3)
+    order = optimise(lambda x: jnp.sin(x) * jnp.sum(x) / jnp.prod(x), x, seconds=0.1)
+    err = capsys.readouterr().err
+    last = err[err.rindex("\r") :]
+    assert "entries: " in last and f"arrays: {order.cost} multiplications (" in last
 
 
 def test_no_progress(capsys):

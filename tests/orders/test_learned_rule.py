@@ -22,8 +22,10 @@ from eqx_cc._graph.elimination import Elimination
 from eqx_cc._orders import baseline as _baseline
 from eqx_cc._orders.baseline import baseline, order_cost, simple_order
 from eqx_cc._orders.budget import BudgetExceeded
-from eqx_cc._orders.learned_rule import _reach, local_score, rule_order
-from eqx_cc._orders.neighbourhoods import (
+from eqx_cc._orders.cost import unknown
+from eqx_cc._orders.rule.game import _reach, local_score
+from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
+from eqx_cc._orders.rule.neighbourhoods import (
     BlockNeighbourhoods,
     Features,
     neighbourhoods,
@@ -70,7 +72,7 @@ ANY = RuleWeights(1.0, 0.3, -0.2, 0.7, -0.4, 0.2, 0.5, 0.1, 0.2, -0.3, 0.1, 0.6,
 
 
 def _stored(edges) -> int:
-    return sum(pattern.num_values for pattern in edges.values())
+    return sum(unknown(pattern).num_values for pattern in edges.values())
 
 
 def _growth(old, new, vertex) -> float:
@@ -99,26 +101,35 @@ def _features(state: Elimination, vertex: int, cost) -> Features:
             pairs += cost(state.ins[w].get(u), left, right)
     step = new.eliminate(vertex)
     edges = {(u, w): state.ins[w].get(u) for u, w, _ in step.updates}
-    absorbed = sum(old.num_values for old in edges.values() if old is not None)
-    after = [new.ins[w].get(u) for u, w in edges]
-    total = sum(pattern.num_values for pattern in after if pattern is not None)
+    old = {edge: pattern for edge, pattern in edges.items() if pattern is not None}
+    after = {(u, w): new.ins[w][u] for u, w in edges if u in new.ins[w]}
+    absorbed, total = _stored(old), _stored(after)
     before = _stored(state.ins[vertex]), _stored(state.outs[vertex])
     growth = _growth(state, new, vertex)
     return Features(pairs, *before, total - absorbed, absorbed, growth)
+
+
+def _cancels(state: Elimination, vertex: int) -> bool:
+    """True if an elimination removes other edges, which is not foreseen for numbers."""
+    new = copy.deepcopy(state)
+    step = new.eliminate(vertex)
+    return any(u not in new.ins[w] for u, w, _ in step.updates)
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_features_from_scratch(name):
     graph, cost, kind = SPACES[name]
     view, states = cost.view(graph), space(graph, cost)
-    state, near = Elimination(view), neighbourhoods(states)
+    state, near = Elimination(view), neighbourhoods(states, states.start)
     assert isinstance(near, kind)
     rng, left = np.random.default_rng(0), list(graph.intermediates)
     while left:
         for vertex in left:
             number = states.numbers[vertex]
             features = near.features(number)
-            assert features == pytest.approx(_features(state, vertex, cost)), vertex
+            if kind is BlockNeighbourhoods or not _cancels(state, vertex):
+                expected = pytest.approx([*_features(state, vertex, cost)])
+                assert [*features] == expected, vertex
             assert near.degree(number) == features.before * features.after
             assert near.cost(number) == features.cost
         vertex = left.pop(rng.integers(len(left)))
@@ -135,7 +146,7 @@ def test_the_start_is_not_changed():
     for graph, cost, _ in SPACES.values():
         states = space(graph, cost)
         start = copy.deepcopy(states.start)
-        rule_order(states, ANY)
+        rule_order_and_cost(states, [ANY, RuleWeights()])
         np.testing.assert_equal(states.start, start)
 
 
@@ -145,7 +156,7 @@ def test_vertices_that_an_elimination_touches():
     for name in ("bits", "more bits", "numbers", "blocks"):
         graph, cost, _ = SPACES[name]
         states = space(graph, cost)
-        near, left = neighbourhoods(states), list(states.inner)
+        near, left = neighbourhoods(states, states.start), list(states.inner)
         while left:
             vertex = left.pop(len(left) // 2)
             old = {v: near.features(v) for v in left}
@@ -183,6 +194,7 @@ def test_the_score():
 def test_a_permutation(name, weights):
     graph, cost, _ = SPACES[name]
     rule = LearnedRule(weights, cost)
+    assert rule.weights == (weights,)
     order = rule(graph)
     assert sorted(order) == list(graph.intermediates)
     assert rule(graph) == order
@@ -223,17 +235,34 @@ def test_the_default_is_the_least_of_all(cost):
         simple, order = simple_order(graph, cost), baseline(graph, cost)
         learned = order_cost(graph, LearnedRule(cost=cost)(graph), cost)
         assert order.cost == order_cost(graph, order, cost) <= simple.cost
-        if order.found_by == "LearnedRule":
-            assert order.cost == learned < simple.cost
-        else:
-            assert order == simple
+        if graph is not BLOCKS:
+            assert order.cost <= learned
+        elif order.cost < simple.cost:
+            bytes_moved = [
+                order_cost(graph, each, Traffic()) for each in (order, simple)
+            ]
+            assert bytes_moved[0] <= bytes_moved[1]
 
 
 def test_the_default_takes_it():
     """It is better on most random graphs, and `explain` names it."""
     graphs, cost = held_out(20, 40, 100), Published()
     orders = [baseline(graph, cost) for graph in graphs]
-    assert sum(order.found_by == "LearnedRule" for order in orders) >= 12
+    assert sum("LearnedRule" in order.found_by for order in orders) >= 12
+
+
+def test_the_default_moves_vertices_of_the_best_order(monkeypatch):
+    """It is always the same, and never worse than without."""
+    graphs, cost = held_out(20, 20, 60), Published()
+    orders = [baseline(graph, cost) for graph in graphs]
+    assert orders == [baseline(graph, cost) for graph in graphs]
+    monkeypatch.setattr(_baseline, "refined", _raise(BudgetExceeded()))
+    unrefined = [baseline(graph, cost) for graph in graphs]
+    for order, other in zip(orders, unrefined):
+        assert order.cost <= other.cost
+        name = f"{other.found_by}, refined"
+        assert order.found_by == (name if order.cost < other.cost else other.found_by)
+    assert any(order.cost < other.cost for order, other in zip(orders, unrefined))
 
 
 def _raise(error):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from eqx_cc import LearnedRule, Multiplications, Published, RuleWeights
 from eqx_cc._orders import lookup
-from eqx_cc._orders.learned_rule import fixed_scores, local_score, RULE_WEIGHTS
-from eqx_cc._orders.neighbourhoods import neighbourhoods
+from eqx_cc._orders.rule.game import local_score, place_score, places
+from eqx_cc._orders.rule.neighbourhoods import neighbourhoods
+from eqx_cc._orders.rule.weights import RULE_WEIGHTS
 from eqx_cc._orders.state import space
 from eqx_cc.policy import (
     Evolution,
@@ -60,15 +61,15 @@ GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("weights", [ANY, RULE_WEIGHTS], ids=["any", "shipped"])
+@pytest.mark.parametrize("weights", [ANY, *RULE_WEIGHTS])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_scores_and_orders_are_those_of_plain_python(name, weights):
     """At every state of a game that JAX plays, both have the same scores, and the move
     is the vertex of the least of them."""
     graph, cost = GRAPHS[name]
     states = space(graph, cost)
-    near = neighbourhoods(states)
-    fixed = fixed_scores(near, weights)
+    near = neighbourhoods(states, states.start)
+    fixed = [place_score(weights, place) for place in places(near)]
     policy = eqx.filter_jit(RulePolicy(weights))
     game, state = new_game(graph, cost)
     move = eqx.filter_jit(step)
@@ -88,10 +89,10 @@ def test_it_is_an_ordering_both_ways():
     graph = random_graph(5)
     rule = RulePolicy(ANY)
     assert rule.ordering(Published()).cost == Published()
-    np.testing.assert_allclose(rule.ordering().weights, ANY, rtol=1e-6)
+    np.testing.assert_allclose(rule.ordering().weights[0], ANY, rtol=1e-6)
     order = PolicyOrdering(rule, cost="published")(graph)
     assert sorted(order) == sorted(LearnedRule(ANY, "published")(graph))
-    np.testing.assert_allclose(RulePolicy().weights, RULE_WEIGHTS, rtol=1e-6)
+    np.testing.assert_allclose(RulePolicy().weights, RULE_WEIGHTS[0], rtol=1e-6)
 
 
 def test_structured_graphs_can_be_played():

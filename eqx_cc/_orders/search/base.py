@@ -17,9 +17,9 @@ from ..._graph.graph import ComputationalGraph
 from ..baseline import order_or_baseline
 from ..budget import BudgetExceeded
 from ..cost import AbstractCost
-from ..learned_rule import rule_order, RULE_WEIGHTS
 from ..order import Order
 from ..orderings import AbstractOrdering
+from ..rule.learned_rule import rule_order_and_cost
 from ..state import BitSpace, space
 from .best_first import solve
 from .component import Part
@@ -152,7 +152,7 @@ class _GraphSearch:
         self._improved()
         if self._parts:
             with contextlib.suppress(BudgetExceeded):
-                vertices = rule_order(states, RULE_WEIGHTS)
+                vertices, _ = rule_order_and_cost(states)
                 self.propose(tuple(states.names(vertex)[0] for vertex in vertices))
 
     def _improved(self) -> None:
@@ -180,7 +180,7 @@ class _GraphSearch:
                 improve(part)
 
     def order(self, found_by: str) -> Order:
-        """The best order so far, or a simple one if that is better."""
+        """The best order so far, or one that needs no search, if that is no worse."""
         orders = (part.order for part in self._parts)
         vertices = self._reduced.names(sum(orders, self._reduced.prefix))
         best = order_or_baseline(self._graph, vertices, self._cost, found_by)

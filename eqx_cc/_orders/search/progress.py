@@ -22,12 +22,14 @@ class SearchProgress(NamedTuple):
 
 
 Report = Callable[[SearchProgress], None]
+# Is also told which graph it is, as a user would call it: "arrays", "entries".
+GraphReport = Callable[[str, SearchProgress], None]
 
 
 @contextlib.contextmanager
-def progress_bar(seconds: float, unit: str) -> Iterator[Report]:
-    """Shows the elapsed share of `seconds` and the best cost, while its body runs.
-    Yields a function to call with each new `SearchProgress`."""
+def progress_bar(seconds: float, unit: str) -> Iterator[GraphReport]:
+    """Shows the elapsed share of `seconds` and the best costs, while its body runs.
+    Yields a function to call with each new `SearchProgress` of a graph."""
     bar = _Bar(seconds, unit)
     try:
         yield bar.report
@@ -35,19 +37,24 @@ def progress_bar(seconds: float, unit: str) -> Iterator[Report]:
         bar.close()
 
 
+def of_graph(report: GraphReport, graph: str) -> Report:
+    """The report of the search of one of several graphs."""
+    return lambda progress: report(graph, progress)
+
+
 class _Bar:
     def __init__(self, seconds: float, unit: str):
         self._seconds, self._unit = seconds, unit
-        self._started, self._latest = time.monotonic(), ""
+        self._started, self._latest = time.monotonic(), dict[str, str]()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._tick, daemon=True)
         self._thread.start()
 
-    def report(self, progress: SearchProgress) -> None:
+    def report(self, graph: str, progress: SearchProgress) -> None:
         bound = f"lower bound {progress.lower_bound}"
         if progress.cost <= progress.lower_bound:
             bound = "optimal"
-        self._latest = f"{progress.cost} {self._unit} ({bound})"
+        self._latest[graph] = f"{progress.cost} {self._unit} ({bound})"
 
     def _tick(self) -> None:
         # A file cannot be drawn over: there the only line is the last.
@@ -60,7 +67,11 @@ class _Bar:
         full = round(_WIDTH * min(elapsed / self._seconds, 1.0)) if self._seconds else 0
         bar = "#" * full + "-" * (_WIDTH - full)
         # Clear the rest of the line, as the last one may have been longer.
-        self._write(f"\roptimise [{bar}] {elapsed:.1f} s  {self._latest}\x1b[K")
+        costs = [
+            f"{graph}: {latest}" if len(self._latest) > 1 else latest
+            for graph, latest in self._latest.copy().items()
+        ]
+        self._write(f"\roptimise [{bar}] {elapsed:.1f} s  {'; '.join(costs)}\x1b[K")
 
     def close(self) -> None:
         self._closed.set()

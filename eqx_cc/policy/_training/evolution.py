@@ -16,9 +16,10 @@ from jaxtyping import Float
 from ..._graph.graph import ComputationalGraph
 from ..._orders.baseline import order_cost, simple_order
 from ..._orders.cost import AbstractCost, Multiplications
-from ..._orders.learned_rule import rule_order_and_cost, RuleWeights
 from ..._orders.orderings import greedy_order
-from ..._orders.state import AbstractSpace, space
+from ..._orders.rule.game import Opening
+from ..._orders.rule.weights import RuleWeights
+from ..._orders.state import space
 from .._game.policy import AbstractPolicy
 from .._rule import RulePolicy
 from .programs.random_programs import random_program
@@ -36,6 +37,9 @@ class Evolution(NamedTuple):
     Markowitz. There are no gradients: the rule plays in plain Python, as it does where
     it is used.
 
+    With `companions`, $c$ is the least cost of these and of the weights that are
+    trained, which become good where the others are not.
+
     **Arguments:**
 
     - `population`: number of weights that are drawn.
@@ -45,6 +49,7 @@ class Evolution(NamedTuple):
     - `most`: the largest number of vertices of a program.
     - `share`: the share of a batch that is programs; the others are random graphs.
     - `caution`: $\alpha$, by how much more a loss weighs than a gain.
+    - `companions`: the [`eqx_cc.RuleWeights`][] that play as well.
 
     !!! Example
 
@@ -63,6 +68,7 @@ class Evolution(NamedTuple):
     most: int = 300
     share: float = 0.6
     caution: float = 0.5
+    companions: tuple[RuleWeights, ...] = ()
 
 
 class Distribution(eqx.Module):
@@ -75,10 +81,12 @@ class Distribution(eqx.Module):
 
 
 class _Task(NamedTuple):
-    """A graph as searches see it, and the cost of the best simple order."""
+    """The opening of the games of a graph, the cost of the best simple order, and the
+    least cost of the companions."""
 
-    space: AbstractSpace
+    opening: Opening
     baseline: int
+    least: float
 
 
 def start_evolution(policy: RulePolicy, evolution: Evolution = Evolution()) -> Training:
@@ -192,8 +200,9 @@ def _logs(
     weights = RuleWeights(*map(float, mean))
     return np.asarray(
         [
-            math.log(max(rule_order_and_cost(s, weights)[1], 0.5) / baseline)
-            for s, baseline in tasks
+            math.log(max(min(task.opening.play(weights)[1], task.least), 0.5))
+            - math.log(task.baseline)
+            for task in tasks
         ]
     )
 
@@ -210,29 +219,39 @@ def _batch(
     while len(tasks) < settings.batch:
         if rng.random() < evolution.share:
             number = int(rng.integers(evolution.programs))
+            seed = settings.seed * 10**6 + number
             task = _program_task(
-                settings.seed * 10**6 + number, settings.cost, evolution.most
+                seed, settings.cost, evolution.most, evolution.companions
             )
         else:
             seed = settings.seed * 10**7 + int(rng.integers(10**7))
             graph = random_graph(seed, settings.smallest, settings.largest)
-            task = _task(graph, settings.cost)
+            task = _task(graph, settings.cost, evolution.companions)
         tasks += [task] if task is not None else []
     return tasks
 
 
 @cache
-def _program_task(seed: int, cost: AbstractCost, most: int) -> _Task | None:
+def _program_task(
+    seed: int, cost: AbstractCost, most: int, companions: tuple[RuleWeights, ...]
+) -> _Task | None:
     """The task of a program. Two of three are under the default cost model."""
     graph = random_program(seed, scalars=seed % 4 != 0)
     if len(graph.intermediates) > most:
         return None
-    return _task(graph, cost if seed % 3 == 0 else Multiplications())
+    return _task(graph, cost if seed % 3 == 0 else Multiplications(), companions)
 
 
-def _task(graph: ComputationalGraph, cost: AbstractCost) -> _Task | None:
+def _task(
+    graph: ComputationalGraph, cost: AbstractCost, companions: tuple[RuleWeights, ...]
+) -> _Task | None:
     """The task of a graph, or None if there is nothing to learn from it."""
     if len(graph.intermediates) < 3:
         return None
     baseline = simple_order(graph, cost).cost
-    return _Task(space(graph, cost), baseline) if baseline else None
+    if not baseline:
+        return None
+    states = space(graph, cost)
+    opening = Opening(states, states.start, states.inner)
+    least = min((opening.play(each)[1] for each in companions), default=math.inf)
+    return _Task(opening, baseline, least)

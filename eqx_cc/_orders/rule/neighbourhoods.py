@@ -7,11 +7,21 @@ back. `ins[v]` maps the predecessors of `v` to edges, and `outs[v]` its successo
 from __future__ import annotations
 
 import abc
+import copy
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from .state import AbstractSpace, BitSpace, members, NumberSpace, PatternSpace, Table
+from ..cost import unknown
+from ..state import (
+    AbstractSpace,
+    BitSpace,
+    members,
+    NumberSpace,
+    PatternSpace,
+    State,
+    Table,
+)
 
 
 _Edges: TypeAlias = list[dict[int, Any]]
@@ -43,6 +53,16 @@ class AbstractNeighbourhoods(abc.ABC):
     ins: _Edges
     outs: _Edges
     sizes: list[int]  # The numbers that each vertex holds: 1 for scalars.
+    _lists: tuple[str, ...]  # Other lists that an elimination changes.
+
+    def copy(self) -> AbstractNeighbourhoods:
+        """The same neighbourhoods, to be changed on their own."""
+        new = copy.copy(self)
+        new.ins = [edges.copy() for edges in self.ins]
+        new.outs = [edges.copy() for edges in self.outs]
+        for name in self._lists:
+            setattr(new, name, getattr(self, name).copy())
+        return new
 
     @abc.abstractmethod
     def features(self, vertex: int) -> Features: ...
@@ -61,26 +81,28 @@ class AbstractNeighbourhoods(abc.ABC):
         that changed: their fill-in may be less now. (That of neighbours may be too.)"""
 
 
-def neighbourhoods(space: AbstractSpace) -> AbstractNeighbourhoods:
-    """The neighbourhoods of the vertices of a space before any elimination."""
+def neighbourhoods(space: AbstractSpace, start: State) -> AbstractNeighbourhoods:
+    """The neighbourhoods of the vertices of a space in a state."""
     if isinstance(space, PatternSpace):
-        return BlockNeighbourhoods(space)
+        return BlockNeighbourhoods(space, start)
     if isinstance(space, BitSpace):
-        return UnknownNeighbourhoods(space)
+        return UnknownNeighbourhoods(space, start)
     assert isinstance(space, NumberSpace)
-    return NumberNeighbourhoods(space)
+    return NumberNeighbourhoods(start)
 
 
 class UnknownNeighbourhoods(AbstractNeighbourhoods):
     """Scalars with unknown coefficients. Neighbours are kept as bits as well, to count
     what they have in common."""
 
-    def __init__(self, space: BitSpace):
-        start, count = space.start, len(space.start) // 2
+    _lists = "_in_bits", "_out_bits"
+
+    def __init__(self, space: BitSpace, start: State):
+        count = len(start) // 2
         self._in_bits, self._out_bits = start[:count], start[count:]
         self.ins = [dict.fromkeys(members(bits)) for bits in self._in_bits]
         self.outs = [dict.fromkeys(members(bits)) for bits in self._out_bits]
-        self.sizes, self._unit = [1] * count, space.unit
+        self.sizes, self._space = [1] * count, space
 
     def features(self, vertex: int) -> Features:
         in_bits, out_bits = self._in_bits, self._out_bits
@@ -95,32 +117,36 @@ class UnknownNeighbourhoods(AbstractNeighbourhoods):
             change += out_bits[w].bit_count() * gain
         before, after = len(self.ins[vertex]), len(self.outs[vertex])
         pairs = before * after
-        cost = self._unit * pairs
+        cost = self._space.units[vertex] * pairs
         return Features(cost, before, after, fill_in, pairs - fill_in, change)
 
     def degree(self, vertex: int) -> int:
         return len(self.ins[vertex]) * len(self.outs[vertex])
 
     def cost(self, vertex: int) -> int:
-        return self._unit * self.degree(vertex)
+        return self._space.units[vertex] * self.degree(vertex)
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         in_bits, out_bits = self._in_bits, self._out_bits
-        into, out, clear = in_bits[vertex], out_bits[vertex], ~(1 << vertex)
+        into, out = in_bits[vertex], out_bits[vertex]
+        clear, group = self._space.others[vertex], self._space.group(vertex)
         before, after = self.ins[vertex], self.outs[vertex]
         between = 0
         for w in after:
             in_bits[w] = (in_bits[w] | into) & clear
-            del self.ins[w][vertex]
+            for v in group:
+                del self.ins[w][v]
             self.ins[w].update(before)
         for u in before:
             old = out_bits[u]
             out_bits[u] = (old | out) & clear
             for w in members(out & ~old):
                 between |= out_bits[u] & in_bits[w]
-            del self.outs[u][vertex]
+            for v in group:
+                del self.outs[u][v]
             self.outs[u].update(after)
-        self.ins[vertex], self.outs[vertex] = {}, {}
+        for v in group:
+            self.ins[v], self.outs[v] = {}, {}
         return members(between)
 
 
@@ -131,8 +157,10 @@ class NumberNeighbourhoods(AbstractNeighbourhoods):
     Neighbours by unknown edges are kept as bits, and so are those by any edge.
     """
 
-    def __init__(self, space: NumberSpace):
-        start, count = space.start, len(space.start) // 2
+    _lists = "_in_bits", "_all_ins", "_out_bits", "_all_outs"
+
+    def __init__(self, start: State):
+        count = len(start) // 2
         self.ins = [edges.copy() for edges in start[:count]]
         self.outs = [edges.copy() for edges in start[count:]]
         self.sizes = [1] * count
@@ -140,31 +168,26 @@ class NumberNeighbourhoods(AbstractNeighbourhoods):
         self._out_bits, self._all_outs = _bits(self.outs)
 
     def features(self, vertex: int) -> Features:
-        in_bits, out_bits = self._in_bits, self._out_bits
+        in_bits, out_bits = self._all_ins, self._all_outs
         into, out = in_bits[vertex], out_bits[vertex]
-        all_into, all_out = self._all_ins[vertex], self._all_outs[vertex]
         fill_in = change = 0
-        # The product of an unknown and a known coefficient is unknown.
-        for u, x in self.ins[vertex].items():
-            unknown = x != x
-            new = ((all_out if unknown else out) & ~out_bits[u]).bit_count()
+        for u in self.ins[vertex]:
+            new = (out & ~out_bits[u]).bit_count()
             fill_in += new
-            change += in_bits[u].bit_count() * (new - unknown)
-        for w, y in self.outs[vertex].items():
-            unknown = y != y
-            gain = ((all_into if unknown else into) & ~in_bits[w]).bit_count()
-            change += out_bits[w].bit_count() * (gain - unknown)
+            change += in_bits[u].bit_count() * (new - 1)
+        for w in self.outs[vertex]:
+            gain = (into & ~in_bits[w]).bit_count() - 1
+            change += out_bits[w].bit_count() * gain
         before, after = into.bit_count(), out.bit_count()
-        unknowns = before * len(self.outs[vertex])
-        unknowns += (len(self.ins[vertex]) - before) * after
-        absorbed = unknowns - fill_in
-        return Features(before * after, before, after, fill_in, absorbed, change)
+        pairs = before * after
+        cost = self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
+        return Features(cost, before, after, fill_in, pairs - fill_in, change)
 
     def degree(self, vertex: int) -> int:
-        return self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
+        return len(self.ins[vertex]) * len(self.outs[vertex])
 
     def cost(self, vertex: int) -> int:
-        return self.degree(vertex)
+        return self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         before, after = self.ins[vertex], self.outs[vertex]
@@ -178,10 +201,10 @@ class NumberNeighbourhoods(AbstractNeighbourhoods):
             self._all_ins[w] = (self._all_ins[w] | all_into) & clear
         for u, x in before.items():
             del self.outs[u][vertex]
-            new, old = all_out if x != x else out, self._out_bits[u]
-            self._out_bits[u] = (old | new) & clear
-            self._all_outs[u] = (self._all_outs[u] | all_out) & clear
-            for w in members(new & ~old):
+            new, old = all_out if x != x else out, self._all_outs[u]
+            self._out_bits[u] = (self._out_bits[u] | new) & clear
+            self._all_outs[u] = (old | all_out) & clear
+            for w in members(all_out & ~old):
                 between |= self._all_outs[u] & self._all_ins[w]
         self._multiply(before, after)
         self.ins[vertex], self.outs[vertex] = {}, {}
@@ -208,8 +231,10 @@ def _bits(edges: _Edges) -> tuple[list[int], list[int]]:
 class BlockNeighbourhoods(AbstractNeighbourhoods):
     """Structured blocks. An edge is the number of its pattern in the table."""
 
-    def __init__(self, space: PatternSpace):
-        start, count = space.start, len(space.start) // 2
+    _lists = "_before", "_after"
+
+    def __init__(self, space: PatternSpace, start: State):
+        count = len(start) // 2
         self._table, self._stored = space.table, _Stored(space.table)
         self.ins = [edges.copy() for edges in start[:count]]
         self.outs = [edges.copy() for edges in start[count:]]
@@ -297,5 +322,5 @@ class _Stored(dict[int, int]):
     def __missing__(self, edge: int) -> int:
         pattern = self._patterns[edge]
         assert pattern is not None
-        self[edge] = pattern.num_values
+        self[edge] = unknown(pattern).num_values
         return self[edge]

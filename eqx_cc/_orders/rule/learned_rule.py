@@ -1,0 +1,92 @@
+"""The learned rule: greedy elimination by a score of local features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import equinox as eqx
+
+from ..._graph.graph import ComputationalGraph
+from ..cost import AbstractCost, as_cost
+from ..orderings import AbstractOrdering
+from ..state import AbstractSpace, space
+from .game import Opening
+from .weights import RULE_WEIGHTS, RuleWeights
+
+
+_MAX_SEVERAL = 500  # Larger graphs are played once.
+
+
+def _several(
+    weights: RuleWeights | Iterable[RuleWeights],
+) -> tuple[RuleWeights, ...]:
+    return (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
+
+
+class LearnedRule(AbstractOrdering):
+    r"""Greedy: eliminates next the vertex with the least score, which is learned.
+
+    The score is a weighted sum $w \cdot f_v$ of [local features][eqx_cc.RuleWeights] of
+    the vertex: its cost, the edges that its elimination makes, how much dearer its
+    neighbours become, where it is in the graph. The weights were found by an evolution
+    strategy, on traced programs and random graphs. Ties go to the last vertex.
+
+    No weights are the best for all graphs. There are three sets of them, each trained
+    to be good where the others are not: the rule plays with all three, and returns the
+    cheapest order. A graph of more than 500 vertices is played with the first alone.
+
+    After an elimination, the neighbours that have become cheaper are scored anew, and
+    so are the vertices between the ends of a new edge. Neighbours that have become
+    dearer are scored when it is their turn. So a game takes about twice as long as the
+    Markowitz rule.
+
+    **Arguments:**
+
+    - `weights`: [`eqx_cc.RuleWeights`][], or a sequence of them; by default those that
+        come with the package.
+    - `cost`: the cost model, or its name.
+
+    !!! Example
+
+        ```python
+        eqx_cc.filter_jacobian(fun, order=eqx_cc.LearnedRule())(x)
+        ```
+
+    ??? cite "References"
+
+        A. Griewank and S. Reese, *On the calculation of Jacobian matrices by the
+        Markowitz rule*, in Automatic Differentiation of Algorithms, SIAM, 1991.
+
+        A. Albrecht, P. Gottschling and U. Naumann, *Markowitz-type heuristics for
+        computing Jacobian matrices efficiently*, in Computational Science - ICCS 2003,
+        Springer, 2003.
+    """
+
+    weights: tuple[RuleWeights, ...] = eqx.field(
+        converter=_several, default=RULE_WEIGHTS, static=True
+    )
+    cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
+
+    def __call__(self, graph: ComputationalGraph) -> tuple[int, ...]:
+        return _learned_order(graph, self.weights, self.cost)
+
+
+@lru_cache(maxsize=1024)
+def _learned_order(
+    graph: ComputationalGraph, weights: tuple[RuleWeights, ...], cost: AbstractCost
+) -> tuple[int, ...]:
+    states = space(graph, cost)
+    order, _ = rule_order_and_cost(states, weights)
+    return tuple(states.names(v)[0] for v in order)
+
+
+def rule_order_and_cost(
+    space: AbstractSpace, weights: Sequence[RuleWeights] = RULE_WEIGHTS
+) -> tuple[tuple[int, ...], int]:
+    """The cheapest order of the rule, by the vertices of the space, and its cost."""
+    opening = Opening(space, space.start, space.inner)
+    if len(space.inner) > _MAX_SEVERAL:
+        weights = weights[:1]
+    games = [opening.play(each) for each in weights]
+    return min(games, key=lambda game: game[1])
