@@ -28,8 +28,6 @@ from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
 from eqx_cc._orders.state import space, total
 from eqx_cc.policy import random_graph
 
-from .reports.tables import table
-
 
 SIZES = {"10-40": (10, 40), "40-100": (40, 100), "100-300": (100, 300)}
 SIZES |= {"1,000": (1000, 1000)}
@@ -105,42 +103,3 @@ def _graph(case: Any, kind: Any) -> ComputationalGraph | None:
         return graph_of(fun, (arrays,), {}, Forward(), kind)
     except (ValueError, TypeError, NotImplementedError):
         return None  # It has loops, or is not differentiable in forward mode.
-
-
-def rule_tables(rows: Sequence[Row]) -> list[str]:
-    """A table for random graphs, and one for functions."""
-    groups: dict[str, dict[str, dict[str, Row]]] = {}
-    for row in rows:
-        if row["part"] == "rule":
-            by_name = groups.setdefault(row["group"], {}).setdefault(row["name"], {})
-            by_name[row["contestant"]] = row
-    lines = [_line(group, list(names.values())) for group, names in groups.items()]
-    heads = ["graphs", "number", "rule over Markowitz", "better / worse"]
-    heads += ["rule over the best of the simple", "not worse", "default over it"]
-    heads += ["rule", "Markowitz"]
-    return ["The learned rule\n\n" + table(heads, lines)] if lines else []
-
-
-def _line(group: str, graphs: Sequence[dict[str, Row]]) -> list[str]:
-    costs = {
-        contestant: np.maximum([row[contestant]["cost"] for row in graphs], 1)
-        for contestant in graphs[0]
-    }
-    seconds = {
-        contestant: np.mean([row[contestant]["seconds"] for row in graphs])
-        for contestant in ("learned rule", "Markowitz")
-    }
-    greedy_ratio = costs["learned rule"] / costs["Markowitz"]
-    ratio = costs["learned rule"] / costs["best of the simple"]
-    default = costs["default"] / costs["best of the simple"]
-    shares = [100 * np.mean(x) for x in (greedy_ratio < 1, greedy_ratio > 1)]
-    return [
-        group,
-        str(len(graphs)),
-        f"{greedy_ratio.mean():.3f}",
-        " / ".join(f"{share:.0f}%" for share in shares),
-        f"{np.exp(np.log(ratio).mean()):.3f}",
-        f"{100 * np.mean(ratio <= 1):.0f}%",
-        f"{np.exp(np.log(default).mean()):.3f}",
-        *(f"{1e3 * s:.2f} ms" for s in seconds.values()),
-    ]

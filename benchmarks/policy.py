@@ -35,16 +35,19 @@ from eqx_cc.policy._ordering import clear_cache
 from eqx_cc.policy._search.shorten import shortened
 
 from .cases.tasks import TASKS
+from .curves import measure_curves
 from .harness.rows import machine, merged, written
-from .learned_rule import measure_rule, rule_tables
+from .learned_rule import measure_rule
 from .orders import ARRAYS, PUBLISHED_COUNTS, SCALAR, task_graph
 from .reports.policy_tables import tables
+from .reports.rule_tables import rule_table, search_table
 
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
 COST = eqx_cc.Published()
 # Smallest and largest number of vertices, or of lines of a function of arrays.
 SIZES = {"10-40": (10, 40), "40-100": (40, 100), "100-300": (100, 300)}
+SIZES |= {"1,000": (1000, 1000), "3,000": (3000, 3000)}
 FUNCTIONS = {"functions of 10-60 lines": (10, 60)}
 
 
@@ -137,35 +140,6 @@ def measure_functions(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield row | _result(contestant, *timed(ordering, graph))
 
 
-def measure_curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Every new least cost of a search, with the second at which it was there."""
-    timed = Timed()
-    for size in args.sizes:
-        for i, graph in enumerate(graphs_of(size, args.graphs)):
-            row = {"part": "curve", "group": size, "name": str(i)}
-            yield row | _result("Markowitz", *timed(MinimalMarkowitz(), graph))
-            greedy = PolicyOrdering(pretrained(), cost=COST)
-            cost, first = timed(greedy, graph)
-            yield row | _result("policy, greedy", cost, first)
-            # What the policy proposes is kept from before; its time is added.
-            hybrid = PolicyAnnealing(pretrained(), args.annealing, cost=COST)
-            alone = Annealing(seconds=args.annealing, cost=COST)
-            for contestant, search, ahead in (
-                ("annealing", alone, 0.0),
-                ("policy, then annealing", hybrid, first),
-            ):
-                for cost, seconds in _traced(search, graph):
-                    yield row | _result(contestant, cost, seconds + ahead)
-
-
-def _traced(search: Any, graph: ComputationalGraph) -> list[tuple[int, float]]:
-    started, events = time.monotonic(), []
-    search.search(
-        graph, lambda now: events.append((now.cost, time.monotonic() - started))
-    )
-    return events
-
-
 def _keep(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Writes rows, in the place of those that were measured before for the same."""
     old = json.loads(path.read_text())["rows"] if path.exists() else []
@@ -180,7 +154,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parts: dict[str, Callable[[Any], Iterator[dict[str, Any]]]] = {
         "held-out": measure_held_out,
         "functions": measure_functions,
-        "curve": measure_curve,
+        "curve": lambda args: measure_curves(
+            {size: graphs_of(size, args.graphs) for size in args.sizes},
+            args.annealing,
+            Timed(),
+        ),
         "rule": lambda args: measure_rule(args.graphs),
         "tables": lambda args: iter(()),
     }
@@ -194,7 +172,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 print(*row.values(), flush=True)
             rows.append(row)
             kept = _keep(path, rows)  # So that it may be stopped at any time.
-    print("\n\n".join([*tables(kept, PUBLISHED_COUNTS), *rule_tables(kept)]))
+    sections = tables(kept, PUBLISHED_COUNTS)
+    sections += ["The learned rule\n\n" + rule_table(kept)]
+    sections += ["Annealing with and without it\n\n" + search_table(kept)]
+    print("\n\n".join(sections))
 
 
 _PARTS = "held-out", "functions", "curve", "rule", "tables"
@@ -204,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks.policy")
     add, parts = parser.add_argument, _PARTS
     add("--part", nargs="+", choices=parts, default=["held-out", "functions", "curve"])
-    add("--sizes", nargs="+", choices=tuple(SIZES | FUNCTIONS), default=list(SIZES))
+    add("--sizes", nargs="+", choices=tuple(SIZES | FUNCTIONS), default=list(SIZES)[:3])
     names = tuple(dict.fromkeys([*SCALAR, *ARRAYS, *TASKS]))
     add("--names", nargs="+", choices=names, default=[*SCALAR, *ARRAYS])
     add("--graphs", type=int, default=16, help="of each size")

@@ -28,6 +28,7 @@ from .headline import (
 )
 from .order_tables import performed_table, published_table
 from .policy_tables import function_table, held_out_table
+from .rule_tables import rule_table, search_table
 from .sentences import values
 from .solver_tables import released, TABLES as SOLVER_TABLES
 from .tables import seconds, table
@@ -238,6 +239,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "policy-100-300": _of_orders("100-300"),
     "policy-arrays": _of_orders("functions of 10-60 lines"),
     "policy-functions": _functions,
+    "rule": lambda: rule_table(_document("policy")["rows"]),
+    "guided": lambda: search_table(_document("policy")["rows"]),
     "orders-published": _published,
     "orders-performed": lambda: performed_table(_document("orders")["rows"]),
 }

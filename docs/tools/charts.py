@@ -13,7 +13,13 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 import style  # noqa: E402
-from benchmarks.reports import headline, pages, policy_tables, solver_tables  # noqa: E402
+from benchmarks.reports import (  # noqa: E402
+    headline,
+    pages,
+    policy_tables,
+    rule_tables,
+    solver_tables,
+)
 
 
 ROBOT, _ = headline.ROBOTS
@@ -89,26 +95,29 @@ def jacobians() -> None:
 
 
 def policy_time() -> None:
-    """Multiplications against seconds, for graphs of three sizes."""
+    """Multiplications against seconds, for graphs of several sizes."""
     rows = json.loads((pages.FOLDER / "policy.json").read_text())["rows"]
     curves = [row for row in rows if row["part"] == "curve"]
     groups = list(dict.fromkeys(row["group"] for row in curves))
-    figure, panels = style.new(5.2, 7.2, rows=len(groups), sharex=True)
+    figure, panels = style.new(5.2, 2.4 * len(groups), rows=len(groups), sharex=True)
     for axes, group in zip(panels, groups):
         members = [row for row in curves if row["group"] == group]
         for contestant, colour, line in (
-            ("annealing", style.BLUE, "-"),
-            ("policy, then annealing", style.ORANGE, "--"),
+            (rule_tables.GUIDED, style.BLUE, "-"),
+            (rule_tables.PLAIN, style.ORANGE, "--"),
+            ("randomised Markowitz", style.GREY, ":"),
         ):
             curve = policy_tables.mean_curve(members, contestant)
             axes.plot(*curve, line, color=colour, label=contestant)
-        greedy = "policy, greedy"
-        seconds = policy_tables.median_seconds(members, greedy)
-        ratio = policy_tables.ratios(members, greedy).mean()
-        axes.plot([seconds], [ratio], "o", color=style.GREEN, label=greedy)
+        present = {row["contestant"] for row in members}
+        for game, mark in (("rule", "o"), ("policy, greedy", "s")):
+            if game in present:
+                seconds = policy_tables.median_seconds(members, game)
+                ratio = policy_tables.ratios(members, game).mean()
+                axes.plot([seconds], [ratio], mark, color=style.GREEN, label=game)
         axes.set(xscale="log", title=f"{group} vertices")
     panels[0].legend()
-    panels[1].set_ylabel("relative to Markowitz")
+    panels[len(groups) // 2].set_ylabel("relative to Markowitz")
     panels[-1].set_xlabel("seconds")
     style.save(figure, "policy")
 

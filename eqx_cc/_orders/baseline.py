@@ -45,7 +45,7 @@ def _named(
 ) -> Order:
     """The order of the graph, of one of the space with its cost."""
     vertices, paid = found
-    return _order([states.names(v)[0] for v in vertices], paid, cost, found_by)
+    return _order(states.named(vertices), paid, cost, found_by)
 
 
 def _better(graph: ComputationalGraph, known: Order, other: Order) -> Order:

@@ -153,7 +153,7 @@ def greedy_order(graph: ComputationalGraph, cost: AbstractCost) -> tuple[int, ..
     """The order of `greedy` for a whole graph."""
     states = space(graph, cost)
     order = greedy(states, states.start, states.inner)
-    return tuple(name for vertex in order for name in states.names(vertex))
+    return states.named(order)
 
 
 def greedy(

@@ -49,6 +49,10 @@ class AbstractSpace(abc.ABC):
         """The vertices of the graph that a vertex of the space stands for."""
         return tuple(self._names[v] for v in self.group(vertex))
 
+    def named(self, order: Iterable[int]) -> tuple[int, ...]:
+        """The vertices of the graph, of an order of those of the space."""
+        return tuple(name for vertex in order for name in self.names(vertex))
+
     @abc.abstractmethod
     def cost(self, state: State, vertex: int) -> int:
         """The cost of eliminating the vertex."""

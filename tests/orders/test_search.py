@@ -522,7 +522,7 @@ def test_false_twins_are_one():
     graph = ComputationalGraph.from_edges(6, [0, 1], [4, 5], edges)
     twins = reduce(space(graph, Published()))
     assert twins.space.group(2) == (2, 3)
-    assert twins.names((2,)) == (2, 3)
+    assert twins.space.named((2,)) == (2, 3)
     assert twins.space.cost(twins.start, 2) == 8 == least_cost(graph)
 
 

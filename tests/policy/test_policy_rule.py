@@ -134,6 +134,16 @@ def test_it_evolves_and_goes_on(tmp_path):
     assert bool(eqx.tree_equal(history[-1][0], resumed))
 
 
+def test_companions_only_lower_the_loss():
+    """What is trained beside others is judged by the cheapest of all games."""
+    first = start_evolution(RulePolicy(RuleWeights()), EVOLUTION)
+    beside = EVOLUTION._replace(companions=tuple(RULE_WEIGHTS))
+    alone, both = (
+        next(evolve(each, first, SETTINGS))[1] for each in (EVOLUTION, beside)
+    )
+    assert both.policy_loss < alone.policy_loss and both.ratio < alone.ratio
+
+
 def test_the_command(tmp_path, capsys):
     options = "--batch 4 --largest 20 --graphs 4 --programs 1 --every 1 --iterations"
     command = ["train", "--agent", "evolution", "--folder", str(tmp_path)]

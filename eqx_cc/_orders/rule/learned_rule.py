@@ -78,7 +78,7 @@ def _learned_order(
 ) -> tuple[int, ...]:
     states = space(graph, cost)
     order, _ = rule_order_and_cost(states, weights)
-    return tuple(states.names(v)[0] for v in order)
+    return states.named(order)
 
 
 def rule_order_and_cost(

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 
@@ -60,6 +60,7 @@ class AbstractSearch(AbstractOrdering):
     seconds: eqx.AbstractVar[float]
     seed: eqx.AbstractVar[int]
     cost: eqx.AbstractVar[AbstractCost]
+    _guided: ClassVar[bool] = True  # Whether it begins with the learned rule.
 
     @abc.abstractmethod
     def _improve(self, part: Part) -> None:
@@ -85,6 +86,8 @@ class AbstractSearch(AbstractOrdering):
         started, found_by = time.monotonic(), f"{type(self).__name__}, seed {self.seed}"
         with interruptible() as interrupted:
             run = _GraphSearch(graph, self.cost, self.seed, report, interrupted)
+            if self._guided:
+                run.propose_rule()
             try:
                 for order in self._proposals(graph):
                     run.propose(order)
@@ -141,24 +144,29 @@ class _GraphSearch:
         interrupted: Callable[[], bool],
     ):
         self._graph, self._cost, self._report = graph, cost, report
-        self._reduced = reduce(states := space(graph, cost))
-        small = len(states.inner) <= _MAX_BOUNDED
-        cuts = Cuts(states) if small and isinstance(states, BitSpace) else None
+        self._space = space(graph, cost)
+        self._reduced = reduce(self._space)
+        cuts, small = None, len(self._space.inner) <= _MAX_BOUNDED
+        if small and isinstance(self._space, BitSpace):
+            cuts = Cuts(self._space)
         rng = random.Random(seed)
         self._parts = [
             Part(self._reduced, vertices, cuts, rng, self._improved, interrupted)
             for vertices in self._reduced.parts
         ]
         self._improved()
-        if self._parts:
-            with contextlib.suppress(BudgetExceeded):
-                vertices, _ = rule_order_and_cost(states)
-                self.propose(tuple(states.names(vertex)[0] for vertex in vertices))
 
     def _improved(self) -> None:
         cost = self._reduced.cost + sum(part.cost for part in self._parts)
         self._bound = self._reduced.cost + sum(p.lower_bound for p in self._parts)
         self._report(SearchProgress(cost, self._bound))
+
+    def propose_rule(self) -> None:
+        """Proposes the order of the learned rule."""
+        if self._parts:
+            with contextlib.suppress(BudgetExceeded):
+                vertices, _ = rule_order_and_cost(self._space)
+                self.propose(self._space.named(vertices))
 
     def propose(self, order: tuple[int, ...]) -> None:
         """Offers to each part its vertices in the sequence of an order of the graph."""
@@ -182,7 +190,7 @@ class _GraphSearch:
     def order(self, found_by: str) -> Order:
         """The best order so far, or one that needs no search, if that is no worse."""
         orders = (part.order for part in self._parts)
-        vertices = self._reduced.names(sum(orders, self._reduced.prefix))
+        vertices = self._reduced.space.named(sum(orders, self._reduced.prefix))
         best = order_or_baseline(self._graph, vertices, self._cost, found_by)
         best.lower_bound = self._bound
         return best

@@ -34,10 +34,6 @@ class Reduced:
     start: State
     parts: tuple[tuple[int, ...], ...]
 
-    def names(self, order: Iterable[int]) -> tuple[int, ...]:
-        """The vertices of the graph that vertices of the space stand for."""
-        return tuple(name for vertex in order for name in self.space.names(vertex))
-
 
 def reduce(space: AbstractSpace) -> Reduced:
     """Applies the safe reductions to a space."""
