@@ -26,7 +26,7 @@ from .headline import (
     Measurements,
     SCALAR,
 )
-from .order_tables import performed_table, published_table
+from .order_tables import performed_table, published_table, task_table
 from .policy_tables import function_table, held_out_table
 from .sentences import values
 from .solver_tables import released, TABLES as SOLVER_TABLES
@@ -238,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "policy-100-300": _of_orders("100-300"),
     "policy-arrays": _of_orders("functions of 10-60 lines"),
     "policy-functions": _functions,
+    "policy-tasks": task_table,
     "orders-published": _published,
     "orders-performed": lambda: performed_table(_document("orders")["rows"]),
 }
