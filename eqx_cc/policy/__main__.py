@@ -18,14 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     prepare, run = _COMMANDS[args.command]
     try:
-        prepared = prepare(args)
-    except (ImportError, OSError, ValueError) as error:
-        commands[args.command].error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    try:
+        try:
+            prepared = prepare(args)
+        except (ImportError, OSError, ValueError) as error:
+            commands[args.command].error(str(error))
         return run(prepared)
     except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted: nothing was written.\n")
         return 130
 
 

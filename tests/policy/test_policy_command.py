@@ -18,6 +18,7 @@ from eqx_cc.policy import (
     save,
     Settings,
     start,
+    start_evolution,
     task,
 )
 from eqx_cc.policy.__main__ import main
@@ -96,15 +97,15 @@ def test_a_rule_on_a_task(tmp_path):
 
 def test_it_repeats_no_row(tmp_path):
     """A run was killed between checkpoints, in the middle of a row."""
-    _main(RULE, tmp_path / "whole", iterations=5, every=2)
-    _main(RULE, tmp_path / "killed", iterations=2, every=2)
+    _main(TASK, tmp_path / "whole", iterations=5, every=2)
+    _main(TASK, tmp_path / "killed", iterations=2, every=2)
     table = tmp_path / "killed" / "metrics.csv"
     two = table.read_text()
     table.write_text(two + two.splitlines()[-1].replace("2,", "3,", 1) + "\n4,0.1")
-    _main(RULE, tmp_path / "killed", iterations=5, every=2)
+    _main(TASK, tmp_path / "killed", iterations=5, every=2)
     assert _numbers(tmp_path / "killed") == [1, 2, 3, 4, 5]
     columns = [
-        [(row["ratio"], row["held_out_ratio"]) for row in _rows(tmp_path / name)]
+        [(row["ratio"], row["greedy_count"]) for row in _rows(tmp_path / name)]
         for name in ("whole", "killed")
     ]
     assert columns[0] == columns[1]
@@ -124,8 +125,8 @@ def test_rows(tmp_path):
 def _interrupted(iterations, count):
     """Ctrl-C after so many iterations."""
 
-    def wrapped(job):
-        yield from it.islice(iterations(job), count)
+    def wrapped(*args):
+        yield from it.islice(iterations(*args), count)
         raise KeyboardInterrupt
 
     return wrapped
@@ -137,7 +138,7 @@ def test_an_interrupt(count, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         wrapped = _interrupted(training._iterations, count)
         patch.setattr(training, "_iterations", wrapped)
-        assert _main(RULE, tmp_path, iterations=5, every=2) == 130
+        assert _main(TASK, tmp_path, iterations=5, every=2) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     if count == 0:
         assert last == "Interrupted before the first iteration: nothing has changed."
@@ -146,13 +147,15 @@ def test_an_interrupt(count, tmp_path, monkeypatch, capsys):
         f"Interrupted after 3 iterations. The checkpoint is in {tmp_path}"
     )
     assert _numbers(tmp_path) == [1, 2, 3]
-    assert _main(RULE, tmp_path, iterations=4) == 0
+    assert _main(TASK, tmp_path, iterations=4) == 0
     assert "going on after 3 iterations" in capsys.readouterr().err
     assert _numbers(tmp_path) == [1, 2, 3, 4]
 
 
 def test_there_is_nothing_to_do(tmp_path, capsys):
     assert _main(RULE, tmp_path, iterations=1) == 0
+    [row] = _rows(tmp_path)
+    assert float(row["held_out_ratio"]) > 0 and row["best_count"] == ""
     assert _main(RULE, tmp_path, iterations=1) == 0
     assert "has had 1 iterations, of --iterations 1 in all" in capsys.readouterr().err
 
@@ -209,10 +212,16 @@ def test_options_that_are_not_those_of_the_folder(options, message, tmp_path, ca
 
 
 def test_another_agent_in_the_folder(tmp_path, capsys):
-    _main(RULE, tmp_path, iterations=1)
-    capsys.readouterr()
+    save(tmp_path, start_evolution(RulePolicy()))
     line = _error(["train", "--folder", str(tmp_path)], capsys)
     assert "must be the file of a training of `RulePolicy()` by an agent" in line
+
+
+def test_broken_settings(tmp_path, capsys):
+    save(tmp_path, start(RulePolicy(), Settings()))
+    (tmp_path / "settings.json").write_text("{")
+    line = _error(["train", "--folder", str(tmp_path)], capsys)
+    assert "settings.json is broken; remove it" in line
 
 
 def test_a_file_for_a_folder(tmp_path, capsys):
@@ -241,7 +250,7 @@ def test_start_with_the_best(tmp_path):
         save(tmp_path / "old", start(policy, Settings()), score=score)
     command = f"train --folder {tmp_path / 'new'} --start {tmp_path / 'old'}"
     job = setup.job(parsers()[0].parse_args(command.split()))
-    assert bool(eqx.tree_equal(job.training.policy, policies[0]))
+    assert bool(eqx.tree_equal(job.begin().policy, policies[0]))
 
 
 def test_help(capsys):

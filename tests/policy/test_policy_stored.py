@@ -207,6 +207,9 @@ def test_the_best_is_kept(tmp_path):
     assert load(tmp_path, last=True) == Markowitz(4.0)
     best = json.loads((tmp_path / "best.json").read_text())
     assert best == {"iteration": 0, "score": 0.8}
+    (tmp_path / "best.json").write_text("{")
+    save(tmp_path, start(Markowitz(4.0), SETTINGS), score=0.9)
+    assert load(tmp_path) == Markowitz(4.0)
     save(tmp_path, start(Markowitz(5.0), SETTINGS))
     assert load(tmp_path) == Markowitz(5.0)
 

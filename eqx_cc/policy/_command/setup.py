@@ -8,6 +8,7 @@ import json
 import pathlib
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.random as jr
 
 from ..._graph.graph import ComputationalGraph
@@ -31,7 +32,7 @@ class Job(NamedTuple):
 
     args: argparse.Namespace
     settings: Settings
-    training: Training
+    resumed: Training | None
     graphs: tuple[ComputationalGraph, ...]
     task: Task | None
 
@@ -39,6 +40,18 @@ class Job(NamedTuple):
     def folder(self) -> pathlib.Path:
         """The folder of the checkpoint and the metrics."""
         return self.args.folder
+
+    @property
+    def iteration(self) -> int:
+        """Number of iterations so far."""
+        return 0 if self.resumed is None else int(self.resumed.iteration)
+
+    def begin(self) -> Training:
+        """The training to go on with. The weights of a new network are drawn by
+        programs, which take seconds to compile."""
+        if self.resumed is not None:
+            return self.resumed
+        return _start(self.args, _policy(self.args), self.settings)
 
 
 def job(args: argparse.Namespace) -> Job:
@@ -56,13 +69,19 @@ def job(args: argparse.Namespace) -> Job:
         as_cost(args.cost),
         graphs,
     )
-    policy, goes_on = _policy(args), (args.folder / CHECKPOINT).exists()
-    training = _start(args, policy, settings)
-    if goes_on:
-        training = resume(args.folder, training)
+    resumed = None
+    if _goes_on(args):
+        _check_settings(args)
+        resumed = resume(args.folder, _start(args, _policy(args), settings))
+    else:
+        eqx.filter_eval_shape(lambda: _policy(args))  # It raises what is wrong.
     if not graphs:
         graphs = tuple(held_out(args.graphs, args.smallest, args.largest))
-    return Job(args, settings, training, graphs, chosen)
+    return Job(args, settings, resumed, graphs, chosen)
+
+
+def _goes_on(args: argparse.Namespace) -> bool:
+    return (args.folder / CHECKPOINT).exists()
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -83,11 +102,8 @@ def _check(args: argparse.Namespace) -> None:
 
 def _policy(args: argparse.Namespace) -> AbstractPolicy:
     """The policy of the folder, else that of `--start`, else a new one."""
-    goes_on = (args.folder / CHECKPOINT).exists()
-    if goes_on:
-        _check_settings(args)
-    folder = args.folder if goes_on else args.start
-    policy = _new_policy(args) if folder is None else _stored_policy(args, goes_on)
+    is_new = args.start is None and not _goes_on(args)
+    policy = _new_policy(args) if is_new else _stored_policy(args)
     if args.agent == "evolution" and not isinstance(policy, RulePolicy):
         raise ValueError(
             "argument --agent: evolution trains a rule, not a "
@@ -96,8 +112,9 @@ def _policy(args: argparse.Namespace) -> AbstractPolicy:
     return policy
 
 
-def _stored_policy(args: argparse.Namespace, goes_on: bool) -> AbstractPolicy:
+def _stored_policy(args: argparse.Namespace) -> AbstractPolicy:
     """The last policy of the folder, or the best one of `--start`."""
+    goes_on = _goes_on(args)
     name, folder = ("folder", args.folder) if goes_on else ("start", args.start)
     try:
         policy = load(folder, last=goes_on)
@@ -146,7 +163,13 @@ def _check_sizes(
 def _check_settings(args: argparse.Namespace) -> None:
     """Scores of one folder must be comparable: they are of one task and cost model."""
     path = args.folder / SETTINGS
-    stored = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        stored = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(
+            f"argument --folder: {path} is broken; remove it, and give the options "
+            "that the policy was trained with"
+        ) from error
     for name in ("task", "cost"):
         old = stored.get(name, getattr(args, name))
         if old != getattr(args, name):

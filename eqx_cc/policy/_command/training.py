@@ -25,20 +25,19 @@ from .setup import Job
 def run_training(job: Job) -> int:
     """Trains until there are enough iterations, counted from the first of all. Returns
     the exit code: 130 if it was interrupted, which writes a checkpoint."""
-    first = int(job.training.iteration)
-    if first >= job.args.iterations:
+    if job.iteration >= job.args.iterations:
         _say(
-            f"{job.folder} has had {first} iterations, of --iterations "
+            f"{job.folder} has had {job.iteration} iterations, of --iterations "
             f"{job.args.iterations} in all: there is nothing to do.\n"
         )
         return 0
+    _announce(job)
     job.folder.mkdir(parents=True, exist_ok=True)
-    if first == 0:
+    if job.iteration == 0:
         forget_best(job.folder)
-    _announce(job, first)
-    run = _Run(job)
+    run = _Run(job, job.begin())
     try:
-        for training, metrics in _iterations(job):
+        for training, metrics in _iterations(job, run.training):
             run.after(training, metrics)
             if metrics.iteration >= job.args.iterations:
                 break
@@ -49,16 +48,17 @@ def run_training(job: Job) -> int:
     return 0
 
 
-def _iterations(job: Job) -> Iterator[tuple[Training, Metrics]]:
-    args, rest = job.args, (job.training, job.settings)
+def _iterations(job: Job, training: Training) -> Iterator[tuple[Training, Metrics]]:
+    args, settings = job.args, job.settings
     if args.agent == "evolution":
-        return evolve(Evolution(programs=args.programs), *rest)
+        return evolve(Evolution(programs=args.programs), training, settings)
     if args.agent == "imitation":
         imitation = Imitation(structured=args.structured, moves=args.moves)
-        return imitate(imitation, *rest, args.folder)
+        return imitate(imitation, training, settings, args.folder)
     if args.agent == "alphazero":
-        return train(AlphaZero(num_simulations=args.simulations), *rest)
-    return train(PPO(), *rest)
+        agent = AlphaZero(num_simulations=args.simulations)
+        return train(agent, training, settings)
+    return train(PPO(), training, settings)
 
 
 class _Score(NamedTuple):
@@ -71,12 +71,12 @@ class _Score(NamedTuple):
 class _Run:
     """Training under way."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, training: Training):
         self.job, self.started = job, time.monotonic()
         self.table = job.folder / "metrics.csv"
-        self.best = least_count(keep_rows(self.table, int(job.training.iteration)))
-        self.training = job.training  # That of the last row.
-        self.stored = self.first = int(job.training.iteration)
+        self.best = least_count(keep_rows(self.table, job.iteration))
+        self.training = training  # That of the last row.
+        self.stored = job.iteration
         self.greedy = markowitz_costs(job.graphs, job.settings.cost)
 
     def after(self, training: Training, metrics: Metrics) -> None:
@@ -115,7 +115,7 @@ class _Run:
     def interrupted(self) -> None:
         """Writes a checkpoint of the last iteration that is complete."""
         done, folder = int(self.training.iteration), self.job.folder
-        if done == self.first:
+        if done == self.job.iteration:
             _say("\nInterrupted before the first iteration: nothing has changed.\n")
             return
         if done > self.stored:
@@ -143,17 +143,18 @@ class _Run:
             line += f", greedy game {row['greedy_count']}" if scored else ""
         if sys.stderr.isatty():
             _say(f"\r{line}\x1b[K" + ("\n" if scored else ""))
-        elif scored or done == self.first + 1:
+        elif scored or done == self.job.iteration + 1:
             _say(f"{line}\n")
 
 
-def _announce(job: Job, first: int) -> None:
+def _announce(job: Job) -> None:
     """Signs of life before the first iteration, which may take a minute."""
     if job.task is not None:
         [greedy] = markowitz_costs(job.graphs, job.settings.cost)
         _say(f"{job.task.name}: Markowitz takes {int(greedy)} multiplications")
         _say(_published(job) + "\n")
-    begins = "starting" if first == 0 else f"going on after {first} iterations"
+    done = job.iteration
+    begins = "starting" if done == 0 else f"going on after {done} iterations"
     work = {
         "evolution": "tracing programs",
         "imitation": "annealing graphs, then compiling",

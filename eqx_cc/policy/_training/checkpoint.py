@@ -84,9 +84,11 @@ def forget_best(folder: pathlib.Path) -> None:
 
 
 def best_score(folder: pathlib.Path) -> float:
-    """The least score so far; infinite if there is none."""
-    path = folder / SCORE
-    return json.loads(path.read_text())["score"] if path.exists() else float("inf")
+    """The least score so far; infinite if there is none that can be read."""
+    try:
+        return float(json.loads((folder / SCORE).read_text())["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return float("inf")
 
 
 def resume(folder: Folder, training: Training) -> Training:
