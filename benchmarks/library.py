@@ -35,7 +35,7 @@ from eqx_cc._orders.baseline import baseline
 from eqx_cc._orders.cache import entry_key, entry_of, VERSION
 
 from .cases.tasks import TASKS
-from .orders import certificate, GRAPHS, published_graph
+from .orders import certificate, published_graph, PUBLISHED_GRAPHS
 
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -76,9 +76,9 @@ def _wanted() -> dict[str, tuple[ComputationalGraph, AbstractSearch]]:
     pairs: list[tuple[ComputationalGraph, AbstractSearch]]
     pairs = [(graph, default) for graph in (*_of_tasks(), *_of_examples())]
     pairs += [(graph, published) for graph in _of_tasks()]
-    for path in sorted(GRAPHS.glob("*.json")):
-        exact = Exact(cost="published", blocks=certificate(path.stem))
-        pairs.append((published_graph(path.stem), exact))
+    for name in sorted(PUBLISHED_GRAPHS):
+        exact = Exact(cost="published", blocks=certificate(name))
+        pairs.append((published_graph(name), exact))
     return {
         entry_key(graph, search.cost.name): (graph, search)
         for graph, search in pairs

@@ -9,9 +9,9 @@ the one that annealing finds here: after one second, and in the end, with the se
 which that one was found, and a lower bound that is proved afterwards. A second table
 has the multiplications that are really done: known coefficients are free.
 
-The first five graphs are the published ones, in `tests/graphs`. The other functions are
-written anew from their mathematics (`benchmarks/cases/tasks`), so that their graphs are
-not quite the published ones, nor are structured blocks counted quite alike: there,
+The first five graphs are the published ones (`eqx_cc.policy.task`). The other functions
+are written anew from their mathematics (`benchmarks/cases/tasks`), so that their graphs
+are not quite the published ones, nor are structured blocks counted quite alike: there,
 compare the columns of one row, not with the published counts.
 
 `--json` writes the counts to a file, from which `docs/tools/pages.py` makes the tables
@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import eqx_cc
+import eqx_cc.policy
 import jax
 from eqx_cc import AbstractCost, Annealing, ComputationalGraph, MinimalMarkowitz
 from eqx_cc._orders.baseline import order_cost
@@ -35,8 +36,6 @@ from .harness.rows import machine, written
 from .reports.order_tables import HEADS, performed_table, published_line
 from .reports.tables import line, table
 
-
-GRAPHS = pathlib.Path(__file__).parents[1] / "tests" / "graphs"
 
 # Published: best of AlphaZero and PPO; known: the best count known before eqx_cc.
 SCALAR = {
@@ -54,6 +53,7 @@ ARRAYS = {
     "Encoder": (4656, 4332),
 }
 PUBLISHED_COUNTS = SCALAR | ARRAYS
+PUBLISHED_GRAPHS = tuple(name for name in SCALAR if name != "BlackScholes_Jacobian")
 
 
 class Row(NamedTuple):
@@ -71,11 +71,8 @@ class Row(NamedTuple):
 
 
 def published_graph(name: str) -> ComputationalGraph:
-    """A graph of `tests/graphs`."""
-    stored = json.loads((GRAPHS / f"{name}.json").read_text())
-    ends = stored["independents"], stored["dependents"]
-    edges = [tuple(edge) for edge in stored["edges"]]
-    return ComputationalGraph.from_edges(stored["num_vertices"], *ends, edges)
+    """A graph that comes with the package."""
+    return eqx_cc.policy.task(name).graph
 
 
 def certificate(name: str) -> tuple[tuple[int, ...], ...]:
@@ -87,7 +84,7 @@ def certificate(name: str) -> tuple[tuple[int, ...], ...]:
 
 def task_graph(name: str) -> ComputationalGraph:
     """The published graph of a task, or else that of the function written anew."""
-    if (GRAPHS / f"{name}.json").exists():
+    if name in PUBLISHED_GRAPHS:
         return published_graph(name)
     return TASKS[name].graph
 

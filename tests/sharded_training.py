@@ -26,7 +26,7 @@ def learnt(sharded, how):
     _train.sharded = _imitation.sharded = watched
     training = start(GraphPolicy(4, 1, 0.0, key=jr.key(0)), SETTINGS)
     [(_, metrics)] = it.islice(how(training), 1)
-    return metrics[2:], seen
+    return metrics[2:6], seen
 
 
 def main() -> None:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eqx_cc.policy import task
+from eqx_cc.policy._task import TASK_NAMES
+
 from .tables import table
 
 
@@ -47,3 +50,14 @@ def performed_table(rows: Rows) -> str:
     keys = "name", *_GREEDY, "ours"
     lines = [[str(row[key]) for key in keys] for row in chosen]
     return table(["task", "forward", "reverse", "Markowitz", "ours"], lines)
+
+
+def task_table() -> str:
+    """The published graphs that come with the package."""
+    lines = []
+    for each in map(task, TASK_NAMES):
+        ends = f"{len(each.graph.independents)}, {len(each.graph.dependents)}"
+        agents = "-" if each.ppo is None else f"{each.alphazero}, {each.ppo}"
+        lines.append([f"`{each.name}`", ends, agents, str(each.best_known)])
+    heads = ["task", "inputs, outputs", "published: AlphaZero, PPO", "best known"]
+    return table(heads, lines)

@@ -26,7 +26,7 @@ from .headline import (
     Measurements,
     SCALAR,
 )
-from .order_tables import performed_table, published_table
+from .order_tables import performed_table, published_table, task_table
 from .policy_tables import function_table, held_out_table
 from .rule_tables import rule_table, search_table
 from .sentences import values
@@ -241,6 +241,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "policy-functions": _functions,
     "rule": lambda: rule_table(_document("policy")["rows"]),
     "guided": lambda: search_table(_document("policy")["rows"]),
+    "policy-tasks": task_table,
     "orders-published": _published,
     "orders-performed": lambda: performed_table(_document("orders")["rows"]),
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
+
+import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
 from .baseline import baseline
@@ -82,13 +85,13 @@ def as_ordering(order: str | Sequence[int] | AbstractOrdering) -> AbstractOrderi
     hint = ""
     if isinstance(order, type) and issubclass(order, AbstractOrdering):
         hint = f" Make one: `{order.__name__}()`."
-    if type(order).__module__.startswith("eqx_cc.policy."):
-        # Its weights would fill pages.
-        raise ValueError(
-            f"`order` must be an ordering; got a policy, a `{type(order).__name__}`. "
-            "Make one of it: `eqx_cc.policy.PolicyOrdering(policy)`."
-        )
+    if isinstance(order, str) and os.path.isdir(order):
+        hint = f" A trained policy: `eqx_cc.policy.PolicyOrdering({order!r})`."
+    got = repr(order)
+    if isinstance(order, eqx.Module):  # Its arrays would fill pages.
+        got, wanted = f"a `{type(order).__name__}`", getattr(order, "_as_ordering", "")
+        hint = f" Make one of it: `{wanted}`." if wanted else ""
     raise ValueError(
         f"`order` must be one of {', '.join(map(repr, _NAMED))}, a sequence of vertex "
-        f"numbers, or an `eqx_cc.AbstractOrdering`; got {order!r}.{hint}"
+        f"numbers, or an `eqx_cc.AbstractOrdering`; got {got}.{hint}"
     )

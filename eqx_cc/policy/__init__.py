@@ -23,8 +23,11 @@ from ._ordering import (
 )
 from ._pretrained import pretrained as pretrained
 from ._rule import RulePolicy as RulePolicy
+from ._stored import load as load
+from ._task import Task as Task, task as task
 from ._training.agent import AbstractAgent as AbstractAgent
 from ._training.alphazero import AlphaZero as AlphaZero
+from ._training.checkpoint import resume as resume, save as save
 from ._training.evolution import (
     Evolution as Evolution,
     evolve as evolve,
@@ -36,8 +39,6 @@ from ._training.random_functions import random_function as random_function
 from ._training.random_graphs import held_out as held_out, random_graph as random_graph
 from ._training.train import (
     evaluate as evaluate,
-    load as load,
-    save as save,
     Settings as Settings,
     start as start,
     train as train,

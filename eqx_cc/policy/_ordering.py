@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -22,6 +24,7 @@ from ._game.policy import AbstractPolicy
 from ._search.beam import beam_rollout
 from ._search.shorten import shortened
 from ._search.tree import check_mctx, searched_rollout
+from ._stored import existing, Folder, load
 
 
 class HashablePolicy:
@@ -41,8 +44,32 @@ class HashablePolicy:
         return type(self.policy).__name__
 
 
-def hashable(policy: AbstractPolicy | HashablePolicy) -> HashablePolicy:
-    return policy if isinstance(policy, HashablePolicy) else HashablePolicy(policy)
+def hashable(policy: AbstractPolicy | HashablePolicy | Folder) -> HashablePolicy:
+    """The policy of a user's `policy` argument."""
+    if isinstance(policy, HashablePolicy):
+        return policy
+    if isinstance(policy, AbstractPolicy):
+        return HashablePolicy(policy)
+    if isinstance(policy, str | os.PathLike):
+        return HashablePolicy(_loaded(existing(policy)))
+    hint = f": `{policy.__name__}(...)`" if isinstance(policy, type) else ""
+    raise ValueError(
+        "`policy` must be an `eqx_cc.policy.AbstractPolicy`, or the folder of one; got "
+        f"a `{type(policy).__name__}`{hint}."
+    )
+
+
+def _loaded(folder: pathlib.Path) -> AbstractPolicy:
+    """The policy of a folder: the same object until a file changes, as what is compiled
+    for a policy is looked up by identity."""
+    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.eqx"))]
+    files = tuple((name, stat.st_mtime_ns, stat.st_ino) for name, stat in stats)
+    return _load_once(folder.resolve(), files)
+
+
+@lru_cache(maxsize=16)
+def _load_once(folder: pathlib.Path, files: tuple[Any, ...]) -> AbstractPolicy:
+    return load(folder)
 
 
 class PolicyOrdering(AbstractOrdering):
@@ -53,7 +80,8 @@ class PolicyOrdering(AbstractOrdering):
 
     **Arguments:**
 
-    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][], or the folder of one, which
+        [`eqx_cc.policy.load`][] reads.
     - `num_simulations`: eliminations that are tried before each move, by tree search;
         none by default. It needs the extra `policy`, as do the simulations of all
         orderings here.
@@ -92,7 +120,7 @@ class PolicyAnnealing(AbstractSearch):
 
     **Arguments:**
 
-    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `policy`: as for [`eqx_cc.policy.PolicyOrdering`][].
     - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
     - `num_simulations`, `beam`: as for [`eqx_cc.policy.PolicyOrdering`][].
 
@@ -114,7 +142,7 @@ class PolicyAnnealing(AbstractSearch):
 
     def __init__(
         self,
-        policy: AbstractPolicy | HashablePolicy,
+        policy: AbstractPolicy | HashablePolicy | Folder,
         seconds: float = 10.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",

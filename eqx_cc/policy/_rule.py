@@ -67,8 +67,12 @@ class RulePolicy(AbstractPolicy):
 
         **Returns:** an [`eqx_cc.LearnedRule`][] with these weights.
         """
-        weights = RuleWeights(*map(float, np.asarray(self.weights)))
-        return LearnedRule(weights, cost)
+        return LearnedRule(self.rule_weights, cost)
+
+    @property
+    def rule_weights(self) -> RuleWeights:
+        """The weights, by name."""
+        return RuleWeights(*map(float, np.asarray(self.weights)))
 
 
 def rule_features(

@@ -23,6 +23,7 @@ from ._game.play import rollout
 from ._game.policy import AbstractPolicy
 from ._ordering import hashable, HashablePolicy, PolicyOrdering
 from ._search.shorten import shortened
+from ._stored import Folder
 from ._training.imitation import Imitation, learn, stack_lessons
 from ._training.lessons import annealed, lessons_along
 from ._training.train import Settings, start
@@ -38,7 +39,7 @@ class FineTuning(AbstractSearch):
 
     **Arguments:**
 
-    - `policy`: an [`eqx_cc.policy.AbstractPolicy`][].
+    - `policy`: as for [`eqx_cc.policy.PolicyOrdering`][].
     - `seconds`, `seed`, `cost`: as for [`eqx_cc.Annealing`][].
     - `games`: number of games that are drawn in a round.
     - `moves`: of annealing in a round, for each vertex; none by default.
@@ -64,7 +65,7 @@ class FineTuning(AbstractSearch):
 
     def __init__(
         self,
-        policy: AbstractPolicy | HashablePolicy,
+        policy: AbstractPolicy | HashablePolicy | Folder,
         seconds: float = 60.0,
         seed: int = 0,
         cost: str | AbstractCost = "multiplications",

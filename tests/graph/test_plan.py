@@ -24,7 +24,7 @@ from jax.extend.core import Literal
 
 
 ROOT = pathlib.Path(__file__).parents[2]
-GRAPHS = pathlib.Path(__file__).parents[1] / "graphs"
+GRAPHS = ROOT / "eqx_cc" / "policy" / "_graphs"
 ORDERS = {"forward": Forward(), "reverse": Reverse(), "markowitz": MinimalMarkowitz()}
 
 

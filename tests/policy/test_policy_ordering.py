@@ -37,7 +37,6 @@ from eqx_cc.policy import (
     PolicyOrdering,
     pretrained,
 )
-from eqx_cc.policy.__main__ import main as train_command
 from eqx_cc.policy._game.host import hosted_rollout
 from eqx_cc.policy._search.shorten import shortened
 from jaxtyping import Array, Float
@@ -103,9 +102,8 @@ def test_simulations():
         lambda: PolicyOrdering(Markowitz(), num_simulations=2),
         lambda: PolicyAnnealing(Markowitz(), num_simulations=2),
         lambda: AlphaZero(),
-        lambda: train_command(["train", "--agent", "alphazero", "--folder", "none"]),
     ],
-    ids=["ordering", "annealing", "agent", "command"],
+    ids=["ordering", "annealing", "agent"],
 )
 def test_names_the_extra_that_is_missing(make, monkeypatch):
     """Before any work: where the ordering or the agent is made."""

@@ -3,11 +3,13 @@
 import inspect
 import itertools as it
 import random
+import re
 
 import equinox as eqx
 import eqx_cc
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
 from eqx_cc import LearnedRule, Multiplications, Published, RuleWeights
@@ -17,20 +19,20 @@ from eqx_cc._orders.rule.neighbourhoods import neighbourhoods
 from eqx_cc._orders.rule.weights import RULE_WEIGHTS
 from eqx_cc._orders.state import space
 from eqx_cc.policy import (
+    AbstractPolicy,
     Evolution,
     evolve,
     held_out,
-    load,
     new_game,
     PolicyOrdering,
+    resume,
     RulePolicy,
     save,
     Settings,
     start_evolution,
     step,
 )
-from eqx_cc.policy.__main__ import main
-from eqx_cc.policy._training.evolution import rule_ratios
+from eqx_cc.policy._command.counts import markowitz_costs, policy_costs, ratios
 from eqx_cc.policy._training.programs.draft import shapes_of
 from eqx_cc.policy._training.programs.random_programs import (
     FAMILIES,
@@ -38,6 +40,7 @@ from eqx_cc.policy._training.programs.random_programs import (
     random_program,
 )
 from helpers import random_graph
+from jaxtyping import Array, Float
 
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -100,11 +103,35 @@ def test_structured_graphs_can_be_played():
     assert sorted(PolicyOrdering(RulePolicy())(graph)) == [*graph.intermediates]
 
 
-def test_a_policy_is_no_ordering():
+class _Own(AbstractPolicy):
+    """A policy as users write them."""
+
+    weights: Float[Array, " n"]
+
+    def __call__(self, game, state):
+        return jnp.where(state.remaining, -game.depth, -jnp.inf), jnp.zeros(())
+
+
+@pytest.mark.parametrize("policy", [RulePolicy(), _Own(jnp.ones(9))])
+def test_a_policy_is_no_ordering(policy):
     """The message names what to write, and prints no weights."""
-    match = r"got a policy, a `RulePolicy`. Make one of it: `eqx_cc.policy.PolicyO"
+    name = type(policy).__name__
+    match = (
+        rf"got a `{name}`. Make one of it: `eqx_cc.policy.PolicyOrdering\(policy\)`.$"
+    )
     with pytest.raises(ValueError, match=match):
-        inspect.unwrap(lookup.as_ordering)(RulePolicy())
+        inspect.unwrap(lookup.as_ordering)(policy)
+
+
+def test_no_other_module_is_an_ordering():
+    with pytest.raises(ValueError, match="got a `Linear`.$"):
+        inspect.unwrap(lookup.as_ordering)(eqx.nn.Linear(2, 2, key=jr.key(0)))
+
+
+def test_a_folder_is_no_ordering(tmp_path):
+    match = "A trained policy: `eqx_cc.policy.PolicyOrdering("
+    with pytest.raises(ValueError, match=re.escape(match)):
+        inspect.unwrap(lookup.as_ordering)(str(tmp_path))
 
 
 #
@@ -122,14 +149,15 @@ def test_it_evolves_and_goes_on(tmp_path):
     begin = start_evolution(RulePolicy(RuleWeights()), EVOLUTION)
     history = list(it.islice(evolve(EVOLUTION, begin, SETTINGS), 12))
     graphs = held_out(20, 15, 25)
-    ratios = [
-        rule_ratios(t.policy, graphs, Published()).mean()
+    markowitz = markowitz_costs(graphs, Published())
+    first, last = (
+        ratios(policy_costs(t.policy, graphs, Published()), markowitz).mean()
         for t in (begin, history[-1][0])
-    ]
-    assert ratios[0] == pytest.approx(1.0) and ratios[1] < 0.98
+    )
+    assert first == pytest.approx(1.0) and last < 0.98
     assert history[-1][1].iteration == 12 and history[-1][1].ratio > 0.0
-    save(tmp_path, history[-3][0], {})
-    again = load(tmp_path, begin)
+    save(tmp_path, history[-3][0])
+    again = resume(tmp_path, begin)
     *_, (resumed, _) = it.islice(evolve(EVOLUTION, again, SETTINGS), 2)
     assert bool(eqx.tree_equal(history[-1][0], resumed))
 
@@ -142,35 +170,6 @@ def test_companions_only_lower_the_loss():
         next(evolve(each, first, SETTINGS))[1] for each in (EVOLUTION, beside)
     )
     assert both.policy_loss < alone.policy_loss and both.ratio < alone.ratio
-
-
-def test_the_command(tmp_path, capsys):
-    options = "--batch 4 --largest 20 --graphs 4 --programs 1 --every 1 --iterations"
-    command = ["train", "--agent", "evolution", "--folder", str(tmp_path)]
-    main([*command, *options.split(), "1"])
-    main([*command, *options.split(), "2"])
-    rows = (tmp_path / "metrics.csv").read_text().splitlines()
-    assert len(rows) == 3
-    assert (tmp_path / "policy.eqx").exists()
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ("--cost newton", "argument --cost: invalid choice: 'newton'"),
-        ("--batch 0", "argument --batch: 0 is not positive"),
-        ("--width -3", "argument --width: -3 is not positive"),
-        ("--start nowhere", "nowhere has no checkpoint.eqx"),
-        ("--smallest 50", "argument --smallest: it must be at most --largest"),
-    ],
-)
-def test_wrong_options(options, message, tmp_path, capsys):
-    """One line, at once."""
-    with pytest.raises(SystemExit):
-        main(["train", "--folder", str(tmp_path / "new"), *options.split()])
-    [*_, last] = capsys.readouterr().err.splitlines()
-    assert message in last
-    assert not (tmp_path / "new").exists()
 
 
 #

@@ -1,6 +1,5 @@
 """Training: the return improves, whoever learns; and what is resumed is the same."""
 
-import csv
 import itertools as it
 import random
 
@@ -20,18 +19,17 @@ from eqx_cc.policy import (
     held_out,
     imitate,
     Imitation,
-    load,
     Markowitz,
     new_games,
     PPO,
     random_graph,
+    resume,
     rollout,
     save,
     Settings,
     start,
     train,
 )
-from eqx_cc.policy.__main__ import main
 from eqx_cc.policy._game.host import HostedGame
 from eqx_cc.policy._training.agent import parts_of, returns_to_go
 from eqx_cc.policy._training.imitation import remove_lessons
@@ -76,9 +74,9 @@ def test_it_learns_and_goes_on(name, tmp_path):
     assert random_return < -1.15
     assert _return(learned.policy, DRAWN) > random_return + 0.06
     assert _return(learned.policy, GREEDY) > random_return + 0.15
-    assert all(np.isfinite(metrics[2:]).all() for _, metrics in history)
-    save(tmp_path, history[-3][0], {})
-    again = load(tmp_path, begin)
+    assert all(np.isfinite(metrics[2:6]).all() for _, metrics in history)
+    save(tmp_path, history[-3][0])
+    again = resume(tmp_path, begin)
     assert int(again.iteration) == 7
     *_, (resumed, _) = it.islice(train(agent, again, SETTINGS), 2)
     assert bool(eqx.tree_equal(learned, resumed))
@@ -100,9 +98,9 @@ def test_imitation_learns_and_goes_on(tmp_path):
     losses = [metrics.policy_loss for _, metrics in whole]
     assert np.mean(losses[-2:]) < 0.8 * losses[0]
     half, _ = _imitated(begin, tmp_path / "half", 3)[-1]
-    save(tmp_path / "half", half, {})
+    save(tmp_path / "half", half)
     _imitated(half, tmp_path / "half", 1)
-    again = load(tmp_path / "half", start(_policy(), SETTINGS))
+    again = resume(tmp_path / "half", start(_policy(), SETTINGS))
     resumed, _ = _imitated(again, tmp_path / "half", 3)[-1]
     assert bool(eqx.tree_equal(whole[-1][0], resumed))
 
@@ -144,20 +142,6 @@ def test_lessons(cost):
 def test_the_batch_is_split_over_devices():
     """And what is learnt is what one device learns."""
     helpers.run_on_devices("sharded_training.py", 2)
-
-
-def test_the_command(tmp_path, capsys):
-    """Trains, writes what it did, and goes on where it was stopped."""
-    arguments = f"train --folder {tmp_path} --batch 4 --largest 12 --width 8 --rounds 1"
-    arguments = [*arguments.split(), "--every", "1", "--graphs", "4", "--iterations"]
-    main([*arguments, "2"])
-    main([*arguments, "3"])
-    with (tmp_path / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["iteration"] for row in rows] == ["1", "2", "3"]
-    assert all(float(row["held_out_ratio"]) > 0 for row in rows)
-    assert capsys.readouterr().err.count("graphs never trained on") == 3
-    assert "</svg>" in (tmp_path / "learning.svg").read_text()
 
 
 def test_evaluation():

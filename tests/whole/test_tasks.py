@@ -9,7 +9,7 @@ from benchmarks.cases.tasks import TASKS
 from jax.extend.core import Literal
 
 
-GRAPHS = pathlib.Path(__file__).parents[1] / "graphs"
+GRAPHS = pathlib.Path(__file__).parents[2] / "eqx_cc" / "policy" / "_graphs"
 PINNED = ("RoeFlux_1d", "RobotArm_6DOF", "HumanHeartDipole", "PropaneCombustion")
 
 

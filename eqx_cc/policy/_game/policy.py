@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,6 +26,9 @@ class AbstractPolicy(eqx.Module):
         eqx_cc.policy.PolicyOrdering(Shallow())(graph)
         ```
     """
+
+    # What to write where an ordering is wanted, for the message of the error.
+    _as_ordering: ClassVar[str] = "eqx_cc.policy.PolicyOrdering(policy)"
 
     @abc.abstractmethod
     def __call__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -14,13 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._graph.graph import ComputationalGraph
-from ..._orders.baseline import order_cost, simple_order
+from ..._orders.baseline import simple_order
 from ..._orders.cost import AbstractCost, Multiplications
-from ..._orders.orderings import greedy_order
 from ..._orders.rule.game import Opening
 from ..._orders.rule.weights import RuleWeights
 from ..._orders.state import space
-from .._game.policy import AbstractPolicy
 from .._rule import RulePolicy
 from .programs.random_programs import random_program
 from .random_graphs import random_graph
@@ -121,7 +119,7 @@ def evolve(
     **Arguments:**
 
     - `evolution`: an [`eqx_cc.policy.Evolution`][].
-    - `training`: as [`eqx_cc.policy.start_evolution`][] or [`eqx_cc.policy.load`][]
+    - `training`: as [`eqx_cc.policy.start_evolution`][] or [`eqx_cc.policy.resume`][]
         return it.
     - `settings`: an [`eqx_cc.policy.Settings`][]. `rate` has no use.
 
@@ -142,23 +140,15 @@ def evolve(
         started, iteration = time.monotonic(), int(training.iteration)
         rng = np.random.default_rng((settings.seed, iteration))
         tasks = _batch(evolution, settings, rng)
-        distribution, losses, ratio = _step(evolution, training.optimiser, tasks, rng)
+        distribution, losses, logs = _step(evolution, training.optimiser, tasks, rng)
         policy = RulePolicy(RuleWeights(*map(float, distribution.mean)))
         training = Training(policy, distribution, training.iteration + 1)
         gone, loss = time.monotonic() - started, float(np.mean(losses))
         spread = float(distribution.sigma)
-        yield training, Metrics(iteration + 1, gone, ratio, loss, 0.0, spread)
-
-
-def rule_ratios(
-    policy: AbstractPolicy, graphs: Sequence[ComputationalGraph], cost: AbstractCost
-) -> Float[np.ndarray, " graphs"]:
-    """The cost of the rule over that of the Markowitz rule, for each graph."""
-    assert isinstance(policy, RulePolicy)
-    rule = policy.ordering(cost)
-    learned = [order_cost(graph, rule(graph), cost) for graph in graphs]
-    greedy = [order_cost(graph, greedy_order(graph, cost), cost) for graph in graphs]
-    return np.asarray(learned) / np.maximum(greedy, 1)
+        ratio, least = float(np.mean(np.exp(logs))), math.nan
+        if len(settings.graphs) == 1:
+            least = round(tasks[0].baseline * math.exp(logs.min()))
+        yield training, Metrics(iteration + 1, gone, ratio, loss, 0.0, spread, least)
 
 
 def _step(
@@ -166,9 +156,13 @@ def _step(
     old: Distribution,
     tasks: list[_Task],
     rng: np.random.Generator,
-) -> tuple[Distribution, Float[np.ndarray, " population"], float]:
-    """The distribution after an iteration, the losses of what was drawn, and the mean
-    ratio of costs."""
+) -> tuple[
+    Distribution,
+    Float[np.ndarray, " population"],
+    Float[np.ndarray, "population tasks"],
+]:
+    """The distribution after an iteration, the losses of what was drawn, and the
+    logarithms of all ratios of costs."""
     n, count = old.mean.size, evolution.population // 2
     weights = np.log(count + 0.5) - np.log(np.arange(1, count + 1))
     weights /= weights.sum()
@@ -190,7 +184,7 @@ def _step(
         (1 - rate) * old.covariance + rate * (steps[best].T * weights) @ steps[best],
         path,
     )
-    return new, losses, float(np.mean(np.exp(logs)))
+    return new, losses, np.asarray(logs)
 
 
 def _logs(
@@ -215,7 +209,11 @@ def _batch(
     evolution: Evolution, settings: Settings, rng: np.random.Generator
 ) -> list[_Task]:
     """The tasks of an iteration."""
-    tasks: list[_Task] = []
+    tasks: list[_Task] = [
+        task for g in settings.graphs if (task := _task(g, settings.cost, evolution.companions)) is not None
+    ]
+    if settings.graphs:
+        return tasks
     while len(tasks) < settings.batch:
         if rng.random() < evolution.share:
             number = int(rng.integers(evolution.programs))

@@ -115,13 +115,16 @@ def imitate(
     memory = _remembered(imitation, int(training.iteration), folder)
     while True:
         started, iteration = time.monotonic(), int(training.iteration)
-        lessons, ratio = _lessons(imitation, training.policy, settings, iteration)
+        lessons, ratio, least = _lessons(
+            imitation, training.policy, settings, iteration
+        )
         memory = [*memory, lessons][-imitation.memory :]
         if folder is not None:
             _write(folder / "lessons" / f"{iteration}.npz", lessons)
         training, losses = learn(imitation, training, settings, memory)
         seconds = time.monotonic() - started
-        yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+        least = least if len(settings.graphs) == 1 else np.nan
+        yield training, Metrics(iteration + 1, seconds, ratio, *losses, least=least)
 
 
 def remove_lessons(folder: pathlib.Path, before: int) -> None:
@@ -145,9 +148,12 @@ def _remembered(
 def _graph(
     imitation: Imitation, settings: Settings, iteration: int, i: int
 ) -> tuple[ComputationalGraph, AbstractCost]:
-    """A graph of an iteration, and its cost model. A training run has no graph twice;
-    half of the structured graphs are counted by the true multiplications."""
-    seed = settings.seed * 10**7 + iteration * settings.batch + i
+    """A graph of an iteration, and its cost model. A training run has no random graph
+    twice; half of the structured graphs are counted by the true multiplications."""
+    place = iteration * settings.batch + i
+    if settings.graphs:
+        return settings.graphs[place % len(settings.graphs)], settings.cost
+    seed = settings.seed * 10**7 + place
     bounds = settings.smallest, settings.largest
     if i < round(imitation.structured * settings.batch):
         graph = random_structured_graph(seed, bounds[0], min(bounds[1], 80))
@@ -157,9 +163,9 @@ def _graph(
 
 def _lessons(
     imitation: Imitation, policy: AbstractPolicy, settings: Settings, iteration: int
-) -> tuple[dict[int, Lesson], float]:
-    """The lessons of an iteration, by the sizes to which they are padded; and the mean
-    of the ratios."""
+) -> tuple[dict[int, Lesson], float, int]:
+    """The lessons of an iteration, by the sizes to which they are padded; the mean of
+    the ratios; and the least cost."""
     rng = random.Random(f"{settings.seed} {iteration}")
     key = jr.fold_in(jr.key(settings.seed), iteration)
     count = iter(range(10**9))
@@ -168,14 +174,15 @@ def _lessons(
         return int(_chosen(policy, game, state, jr.fold_in(key, next(count))))
 
     lessons: list[Lesson] = []
-    ratios = []
+    ratios, costs = [], []
     for i in range(settings.batch):
         graph, cost = _graph(imitation, settings, iteration, i)
         teacher = Teacher(imitation.moves, imitation.most, cost)
-        new, ratio = teacher.lessons(graph, choose, rng)
+        new, ratio, total = teacher.lessons(graph, choose, rng)
         ratios.append(ratio)
+        costs.append(total)
         lessons += new
-    return stack_lessons(lessons), float(np.mean(ratios))
+    return stack_lessons(lessons), float(np.mean(ratios)), min(costs)
 
 
 def stack_lessons(lessons: list[Lesson]) -> dict[int, Lesson]:

@@ -14,7 +14,7 @@ from ..._orders.cost import AbstractCost
 from ..._orders.search.annealing import cool
 from ..._orders.search.component import Part
 from ..._orders.search.reductions import Reduced
-from ..._orders.state import AbstractSpace, space, State
+from ..._orders.state import AbstractSpace, space, State, total
 from .._game.game import EliminationGame, EliminationState, FEW_SIZES, padded, unpaid
 from .._game.host import HostedGame, TabulatedRules
 from .._search.shorten import shortened
@@ -90,23 +90,27 @@ class Teacher(NamedTuple):
 
     def lessons(
         self, graph: ComputationalGraph, choose: Choose, rng: random.Random
-    ) -> tuple[list[Lesson], float]:
+    ) -> tuple[list[Lesson], float, int]:
         """Lessons of a graph, at states that the policy comes to: in half of the games
         it makes some of the moves, and annealing the rest.
 
-        Returns them and the cost of the whole, over that of greedy Markowitz.
+        Returns them, the cost of the rest of the game over that of greedy Markowitz
+        there, and the cost of the whole.
         """
-        graph = shortened(graph, self.cost).graph
-        search_space = space(graph, self.cost)
+        short = shortened(graph, self.cost)
+        search_space = space(short.graph, self.cost)
         inner = search_space.inner
         if len(inner) < 2:
-            return [], 1.0
-        hosted = HostedGame(graph, search_space, padded(graph, FEW_SIZES))
+            whole = total(search_space, search_space.start, inner)
+            return [], 1.0, short.cost + whole
+        size = padded(short.graph, FEW_SIZES)
+        hosted = HostedGame(short.graph, search_space, size)
         count = rng.randrange(len(inner)) if rng.random() < 0.5 else 0
         paid = sum(hosted.move(choose(*hosted.view)) for _ in range(count))
         order = annealed(search_space, hosted.state, hosted.left, rng, self.moves)
         lessons, rest = lessons_along(hosted, order, rng, self.most)
-        return lessons, (paid + rest) / float(hosted.game.baseline)
+        ratio = (paid + rest) / float(hosted.game.baseline)
+        return lessons, ratio, int(short.cost + paid + rest)
 
 
 def lessons_along(

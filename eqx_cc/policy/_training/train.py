@@ -1,12 +1,11 @@
-"""Training, evaluation and checkpoints of policies."""
+"""Training and evaluation of policies."""
 
 from __future__ import annotations
 
-import csv
-import json
-import pathlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -23,7 +22,7 @@ from ..._orders.orderings import greedy_order
 from .._game.game import EliminationGame, EliminationState, FEW_SIZES, new_games, padded
 from .._game.play import rollout
 from .._game.policy import AbstractPolicy
-from .._search.shorten import shortened
+from .._search.shorten import Shortened, shortened
 from .agent import AbstractAgent, Losses, parts_of
 from .random_graphs import HELD_OUT_SEED, random_graph
 
@@ -38,11 +37,15 @@ class Settings(NamedTuple):
     - `rate`: the learning rate of Adam.
     - `seed`: the seed of graphs and games.
     - `cost`: the cost model.
+    - `graphs`: the graphs to train on, in turn: [`eqx_cc.ComputationalGraph`][]s in
+        place of random ones. With one graph, the policy becomes a specialist for it.
 
     !!! Example
 
         ```python
         settings = eqx_cc.policy.Settings(batch=4, smallest=10, largest=12)
+        arm = eqx_cc.policy.task("RobotArm_6DOF").graph
+        settings = eqx_cc.policy.Settings(graphs=(arm,))
         ```
     """
 
@@ -52,6 +55,7 @@ class Settings(NamedTuple):
     rate: float = 3e-4
     seed: int = 0
     cost: AbstractCost = Published()
+    graphs: tuple[ComputationalGraph, ...] = ()
 
 
 class Training(eqx.Module):
@@ -79,7 +83,8 @@ class Training(eqx.Module):
 
 class Metrics(NamedTuple):
     """Metrics of an iteration: `ratio` is the mean of the costs of its games over those
-    of the Markowitz rule."""
+    of the Markowitz rule; `least` is the least cost of a game, if there is one graph
+    alone, and else not a number."""
 
     iteration: int
     seconds: float
@@ -87,6 +92,7 @@ class Metrics(NamedTuple):
     policy_loss: float
     value_loss: float
     entropy: float
+    least: float = float("nan")
 
 
 def start(policy: AbstractPolicy, settings: Settings) -> Training:
@@ -121,7 +127,7 @@ def train(
     **Arguments:**
 
     - `agent`: an [`eqx_cc.policy.AbstractAgent`][].
-    - `training`: as [`eqx_cc.policy.start`][] or [`eqx_cc.policy.load`][] return it.
+    - `training`: as [`eqx_cc.policy.start`][] or [`eqx_cc.policy.resume`][] return it.
     - `settings`: an [`eqx_cc.policy.Settings`][].
 
     **Returns:** an iterator, with an item for each iteration: the training after it,
@@ -136,30 +142,45 @@ def train(
         iterations = eqx_cc.policy.train(eqx_cc.policy.PPO(), training, settings)
         ```
     """
-    size = _size(settings)
+    length, size = _bounds(settings)
+    plain = settings._replace(graphs=())  # What is compiled does not depend on them.
     while True:
         started, iteration = time.monotonic(), int(training.iteration)
-        graphs = _graphs(settings, iteration)
-        batch = new_games(graphs, settings.cost, size=size)
+        short = _graphs(settings, iteration)
+        graphs = [s.graph for s in short]
+        batch = sharded(new_games(graphs, settings.cost, size=size))
         key = jr.fold_in(jr.key(settings.seed), iteration)
-        training, numbers = _iterate(agent, training, sharded(batch), key, settings)
-        ratio, losses = float(numbers[0]), [float(x) for x in numbers[1]]
+        training, numbers = _iterate(agent, training, batch, key, plain, length)
+        ratio, least, *losses = map(float, jax.tree.leaves(numbers))
+        least = least + short[0].cost if len(settings.graphs) == 1 else math.nan
         seconds = time.monotonic() - started
-        yield training, Metrics(iteration + 1, seconds, ratio, *losses)
+        yield training, Metrics(iteration + 1, seconds, ratio, *losses, least=least)
 
 
-def _graphs(settings: Settings, iteration: int) -> list[ComputationalGraph]:
-    """The graphs of an iteration. A training run has no graph twice."""
-    first = settings.seed * 10**7 + iteration * settings.batch
-    seeds = range(first, first + settings.batch)
-    assert seeds.stop <= HELD_OUT_SEED
-    return [random_graph(s, settings.smallest, settings.largest) for s in seeds]
+def _graphs(settings: Settings, iteration: int) -> list[Shortened]:
+    """The graphs of an iteration. A training run has no random graph twice."""
+    first = iteration * settings.batch
+    places = range(first, first + settings.batch)
+    if settings.graphs:
+        short = [_shortened(graph, settings.cost) for graph in settings.graphs]
+        return [short[i % len(short)] for i in places]
+    offset = settings.seed * 10**7
+    assert offset + places.stop <= HELD_OUT_SEED
+    bounds = settings.smallest, settings.largest
+    return [Shortened((), 0, random_graph(offset + i, *bounds)) for i in places]
 
 
-def _size(settings: Settings) -> int:
-    """The largest number of vertices of a graph: inputs, intermediates, and outputs,
-    which are copies where they are used again."""
-    return round(1.8 * settings.largest) + 4
+_shortened = lru_cache(maxsize=256)(shortened)
+
+
+def _bounds(settings: Settings) -> tuple[int, int]:
+    """The largest numbers of moves of a game, and of vertices of a graph: inputs,
+    intermediates, and outputs, which are copies where they are used again."""
+    if not settings.graphs:
+        return settings.largest, round(1.8 * settings.largest) + 4
+    graphs = [_shortened(graph, settings.cost).graph for graph in settings.graphs]
+    moves = max(len(graph.intermediates) for graph in graphs)
+    return max(moves, 1), max(padded(graph, FEW_SIZES) for graph in graphs)
 
 
 def sharded(batch: Any) -> Any:
@@ -203,11 +224,11 @@ def _iterate(
     batch: tuple[EliminationGame, EliminationState],
     key: PRNGKeyArray,
     settings: Settings,
+    length: int,
 ) -> tuple[Training, Any]:
     """Plays a batch of games, and learns from them."""
     games, states = batch
     play_key, *keys = jr.split(key, agent.epochs + 1)
-    length = settings.largest  # No graph has more vertices to eliminate.
     ends, lesson = agent.play(training.policy, games, states, play_key, length)
     lesson = jax.lax.stop_gradient(lesson)
     arrays, static = eqx.partition(training, eqx.is_array)
@@ -222,8 +243,8 @@ def _iterate(
         arrays, losses = jax.lax.scan(learn, arrays, parts_of(lesson, agent.parts, key))
     new = eqx.combine(arrays, static)
     new = eqx.tree_at(lambda t: t.iteration, new, new.iteration + 1)
-    ratio = jnp.mean(ends.total / games.baseline)
-    return new, (ratio, jax.tree.map(jnp.mean, losses))
+    ratio, least = jnp.mean(ends.total / games.baseline), jnp.min(ends.total)
+    return new, (ratio, least, jax.tree.map(jnp.mean, losses))
 
 
 def evaluate(
@@ -251,6 +272,14 @@ def evaluate(
         eqx_cc.policy.evaluate(policy, [graph])
         ```
     """
+    greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
+    return game_costs(policy, graphs, cost) / np.maximum(greedy, 1)
+
+
+def game_costs(
+    policy: AbstractPolicy, graphs: Sequence[ComputationalGraph], cost: AbstractCost
+) -> Float[np.ndarray, " graphs"]:
+    """The cost of a policy's game on each graph."""
     short, totals = [shortened(graph, cost) for graph in graphs], np.zeros(len(graphs))
     sizes = np.asarray([padded(s.graph, FEW_SIZES) for s in short])
     for size in np.unique(sizes):
@@ -258,78 +287,7 @@ def evaluate(
         chosen = [short[i].graph for i in members]
         ends, _ = _rollouts(policy, *new_games(chosen, cost, size=int(size)))
         totals[members] = ends.total
-    totals += [s.cost for s in short]
-    greedy = [order_cost(g, greedy_order(g, cost), cost) for g in graphs]
-    return totals / np.maximum(greedy, 1)
+    return totals + [s.cost for s in short]
 
 
 _rollouts = eqx.filter_jit(eqx.filter_vmap(rollout, in_axes=(None, 0, 0)))
-
-
-def save(folder: pathlib.Path, training: Training, told: dict[str, Any]) -> None:
-    """Writes a checkpoint, the policy alone, and a description.
-
-    **Arguments:**
-
-    - `folder`: the folder, which is created if there is none.
-    - `training`: an [`eqx_cc.policy.Training`][].
-    - `told`: a description, which is written as JSON.
-
-    **Returns:** nothing.
-
-    !!! Example
-
-        ```python
-        import pathlib
-
-        policy = eqx_cc.policy.Markowitz()
-        settings = eqx_cc.policy.Settings(batch=4, largest=12)
-        training = eqx_cc.policy.start(policy, settings)
-        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
-        ```
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / "checkpoint.new"
-    eqx.tree_serialise_leaves(new, training)
-    new.replace(folder / "checkpoint.eqx")
-    eqx.tree_serialise_leaves(folder / "policy.eqx", training.policy)
-    (folder / "settings.json").write_text(json.dumps(told, indent=2))
-
-
-def load(folder: pathlib.Path, like: Training) -> Training:
-    """The checkpoint of a folder.
-
-    **Arguments:**
-
-    - `folder`: where [`eqx_cc.policy.save`][] wrote it.
-    - `like`: a training whose policy has the same layers and widths.
-
-    **Returns:** an [`eqx_cc.policy.Training`][].
-
-    !!! Example
-
-        ```python
-        import pathlib
-
-        policy = eqx_cc.policy.Markowitz()
-        settings = eqx_cc.policy.Settings(batch=4, largest=12)
-        training = eqx_cc.policy.start(policy, settings)
-        eqx_cc.policy.save(pathlib.Path("trained"), training, {"batch": 4})
-        training = eqx_cc.policy.load(pathlib.Path("trained"), training)
-        ```
-    """
-    return eqx.tree_deserialise_leaves(folder / "checkpoint.eqx", like)
-
-
-def table(path: pathlib.Path) -> Callable[[dict[str, Any]], None]:
-    """Appends rows to a CSV file, which gets a line of names if it is new."""
-
-    def write(row):
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-
-    return write
