@@ -95,6 +95,17 @@ def test_a_rule_on_a_task(tmp_path):
     assert isinstance(load(tmp_path), RulePolicy)
 
 
+def test_a_rule_beside_another(tmp_path):
+    """The cheapest game of both counts: the same training loses less than alone."""
+    first, alone, beside = (tmp_path / name for name in ("first", "alone", "beside"))
+    assert _main(TASK, first, iterations=4) == 0
+    assert _main(TASK, alone, iterations=1) == 0
+    assert _main(TASK, beside, iterations=1, beside=first) == 0
+    [[row], [other]] = _rows(beside), _rows(alone)
+    assert float(row["policy_loss"]) <= float(other["policy_loss"])
+    assert int(row["best_count"]) <= int(_rows(first)[-1]["greedy_count"])
+
+
 def test_it_repeats_no_row(tmp_path):
     """A run was killed between checkpoints, in the middle of a row."""
     _main(TASK, tmp_path / "whole", iterations=5, every=2)
@@ -185,6 +196,8 @@ def _error(command, capsys):
         ("--structured 2", "argument --structured: it must be between 0 and 1"),
         ("--task newton", "argument --task: invalid choice: 'newton'"),
         ("--agent evolution --network graph", "evolution trains a rule, not a `Graph"),
+        ("--beside nowhere", "argument --beside: it is for `--agent evolution`"),
+        ("--agent evolution --beside nowhere", "argument --beside: `folder` must be th"),
     ],
 )
 def test_wrong_options(options, message, tmp_path, capsys):

@@ -25,7 +25,7 @@ from .component import Part
 _WINDOW = 1000  # Longer orders are annealed in windows of this size, to save memory.
 _MOVES = 500  # Moves for each vertex in the first cycle,
 _GROWTH = 1.5  # how many more the next cycle has,
-_MAX_MOVES = 5000  # and where that ends.
+_MAX_MOVES = 5000.0  # and where that ends.
 _GAMES = 0.4  # The share of the time for games of the rule, at most,
 _PATIENCE = 32  # which end after so many that were no better.
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._orders.cost import AbstractCost, as_cost
-from ..._orders.rule.learned_rule import LearnedRule
 from ..._orders.orderings import Forward, Reverse
+from ..._orders.rule.learned_rule import LearnedRule
 from .._game.policy import AbstractPolicy
 from .._ordering import PolicyOrdering
 from .._pretrained import pretrained

@@ -209,22 +209,20 @@ def _batch(
     evolution: Evolution, settings: Settings, rng: np.random.Generator
 ) -> list[_Task]:
     """The tasks of an iteration."""
-    tasks: list[_Task] = [
-        task for g in settings.graphs if (task := _task(g, settings.cost, evolution.companions)) is not None
-    ]
+    cost, companions = settings.cost, evolution.companions
     if settings.graphs:
-        return tasks
+        given = [_task(graph, cost, companions) for graph in settings.graphs]
+        return [task for task in given if task is not None]
+    tasks: list[_Task] = []
     while len(tasks) < settings.batch:
         if rng.random() < evolution.share:
             number = int(rng.integers(evolution.programs))
             seed = settings.seed * 10**6 + number
-            task = _program_task(
-                seed, settings.cost, evolution.most, evolution.companions
-            )
+            task = _program_task(seed, cost, evolution.most, companions)
         else:
             seed = settings.seed * 10**7 + int(rng.integers(10**7))
             graph = random_graph(seed, settings.smallest, settings.largest)
-            task = _task(graph, settings.cost, evolution.companions)
+            task = _task(graph, cost, companions)
         tasks += [task] if task is not None else []
     return tasks
 
