@@ -200,11 +200,9 @@ def _batch(
     evolution: Evolution, settings: Settings, rng: np.random.Generator
 ) -> list[_Task]:
     """The tasks of an iteration."""
-    tasks: list[_Task] = [
-        task for g in settings.graphs if (task := _task(g, settings.cost)) is not None
-    ]
     if settings.graphs:
-        return tasks
+        return _tasks_of(settings.graphs, settings.cost)
+    tasks: list[_Task] = []
     while len(tasks) < settings.batch:
         if rng.random() < evolution.share:
             number = int(rng.integers(evolution.programs))
@@ -216,6 +214,20 @@ def _batch(
             graph = random_graph(seed, settings.smallest, settings.largest)
             task = _task(graph, settings.cost)
         tasks += [task] if task is not None else []
+    return tasks
+
+
+@cache
+def _tasks_of(
+    graphs: tuple[ComputationalGraph, ...], cost: AbstractCost
+) -> list[_Task]:
+    """The tasks of given graphs."""
+    tasks = [task for graph in graphs if (task := _task(graph, cost)) is not None]
+    if len(tasks) < len(graphs):
+        raise ValueError(
+            "`graphs` must have at least three intermediate vertices each, and cost "
+            f"something; got {graphs}."
+        )
     return tasks
 
 
