@@ -119,7 +119,7 @@ def _template(folder: pathlib.Path) -> AbstractPolicy:
             f"`eqx_cc.policy.load(folder, like={name}(...))`."
         )
     try:
-        template = _made(_KINDS[kind], sizes)
+        template = _without_values(_KINDS[kind], sizes)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise _broken(folder / ARCHITECTURE) from error
     if architecture(template) != {"kind": kind, **sizes}:
@@ -127,8 +127,10 @@ def _template(folder: pathlib.Path) -> AbstractPolicy:
     return template
 
 
-def _made(kind: type[AbstractPolicy], sizes: dict[str, Any]) -> AbstractPolicy:
-    """Shapes alone, so that no wrong size fills the memory."""
+def _without_values(
+    kind: type[AbstractPolicy], sizes: dict[str, Any]
+) -> AbstractPolicy:
+    """A policy of shapes alone, so that no wrong size fills the memory."""
     is_network = issubclass(kind, GraphPolicy | EdgeTransformer)
     return eqx.filter_eval_shape(
         lambda: kind(**sizes, **({"key": jr.key(0)} if is_network else {}))

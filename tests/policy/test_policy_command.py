@@ -197,7 +197,10 @@ def _error(command, capsys):
         ("--task newton", "argument --task: invalid choice: 'newton'"),
         ("--agent evolution --network graph", "evolution trains a rule, not a `Graph"),
         ("--beside nowhere", "argument --beside: it is for `--agent evolution`"),
-        ("--agent evolution --beside nowhere", "argument --beside: `folder` must be th"),
+        (
+            "--agent evolution --beside nowhere",
+            "argument --beside: `folder` must be th",
+        ),
     ],
 )
 def test_wrong_options(options, message, tmp_path, capsys):

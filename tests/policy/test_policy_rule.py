@@ -103,7 +103,7 @@ def test_structured_graphs_can_be_played():
     assert sorted(PolicyOrdering(RulePolicy())(graph)) == [*graph.intermediates]
 
 
-class _Own(AbstractPolicy):
+class _Deepest(AbstractPolicy):
     """A policy as users write them."""
 
     weights: Float[Array, " n"]
@@ -112,7 +112,7 @@ class _Own(AbstractPolicy):
         return jnp.where(state.remaining, -game.depth, -jnp.inf), jnp.zeros(())
 
 
-@pytest.mark.parametrize("policy", [RulePolicy(), _Own(jnp.ones(9))])
+@pytest.mark.parametrize("policy", [RulePolicy(), _Deepest(jnp.ones(9))])
 def test_a_policy_is_no_ordering(policy):
     """The message names what to write, and prints no weights."""
     name = type(policy).__name__
@@ -170,6 +170,18 @@ def test_companions_only_lower_the_loss():
         next(evolve(each, first, SETTINGS))[1] for each in (EVOLUTION, beside)
     )
     assert both.policy_loss < alone.policy_loss and both.ratio < alone.ratio
+
+
+def test_graphs_to_evolve_on():
+    """Those that there is nothing to learn from are an error."""
+    settings = SETTINGS._replace(graphs=(GRAPHS["bits"][0],) * 2)
+    training = start_evolution(RulePolicy(), EVOLUTION)
+    _, metrics = next(evolve(EVOLUTION, training, settings))
+    assert np.isnan(metrics.least)
+    edges = [(0, 1), (1, 2)]
+    small = eqx_cc.ComputationalGraph.from_edges(3, [0], [2], edges)
+    with pytest.raises(ValueError, match="`graphs` must have at least three"):
+        next(evolve(EVOLUTION, training, SETTINGS._replace(graphs=(small,))))
 
 
 #

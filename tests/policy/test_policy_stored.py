@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SETTINGS = Settings(batch=4, largest=12)
 
 
-class Own(AbstractPolicy):
+class Deepest(AbstractPolicy):
     """A policy as users write them."""
 
     weights: Float[Array, " n"]
@@ -109,16 +109,16 @@ def test_what_is_no_policy():
 
 def test_a_class_of_users(tmp_path):
     """It says what to do, and does it."""
-    own = Own(jnp.arange(3.0), 2.0)
-    _saved(tmp_path, own)
-    with pytest.raises(ValueError, match=r"`like` must be given.*like=Own\(...\)"):
+    policy = Deepest(jnp.arange(3.0), 2.0)
+    _saved(tmp_path, policy)
+    with pytest.raises(ValueError, match=r"`like` must be given.*like=Deepest\(...\)"):
         load(tmp_path)
-    again = load(tmp_path, like=Own(jnp.zeros(3)))
-    assert bool(eqx.tree_equal(again, own))
-    with pytest.raises(ValueError, match="must be the file of a policy `.*Own"):
-        load(tmp_path, like=Own(jnp.zeros(4)))
+    again = load(tmp_path, like=Deepest(jnp.zeros(3)))
+    assert bool(eqx.tree_equal(again, policy))
+    with pytest.raises(ValueError, match="must be the file of a policy `.*Deepest"):
+        load(tmp_path, like=Deepest(jnp.zeros(4)))
     with pytest.raises(ValueError, match="`like` must be a policy; got a `Training`"):
-        inspect.unwrap(load)(tmp_path, like=start(own, SETTINGS))
+        inspect.unwrap(load)(tmp_path, like=start(policy, SETTINGS))
 
 
 def _policy():

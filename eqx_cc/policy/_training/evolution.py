@@ -211,8 +211,7 @@ def _batch(
     """The tasks of an iteration."""
     cost, companions = settings.cost, evolution.companions
     if settings.graphs:
-        given = [_task(graph, cost, companions) for graph in settings.graphs]
-        return [task for task in given if task is not None]
+        return _tasks_of(settings.graphs, cost, companions)
     tasks: list[_Task] = []
     while len(tasks) < settings.batch:
         if rng.random() < evolution.share:
@@ -224,6 +223,23 @@ def _batch(
             graph = random_graph(seed, settings.smallest, settings.largest)
             task = _task(graph, cost, companions)
         tasks += [task] if task is not None else []
+    return tasks
+
+
+@cache
+def _tasks_of(
+    graphs: tuple[ComputationalGraph, ...],
+    cost: AbstractCost,
+    companions: tuple[RuleWeights, ...],
+) -> list[_Task]:
+    """The tasks of given graphs."""
+    made = [_task(graph, cost, companions) for graph in graphs]
+    tasks = [task for task in made if task is not None]
+    if len(tasks) < len(graphs):
+        raise ValueError(
+            "`graphs` must have at least three intermediate vertices each, and cost "
+            f"something; got {graphs}."
+        )
     return tasks
 
 
