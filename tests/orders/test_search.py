@@ -345,12 +345,12 @@ def test_ctrl_c_returns_the_best_so_far():
 
         def _improve(self, part):
             part.deadline = time.monotonic() + 1e6
-            greedy_cost = part.cost
-            part._improved = lambda: _interrupt(part.cost < greedy_cost - 10)
+            first.append(part.cost)  # That of the learned rule.
+            part._improved = lambda: _interrupt(part.cost < first[0])
             anneal(part)
 
+    first: list[int] = []
     order = Impatient().search(published_graph("RoeFlux_1d"))
-    assert order.cost < 344 - 10
     assert order.found_by.endswith("interrupted")
 
 

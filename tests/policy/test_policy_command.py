@@ -199,7 +199,7 @@ def _error(command, capsys):
         ("--beside nowhere", "argument --beside: it is for `--agent evolution`"),
         (
             "--agent evolution --beside nowhere",
-            "argument --beside: `folder` must be th",
+            "--beside: `folder` must be th",
         ),
     ],
 )

@@ -91,9 +91,36 @@ def neighbourhoods(space: AbstractSpace, start: State) -> AbstractNeighbourhoods
     return NumberNeighbourhoods(start)
 
 
-class UnknownNeighbourhoods(AbstractNeighbourhoods):
-    """Scalars with unknown coefficients. Neighbours are kept as bits as well, to count
-    what they have in common."""
+class _ScalarNeighbourhoods(AbstractNeighbourhoods):
+    """Scalars. Neighbours are kept as bits as well, to count what they have in
+    common."""
+
+    _in_bits: list[int]
+    _out_bits: list[int]
+
+    def features(self, vertex: int) -> Features:
+        ins, outs = self.ins, self.outs
+        in_bits, out_bits = self._in_bits, self._out_bits
+        into, out = in_bits[vertex], out_bits[vertex]
+        before, after = len(ins[vertex]), len(outs[vertex])
+        absorbed = change = 0
+        for u in ins[vertex]:
+            common = (out & out_bits[u]).bit_count()
+            absorbed += common
+            change += len(ins[u]) * (after - common - 1)
+        for w in outs[vertex]:
+            common = (into & in_bits[w]).bit_count()
+            change += len(outs[w]) * (before - common - 1)
+        fill_in = before * after - absorbed
+        cost = self.cost(vertex)
+        return Features(cost, before, after, fill_in, absorbed, change)
+
+    def degree(self, vertex: int) -> int:
+        return len(self.ins[vertex]) * len(self.outs[vertex])
+
+
+class UnknownNeighbourhoods(_ScalarNeighbourhoods):
+    """Scalars with unknown coefficients."""
 
     _lists = "_in_bits", "_out_bits"
 
@@ -103,25 +130,6 @@ class UnknownNeighbourhoods(AbstractNeighbourhoods):
         self.ins = [dict.fromkeys(members(bits)) for bits in self._in_bits]
         self.outs = [dict.fromkeys(members(bits)) for bits in self._out_bits]
         self.sizes, self._space = [1] * count, space
-
-    def features(self, vertex: int) -> Features:
-        in_bits, out_bits = self._in_bits, self._out_bits
-        into, out = in_bits[vertex], out_bits[vertex]
-        fill_in = change = 0
-        for u in self.ins[vertex]:
-            new = (out & ~out_bits[u]).bit_count()
-            fill_in += new
-            change += in_bits[u].bit_count() * (new - 1)
-        for w in self.outs[vertex]:
-            gain = (into & ~in_bits[w]).bit_count() - 1
-            change += out_bits[w].bit_count() * gain
-        before, after = len(self.ins[vertex]), len(self.outs[vertex])
-        pairs = before * after
-        cost = self._space.units[vertex] * pairs
-        return Features(cost, before, after, fill_in, pairs - fill_in, change)
-
-    def degree(self, vertex: int) -> int:
-        return len(self.ins[vertex]) * len(self.outs[vertex])
 
     def cost(self, vertex: int) -> int:
         return self._space.units[vertex] * self.degree(vertex)
@@ -150,62 +158,50 @@ class UnknownNeighbourhoods(AbstractNeighbourhoods):
         return members(between)
 
 
-class NumberNeighbourhoods(AbstractNeighbourhoods):
+class NumberNeighbourhoods(_ScalarNeighbourhoods):
     """Scalars with some known coefficients. An edge is its coefficient, NaN if that is
-    unknown; unknown ones are the numbers that are stored.
+    unknown.
 
-    Neighbours by unknown edges are kept as bits, and so are those by any edge.
+    Neighbours by unknown edges are kept as bits, too: their number is the cost. That
+    known coefficients may cancel is not foreseen.
     """
 
-    _lists = "_in_bits", "_all_ins", "_out_bits", "_all_outs"
+    _lists = "_in_bits", "_out_bits", "_unknown_ins", "_unknown_outs"
 
     def __init__(self, start: State):
         count = len(start) // 2
         self.ins = [edges.copy() for edges in start[:count]]
         self.outs = [edges.copy() for edges in start[count:]]
         self.sizes = [1] * count
-        self._in_bits, self._all_ins = _bits(self.ins)
-        self._out_bits, self._all_outs = _bits(self.outs)
-
-    def features(self, vertex: int) -> Features:
-        in_bits, out_bits = self._all_ins, self._all_outs
-        into, out = in_bits[vertex], out_bits[vertex]
-        fill_in = change = 0
-        for u in self.ins[vertex]:
-            new = (out & ~out_bits[u]).bit_count()
-            fill_in += new
-            change += in_bits[u].bit_count() * (new - 1)
-        for w in self.outs[vertex]:
-            gain = (into & ~in_bits[w]).bit_count() - 1
-            change += out_bits[w].bit_count() * gain
-        before, after = into.bit_count(), out.bit_count()
-        pairs = before * after
-        cost = self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
-        return Features(cost, before, after, fill_in, pairs - fill_in, change)
-
-    def degree(self, vertex: int) -> int:
-        return len(self.ins[vertex]) * len(self.outs[vertex])
+        self._unknown_ins, self._in_bits = _bits(self.ins)
+        self._unknown_outs, self._out_bits = _bits(self.outs)
 
     def cost(self, vertex: int) -> int:
-        return self._in_bits[vertex].bit_count() * self._out_bits[vertex].bit_count()
+        into, out = self._unknown_ins[vertex], self._unknown_outs[vertex]
+        return into.bit_count() * out.bit_count()
 
     def eliminate(self, vertex: int) -> Iterable[int]:
         before, after = self.ins[vertex], self.outs[vertex]
         into, out = self._in_bits[vertex], self._out_bits[vertex]
-        all_into, all_out = self._all_ins[vertex], self._all_outs[vertex]
+        unknown_into, unknown_out = (
+            self._unknown_ins[vertex],
+            self._unknown_outs[vertex],
+        )
         clear, between = ~(1 << vertex), 0
         for w, y in after.items():
             del self.ins[w][vertex]
-            new = all_into if y != y else into
-            self._in_bits[w] = (self._in_bits[w] | new) & clear
-            self._all_ins[w] = (self._all_ins[w] | all_into) & clear
+            self._in_bits[w] = (self._in_bits[w] | into) & clear
+            # The product of an unknown and a known coefficient is unknown.
+            new = into if y != y else unknown_into
+            self._unknown_ins[w] = (self._unknown_ins[w] | new) & clear
         for u, x in before.items():
             del self.outs[u][vertex]
-            new, old = all_out if x != x else out, self._all_outs[u]
-            self._out_bits[u] = (self._out_bits[u] | new) & clear
-            self._all_outs[u] = (old | all_out) & clear
-            for w in members(all_out & ~old):
-                between |= self._all_outs[u] & self._all_ins[w]
+            old = self._out_bits[u]
+            self._out_bits[u] = (old | out) & clear
+            new = out if x != x else unknown_out
+            self._unknown_outs[u] = (self._unknown_outs[u] | new) & clear
+            for w in members(out & ~old):
+                between |= self._out_bits[u] & self._in_bits[w]
         self._multiply(before, after)
         self.ins[vertex], self.outs[vertex] = {}, {}
         return members(between)
@@ -218,8 +214,8 @@ class NumberNeighbourhoods(AbstractNeighbourhoods):
                 into[u] = self.outs[u][w] = new = into.get(u, 0.0) + y * x
                 if not new:  # Known coefficients cancel.
                     del into[u], self.outs[u][w]
-                    self._all_outs[u] &= ~(1 << w)
-                    self._all_ins[w] &= ~(1 << u)
+                    self._out_bits[u] &= ~(1 << w)
+                    self._in_bits[w] &= ~(1 << u)
 
 
 def _bits(edges: _Edges) -> tuple[list[int], list[int]]:
