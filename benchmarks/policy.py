@@ -21,10 +21,15 @@ from typing import Any
 
 import eqx_cc
 import jax
-from eqx_cc import Annealing, ComputationalGraph, MinimalMarkowitz, RandomisedMarkowitz
+from eqx_cc import (
+    Annealing,
+    ComputationalGraph,
+    LearnedRule,
+    MinimalMarkowitz,
+    RandomisedMarkowitz,
+)
 from eqx_cc._orders.baseline import order_cost
 from eqx_cc.policy import (
-    FineTuning,
     held_out,
     PolicyAnnealing,
     PolicyOrdering,
@@ -129,10 +134,8 @@ def measure_functions(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         graph = task_graph(name)
         row = {"part": "functions", "group": "", "name": name}
         contestants: dict[str, Any] = {"Markowitz": MinimalMarkowitz()}
+        contestants["rule"] = LearnedRule(cost=COST)
         contestants |= _policies(args)
-        if args.tuning:
-            tuning = FineTuning(pretrained(), args.tuning, cost=COST)
-            contestants["fine-tuned"] = tuning
         hybrid = PolicyAnnealing(pretrained(), args.annealing, cost=COST)
         contestants["policy, then annealing"] = hybrid
         contestants["annealing"] = Annealing(seconds=args.annealing, cost=COST)
@@ -190,7 +193,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--names", nargs="+", choices=names, default=[*SCALAR, *ARRAYS])
     add("--graphs", type=int, default=16, help="of each size")
     add("--annealing", type=float, default=3.0, help="seconds")
-    add("--tuning", type=float, default=60.0, help="seconds; 0 for none")
     add("--search", action=argparse.BooleanOptionalAction, default=True)
     add("--quietly", action="store_true", help="only the tables")
     add("--folder", type=pathlib.Path, default=FOLDER)

@@ -33,6 +33,7 @@ def values(document: Document) -> dict[str, Callable[[], str]]:
         "policy-large": lambda: _saved(policy(), _LARGE, _GREEDY),
         "policy-small": lambda: _saved(policy(), ["10-40"], _GREEDY),
         "annealing-large": lambda: _saved(policy(), _LARGE, _ANNEALING),
+        "rule-large": lambda: _by_rule(policy(), _LARGE),
         "curve-graphs": lambda: str(len(_annealing_is_first(policy()))),
         "curve-first": lambda: str(sum(_annealing_is_first(policy()))),
         "repaired-brusselator": lambda: _repaired(solves(), "Brusselator 128"),
@@ -69,6 +70,16 @@ def _saved(rows: Rows, groups: Sequence[str], contestant: str) -> str:
     means = [ratios(_members(rows, group), contestant).mean() for group in groups]
     percents = sorted({f"{100 * (1 - mean):.0f}" for mean in means}, key=int)
     return " to ".join(percents)
+
+
+def _by_rule(rows: Rows, groups: Sequence[str]) -> str:
+    """Percent fewer multiplications of the learned rule, from the least to the most."""
+    found = [row for row in rows if row["part"] == "rule"]
+    means = [
+        ratios([row for row in found if row["group"] == group], "learned rule").mean()
+        for group in groups
+    ]
+    return " to ".join(sorted({f"{100 * (1 - mean):.0f}" for mean in means}, key=int))
 
 
 def _annealing_is_first(rows: Rows) -> list[bool]:

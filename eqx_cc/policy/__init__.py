@@ -44,4 +44,3 @@ from ._training.train import (
     train as train,
     Training as Training,
 )
-from ._tuning import FineTuning as FineTuning

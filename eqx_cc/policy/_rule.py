@@ -15,7 +15,10 @@ from ._game.game import EliminationGame, EliminationState
 from ._game.policy import AbstractPolicy
 
 
-def _numbers(weights: RuleWeights | Float[Array, " features"]) -> Float[Array, ...]:
+def _numbers(
+    weights: RuleWeights | Float[Array, " features"] | None,
+) -> Float[Array, ...]:
+    weights = RULE_WEIGHTS[0] if weights is None else weights
     return jnp.asarray(np.asarray(weights), jnp.float32)
 
 
@@ -44,9 +47,7 @@ class RulePolicy(AbstractPolicy):
         ```
     """
 
-    weights: Float[Array, " features"] = eqx.field(
-        converter=_numbers, default=RULE_WEIGHTS[0]
-    )
+    weights: Float[Array, " features"] = eqx.field(converter=_numbers, default=None)
 
     def __call__(
         self, game: EliminationGame, state: EliminationState

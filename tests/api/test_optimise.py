@@ -129,7 +129,8 @@ def test_what_was_proposed_and_what_was_kept(folder):
     assert again == best
     assert again.found_by == f"{best.found_by}, kept ({kept.found_by}: {known.cost})"
     # What is stored keeps its own origin.
-    assert OrderCache(folder).get(GRAPH).found_by == best.found_by
+    stored = OrderCache(folder).get(GRAPH)
+    assert stored is not None and stored.found_by == best.found_by
 
 
 @pytest.mark.parametrize("fun", FUNS)

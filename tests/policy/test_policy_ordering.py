@@ -27,7 +27,6 @@ from eqx_cc.policy import (
     AbstractPolicy,
     AlphaZero,
     evaluate,
-    FineTuning,
     GraphPolicy,
     held_out,
     Markowitz,
@@ -144,16 +143,6 @@ def test_the_beam_looks_at_games_of_one_state_once():
     assert _cost(graph, ordering) == least
 
 
-def test_fine_tuning(tmp_path):
-    """After a round it has something better than what it began with; it is kept."""
-    cache, graph = eqx_cc.OrderCache(tmp_path), held_out(1, 60, 61)[0]
-    tuning = FineTuning(_policy(), 0.0, cost="published", games=4, moves=5, steps=1)
-    order = eqx_cc.optimise(graph, ordering=tuning, cache=cache, progress=False)
-    assert order.cost < _cost(graph, PolicyOrdering(_policy(), cost="published"))
-    assert cache.get(graph, Published()) == order
-    assert order.found_by.startswith("FineTuning, seed 0")
-
-
 def test_too_many_patterns():
     """Then the game is played outside of JAX."""
     graph = TASKS["KerrSenMetric"].graph
@@ -248,10 +237,9 @@ def test_what_comes_with_the_package():
 
 def test_equal_where_the_policy_is_the_same():
     other = GraphPolicy(8, 1, key=jr.key(0))
-    for kind in (PolicyOrdering, PolicyAnnealing, FineTuning):
+    for kind in (PolicyOrdering, PolicyAnnealing):
         assert kind(_policy()) == kind(_policy()) and kind(_policy()) != kind(other)
         assert hash(kind(_policy())) == hash(kind(_policy()))
-    for kind in (PolicyOrdering, PolicyAnnealing):
         assert kind(_policy()) != kind(_policy(), beam=2)
     assert PolicyOrdering(_policy()).cost == Multiplications()
 

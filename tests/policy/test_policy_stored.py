@@ -18,7 +18,6 @@ from eqx_cc._orders.baseline import order_cost
 from eqx_cc.policy import (
     AbstractPolicy,
     EdgeTransformer,
-    FineTuning,
     GraphPolicy,
     load,
     Markowitz,
@@ -90,7 +89,7 @@ def test_a_folder_is_enough(name, tmp_path):
 def test_a_folder_is_a_policy(tmp_path):
     """Wherever a policy is taken: once, until the folder has another."""
     graph = helpers.random_graph(3)
-    for kind in (PolicyOrdering, PolicyAnnealing, FineTuning):
+    for kind in (PolicyOrdering, PolicyAnnealing):
         _saved(tmp_path, Markowitz())
         ordering = kind(str(tmp_path))
         assert ordering == kind(tmp_path) and hash(ordering) == hash(kind(tmp_path))

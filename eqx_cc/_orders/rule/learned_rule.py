@@ -19,8 +19,10 @@ _MAX_SEVERAL = 500  # Larger graphs are played once.
 
 
 def _several(
-    weights: RuleWeights | Iterable[RuleWeights],
+    weights: RuleWeights | Iterable[RuleWeights] | None,
 ) -> tuple[RuleWeights, ...]:
+    if weights is None:
+        return RULE_WEIGHTS
     return (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
 
 
@@ -64,7 +66,7 @@ class LearnedRule(AbstractOrdering):
     """
 
     weights: tuple[RuleWeights, ...] = eqx.field(
-        converter=_several, default=RULE_WEIGHTS, static=True
+        converter=_several, default=None, static=True
     )
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
 

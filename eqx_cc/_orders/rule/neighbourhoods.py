@@ -28,7 +28,8 @@ _Edges: TypeAlias = list[dict[int, Any]]
 
 
 class Features(NamedTuple):
-    r"""What the elimination of a vertex would do, in numbers that edges store.
+    r"""What the elimination of a vertex would do, in numbers that edges store, known
+    ones included.
 
     - `cost`: its cost under the cost model.
     - `before`, `after`: the numbers of the edges into the vertex, and out of it.

@@ -10,7 +10,9 @@ class RuleWeights(NamedTuple):
     Markowitz rule.
 
     All features but those of fractions are $\log(1 + x)$ of a number $x$, so that they
-    serve scalars and arrays of any size.
+    serve scalars and arrays of any size. In all but the cost, known coefficients count
+    as numbers that are stored: each becomes unknown when it is multiplied by one that
+    is.
 
     **Attributes:**
 
