@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from .._sparsity.pattern import Composition, Update
-from .._sparsity.sum import Embedding, Group, Sum, Tiling
+from .._sparsity.recipes import Embedding, Group, Sum, Tiling
 from .._sparsity.term import Kind, Scalar, Term
 from .arrays import as_numbers, common, Masked, scaled, Values
 from .multiply import multiplied

@@ -12,7 +12,8 @@ import numpy as np
 from .._sparsity.cover import cover, write
 from .._sparsity.entries import positions
 from .._sparsity.pattern import add, Pattern, update
-from .._sparsity.sum import Sum
+from .._sparsity.positions.table import distinct
+from .._sparsity.recipes import Sum
 from .._sparsity.within import within
 from .add import run_sum, run_update
 from .arrays import of_type, take, Values
@@ -68,7 +69,7 @@ class NumericBlock:
         if not (fits or target.is_dense):
             lists = [positions(term, target.shape) for term in target.terms]
             empty = np.zeros(0, np.int64)
-            block = self.within(np.unique(np.concatenate([empty, *lists])))
+            block = self.within(distinct(np.concatenate([empty, *lists])))
         total = write(block.pattern.terms, target.terms)
         values = _stored(total, block.values, target, self.dtype)
         return replace(self, pattern=target, values=values)

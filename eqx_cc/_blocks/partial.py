@@ -317,7 +317,11 @@ class Partial(eqx.Module):
 
     def to_scipy(self) -> Any:
         """The same matrix as a `scipy.sparse.csr_array`. Raises a `ValueError` where
-        values are traced, as in `jax.jit`. Numbers of 16 bits become float32."""
+        values are traced, as in `jax.jit`. Numbers of 16 bits become float32.
+
+        `numpy.dot` takes no sparse matrix: write `matrix @ vector`, and for the methods
+        of `scipy.optimize` that call it, pass that as `hessp`.
+        """
         return convert.to_scipy(self.data, self._positions, self.pattern)
 
     def as_operator(self, *, tags: Any = ()) -> Any:

@@ -11,7 +11,7 @@ from jax import lax
 
 from .._sparsity.positions.affine import Affine
 from .._sparsity.positions.table import ravelled
-from .._sparsity.sum import Embedding
+from .._sparsity.recipes import Embedding
 from .arrays import common, is_row_major, transposed
 
 

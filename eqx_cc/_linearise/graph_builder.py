@@ -12,7 +12,7 @@ from .._blocks.add import run_sum
 from .._blocks.arrays import Values
 from .._graph.graph import ComputationalGraph
 from .._sparsity.pattern import add, identity, Pattern
-from .._sparsity.sum import Sum
+from .._sparsity.recipes import Sum
 
 
 class Edge(NamedTuple):

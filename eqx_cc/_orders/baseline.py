@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from .._graph.graph import ComputationalGraph
-from .budget import BudgetExceeded
+from .budget import BudgetExceeded, optional
 from .cost import AbstractCost, Traffic
 from .order import Order
-from .orderings import Forward, MinimalFill, MinimalMarkowitz, Reverse
+from .orderings import (
+    AbstractOrdering,
+    Forward,
+    MinimalFill,
+    MinimalMarkowitz,
+    Reverse,
+)
 from .refine import refined
 from .rule.learned_rule import rule_order_and_cost
 from .state import AbstractSpace, space, total
@@ -22,13 +29,13 @@ _MIN_LEARNED = 4
 def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
     """The best of the Markowitz, minimal-fill, reverse and forward orders and that of
     the learned rule, after a few moves of annealing."""
-    states = space(graph, cost)
-    orders = _simple_orders(graph, cost, states)
+    orders = _simple_orders(graph, cost)
     best = min(orders, key=lambda order: order.cost)
     if _is_settled(graph, orders):
         return best
     # These are candidates only: what exceeds the budget is left out.
-    with contextlib.suppress(BudgetExceeded):
+    with contextlib.suppress(BudgetExceeded), optional():
+        states = space(graph, cost)
         played = rule_order_and_cost(states)
         best = _better(graph, best, _named(states, played, cost, "LearnedRule"))
         moved = refined(states, [states.numbers[vertex] for vertex in best])
@@ -70,22 +77,39 @@ def _moves_more(graph: ComputationalGraph, first: Order, second: Order) -> bool:
 
 def simple_order(graph: ComputationalGraph, cost: AbstractCost) -> Order:
     """The best of the Markowitz, minimal-fill, reverse and forward orders."""
-    orders = _simple_orders(graph, cost, space(graph, cost))
-    return min(orders, key=lambda order: order.cost)
+    return min(_simple_orders(graph, cost), key=lambda order: order.cost)
 
 
-def _simple_orders(
-    graph: ComputationalGraph, cost: AbstractCost, states: AbstractSpace
-) -> list[Order]:
+def _simple_orders(graph: ComputationalGraph, cost: AbstractCost) -> list[Order]:
+    """These orders, but for those that exceed a budget of symbolic work: one sweep is
+    always among them."""
     # For scalars minimal fill is the Markowitz rule.
     fill = [MinimalFill()] if _has_arrays(graph) else []
+    sweep = _narrow_sweep(graph)
     orders = []
     for ordering in (MinimalMarkowitz(), *fill, Reverse(), Forward()):
-        vertices, name = ordering(graph), type(ordering).__name__
-        steps = (states.numbers[vertex] for vertex in vertices)
-        paid = total(states, states.start, steps)
-        orders.append(_order(vertices, paid, cost, name))
+        with contextlib.nullcontext() if type(ordering) is sweep else optional():
+            orders.append(_simple(graph, ordering, cost))
     return orders
+
+
+def _narrow_sweep(graph: ComputationalGraph) -> type[AbstractOrdering]:
+    """Reverse if the outputs are fewer numbers than the inputs, else forward."""
+    inputs, outputs = {}, {}
+    for (u, v), block in graph.edges.items():
+        inputs[u], outputs[v] = math.prod(block.in_shape), math.prod(block.out_shape)
+    num_inputs = sum(inputs.get(u, 0) for u in graph.independents)
+    num_outputs = sum(outputs.get(v, 0) for v in graph.dependents)
+    return Reverse if num_outputs < num_inputs else Forward
+
+
+def _simple(
+    graph: ComputationalGraph, ordering: AbstractOrdering, cost: AbstractCost
+) -> Order:
+    """The order of an ordering, with its cost."""
+    vertices = ordering(graph)
+    paid = order_cost(graph, vertices, cost)
+    return _order(vertices, paid, cost, type(ordering).__name__)
 
 
 def _has_arrays(graph: ComputationalGraph) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 
@@ -11,6 +11,12 @@ from contextvars import ContextVar
 # and its default, which is some ten seconds.
 _LIMIT: ContextVar[float] = ContextVar("limit", default=float("inf"))
 DEFAULT_BUDGET = 25_000.0
+# That of an order which is one of several, where there is no other limit: far more than
+# the orders of stencils, meshes and networks take.
+SEARCH_BUDGET = 5_000.0
+
+# To list so many entries takes as long as two terms that meet.
+ENTRIES_PER_PAIR = 1 << 10
 
 
 class BudgetExceeded(Exception):
@@ -27,6 +33,19 @@ def limited(pairs: float) -> Iterator[None]:
         yield
     finally:
         _LIMIT.reset(token)
+
+
+@contextmanager
+def optional() -> Iterator[None]:
+    """Limits the work on an order that may be left out, as there is another one.
+
+    Where the work on a graph has a limit already, exceeding it is an error as before:
+    it was set as there is another method."""
+    if _LIMIT.get() < float("inf"):
+        yield
+        return
+    with suppress(BudgetExceeded), limited(SEARCH_BUDGET):
+        yield
 
 
 class Budget:

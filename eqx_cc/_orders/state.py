@@ -15,7 +15,7 @@ from typing import Any
 
 from .._graph.graph import ComputationalGraph, SCALAR
 from .._sparsity.pattern import Pattern, update
-from .budget import Budget
+from .budget import Budget, ENTRIES_PER_PAIR
 from .cost import AbstractCost, Multiplications
 
 
@@ -299,6 +299,7 @@ class Table(dict):
         products = len(left.terms) * len(right.terms)
         self._budget.spend((products + (len(old.terms) if old else 0)) ** 2)
         new = update(old, left, right)
+        self._budget.spend(new.pattern.num_listed // ENTRIES_PER_PAIR)
         if not new.composition.products:
             self[key] = 0, key[0]
         else:

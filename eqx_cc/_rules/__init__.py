@@ -2,7 +2,8 @@
 
 A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, `layout`
 (what moves entries), `indexing`, `selection` (gather and scatter), `contraction`,
-`sparse` (matrices that list their entries), `windows` (that slide over an array).
+`sparse` (matrices that list their entries), `windows` (that slide over an array),
+`pooling` (what selects an element of each of these).
 
 - In: the operands of one linear equation. Out: a pattern for each pair of operand and
   result, and how its values are read off the operands.
@@ -10,7 +11,16 @@ A new primitive is a row of `_jaxpr.primitives` and a rule here: `elementwise`, 
 - Imports `_sparsity`, `_blocks` and `_jaxpr`.
 """
 
-from . import contraction, elementwise, indexing, layout, selection, sparse, windows
+from . import (
+    contraction,
+    elementwise,
+    indexing,
+    layout,
+    pooling,
+    selection,
+    sparse,
+    windows,
+)
 from .registry import (
     Block,
     BlockBuilder,
@@ -31,6 +41,7 @@ __all__ = [
     "indexing",
     "layout",
     "linear_rule",
+    "pooling",
     "register_rule",
     "registry_version",
     "rules",

@@ -10,7 +10,7 @@ of 2 elements is read at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -116,27 +116,46 @@ def _factors(forms: Sequence[Form], position: int, sizes: dict[int, int]):
     return (lambda arrays: take(jnp.asarray(arrays[position]), recipe)), indices
 
 
+class Windows(NamedTuple):
+    """Windows that slide along all axes of an array: forms of their place in the result
+    and of the positions that they read, over indices of these sizes."""
+
+    slides: list[_Slide]
+    window: list[Form]
+    position: list[Form]
+    sizes: dict[int, int]
+
+
+def windows_of(
+    shape: Sequence[int], steps: Sequence[int], params: Mapping[str, Any]
+) -> Windows | None:
+    """The windows of an equation that reads an array of `shape`; None without any."""
+    ones = (1,) * len(shape)
+    dimensions = zip(
+        shape,
+        params["window_dimensions"],
+        steps,
+        params["window_strides"],
+        params.get("window_dilation", ones),
+        (low for low, _ in params["padding"]),
+        params.get("base_dilation", ones),
+    )
+    windows = Windows([_Slide(*each) for each in dimensions], [], [], {})
+    for axis, slide in enumerate(windows.slides):
+        if 0 in (slide.size, slide.width, slide.steps):
+            return None
+        window, position, _, more = slide.forms(2 * axis)
+        windows.window.append(window)
+        windows.position.append(position)
+        windows.sizes.update(more)
+    return windows
+
+
 @register_rule(p.reduce_window_sum_p)
 def _reduce_window_sum(operands, results, params):
     """out[y] = sum_k in[position(y, k)]"""
-    out, inp, sizes = [], [], {}
-    dimensions = zip(
-        operands[0].shape,
-        params["window_dimensions"],
-        results[0].shape,
-        params["window_strides"],
-        params["window_dilation"],
-        params["padding"],
-        params["base_dilation"],
-    )
-    for axis, (size, width, steps, stride, dilation, (low, _), gap) in enumerate(
-        dimensions
-    ):
-        if 0 in (size, width, steps):
-            return None
-        slide = _Slide(size, width, steps, stride, dilation, low, gap)
-        window, position, _, more = slide.forms(2 * axis)
-        sizes |= more
-        out.append(window)
-        inp.append(position)
-    return [one_term(operands, 0, results[0], out, inp, sizes)]
+    windows = windows_of(operands[0].shape, results[0].shape, params)
+    if windows is None:
+        return None
+    forms = windows.window, windows.position, windows.sizes
+    return [one_term(operands, 0, results[0], *forms)]

@@ -6,7 +6,8 @@ meshes are of one type.
 
 - In: shapes and known coefficients. Out: patterns, and recipes for their values.
 - From the ground up: `positions` (affine forms and tables, and equations between them),
-  `term`, `entries` (terms that are lists), `within` (a part of a term), `product` and
-  `sum` (of terms), `cover` (terms for several blocks), `pattern`.
+  `term`, `entries` (terms that are lists), `within` (a part of a term), `containment`,
+  `product`, `recipes` and `sum` (of terms), `cover` (terms for several blocks),
+  `pattern`.
 - Imports NumPy, for tables; no JAX.
 """

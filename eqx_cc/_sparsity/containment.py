@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .term import Term
 
 
+# Sums of many bands ask for the same pairs again and again.
+@lru_cache(maxsize=1 << 16)
 def are_apart(first: Term, second: Term) -> bool:
     """True if it is plain that what contains two terms is larger than both.
 

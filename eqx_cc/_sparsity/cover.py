@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .entries import union
-from .sum import embed, entries_term, Group, MAX_LISTED, Sum
+from .recipes import Group, Sum
+from .sum import embed, entries_term, MAX_LISTED
 from .term import dense_term, Term
 
 

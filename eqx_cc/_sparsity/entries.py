@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from .positions.affine import Affine
-from .positions.table import axis_forms, Form, ravelled, Table, tabulated
+from .positions.table import axis_forms, distinct, Form, ravelled, Table
 from .term import dense_term, normalise, Scalar, Term
 
 
@@ -49,19 +49,29 @@ def listed(
     return normalise(raw, {i: n for i, n in grid.items() if i in used})[0]
 
 
-def places(term: Term, target: Term) -> Form:
-    """The place of each entry of a term in the list that `target` is."""
-    shape, entries = _entries(target)
-    place = np.searchsorted(entries, positions(term, shape))
-    return tabulated(place.reshape(term.sizes), range(len(term.sizes)))
+def places(term: Term, target: Term) -> tuple[Form, ...]:
+    """The indices of `target`, which has a table, for each entry of a term that it
+    contains.
+
+    Of the list of the entries (0, 1), (1, 1) and (2, 0), the last two are at `1 + i`.
+    """
+    shape, ordered, order = _entries(target)
+    place = np.searchsorted(ordered, positions(term, shape))
+    place = place if order is None else order[place]
+    return tuple(axis_forms(place, target.sizes, dict(enumerate(term.sizes))))
 
 
 # Few, as they may be large: a sum writes one term after the other to the same list.
 @lru_cache(maxsize=16)
-def _entries(target: Term) -> tuple[list[int], np.ndarray]:
-    """The smallest shape of a block with the entries of a list, and their positions."""
+def _entries(target: Term) -> tuple[list[int], np.ndarray, np.ndarray | None]:
+    """The smallest shape of a block with the entries of a term, their positions in
+    ascending order, and their numbers in this order if it is another one."""
     shape = [form.range(target.sizes.__getitem__)[1] + 1 for form in target.axes]
-    return shape, positions(target, shape)
+    flat = positions(target, shape)
+    if (flat[1:] > flat[:-1]).all():
+        return shape, flat, None
+    order = np.argsort(flat, kind="stable")
+    return shape, flat[order], order
 
 
 def union(terms: Sequence[Term], shape: Sequence[int]) -> np.ndarray:
@@ -71,7 +81,7 @@ def union(terms: Sequence[Term], shape: Sequence[int]) -> np.ndarray:
         for term in terms:
             marked[positions(term, shape)] = True
         return np.flatnonzero(marked)
-    return np.unique(np.concatenate([positions(term, shape) for term in terms]))
+    return distinct(np.concatenate([positions(term, shape) for term in terms]))
 
 
 #

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -14,7 +14,8 @@ from .positions.affine import Affine, single
 from .positions.matching import TooManyPairs
 from .positions.table import Table
 from .product import multiply, Product
-from .sum import add_terms, densify, Sum
+from .recipes import Sum
+from .sum import add_terms, densify
 from .term import dense_term, normalise, Scalar, Take, Term
 
 
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _MEMO = 1 << 16
 # Of tables with more entries than this, only the last recipes are kept: they are large.
 _LARGE, _MEMO_LARGE = 1 << 12, 256
+# Products of terms without tables: patterns of one function have many in common.
+_MEMO_TERMS = 1 << 14
 
 
 def _remembered(function: Callable[..., T]) -> Callable[..., T]:
@@ -102,6 +105,11 @@ class Pattern:
     def num_nonzeros(self) -> int:
         """Number of entries that its terms touch; those of several count again."""
         return sum(term.num_nonzeros for term in self.terms)
+
+    @cached_property
+    def num_listed(self) -> int:
+        """Number of entries of the terms whose positions are tables."""
+        return sum(term.num_nonzeros for term in self.terms if term.has_table)
 
     @property
     def transpose(self) -> tuple[Pattern, tuple[Take, ...]]:
@@ -294,8 +302,18 @@ def _products(left: Pattern, right: Pattern) -> tuple[tuple[int, int, Product], 
         (i, j, product)
         for i, a in enumerate(left.terms)
         for j, b in enumerate(right.terms)
-        for product in multiply(a, b, *flags)
+        for product in _multiplied(a, b, *flags)
     )
+
+
+def _multiplied(
+    a: Term, b: Term, complex_out: bool, complex_in: bool
+) -> Sequence[Product]:
+    has_table = a.has_table or b.has_table
+    return (multiply if has_table else _kept)(a, b, complex_out, complex_in)
+
+
+_kept = functools.lru_cache(maxsize=_MEMO_TERMS)(multiply)
 
 
 def _densified(block: Pattern) -> tuple[Sum, Pattern]:

@@ -1,172 +1,35 @@
-"""Sums of terms: recipes that add values, and terms that share storage."""
+"""Sums of terms: which of them share storage, and how their values are added up."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .containment import are_apart
-from .entries import join, listed, places, union
+from .entries import join, listed, places, positions, union
 from .positions.affine import Affine, single
-from .positions.table import Form, Table
-from .term import dense_term, Scalar, Term
+from .positions.table import distinct, Form
+from .recipes import Embedding, Group, Sum
+from .term import dense_term, Term
 
 
-# Several groups become one if that stores at most this many times their numbers; more
-# than `MANY_TERMS` of them do so more easily, as every term costs time.
+# Several groups become one if that stores at most this many times their numbers. More
+# than `MANY_TERMS` of them that would do so for `MANY_TERMS_SLACK` become a list.
 SLACK = 2
 MANY_TERMS = 16
 MANY_TERMS_SLACK = 16
 
-# More than `MANY_TERMS` groups of at most so many entries each become one list.
-FEW_ENTRIES = 64
+# More than `SOME_TERMS` groups become one list if they have few entries each. Groups
+# take time each, and as they meet in pairs, the more of them the longer each takes to
+# trace: one of `n` groups has few if it has `n * n / 4`, and at most `MOST_ENTRIES`.
+SOME_TERMS = 8
+MOST_ENTRIES = 1 << 12
 # Lists of more entries are not merged; one that has this share of a block is dense.
 MAX_LISTED = 1 << 24
 DENSE_SHARE = 2 / 3
-
-
-#
-# Recipes
-#
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """Positions of the values of a term in the value of a term that contains it.
-
-    `forms[axis]` is the position along each axis of the target's value, over the
-    indices of the source, whose sizes and value axes are `sizes` and `value`. A
-    diagonal of three in a full matrix has the forms `(i, i)` and the shape `(3, 3)`.
-    """
-
-    forms: tuple[Form, ...]
-    shape: tuple[int, ...]
-    sizes: tuple[int, ...]
-    value: tuple[int, ...] | None
-
-    @property
-    def has_table(self) -> bool:
-        """True if positions along an axis of the target are a table."""
-        return any(isinstance(form, Table) for form in self.forms)
-
-    def box(self) -> tuple[tuple[int, int], ...] | None:
-        """The range along each axis of the target, if all in these ranges is filled.
-
-        `(2 + i, j)` with `i < 3` and `j < 4` fills `((2, 4), (0, 3))`; `(i, i)` and
-        `(2 * i,)` leave gaps.
-        """
-        indices = [i for form in self.forms for i in form.indices]
-        if len(set(indices)) < len(indices):
-            return None
-        strides = [f.strides for f in self.forms if isinstance(f, Affine)]
-        if len(strides) < len(self.forms):
-            return None
-        if any(len(pairs) > 1 or abs(s) != 1 for pairs in strides for _, s in pairs):
-            return None
-        return tuple(form.range(self.sizes.__getitem__) for form in self.forms)
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """Members of a group that lie beside each other along one axis of the target.
-
-    `tiles` has the numbers of the members at each place, in order, and `lengths` how
-    long these places are. Rows 0 and 1 from two members each, and row 2 from another:
-    `axis=0, tiles=((0, 1), (2,)), lengths=(2, 1)`.
-    """
-
-    axis: int
-    tiles: tuple[tuple[int, ...], ...]
-    lengths: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """`target = sum(scale * embed(value))` over `members` (source, scale, embedding);
-    an embedding `None` stands for equal structure."""
-
-    target: Term
-    members: tuple[tuple[int, Scalar, Embedding | None], ...]
-
-    @cached_property
-    def tiling(self) -> Tiling | None:
-        """The tiling of the target, if members fill it without overlap other than of
-        those at one place."""
-        members: dict[tuple[tuple[int, int], ...], list[int]] = {}
-        for number, (_, _, embedding) in enumerate(self.members):
-            box = None if embedding is None else embedding.box()
-            if box is None:
-                return None
-            members.setdefault(box, []).append(number)
-        shape = self.target.value_shape
-        axes = [
-            axis
-            for axis, size in enumerate(shape)
-            if any(box[axis] != (0, size - 1) for box in members)
-        ]
-        if len(members) < 2 or len(axes) != 1:
-            return None
-        (axis,) = axes
-        boxes = sorted(members, key=lambda box: box[axis])
-        starts = [box[axis][0] for box in boxes]
-        ends = [box[axis][1] + 1 for box in boxes]
-        if [*starts, shape[axis]] != [0, *ends]:
-            return None
-        lengths = tuple(end - start for start, end in zip(starts, ends))
-        return Tiling(axis, tuple(tuple(members[box]) for box in boxes), lengths)
-
-    @property
-    def num_additions(self) -> int:
-        """Additions, each of the size of the target or of its tile."""
-        if self.target.value is None:
-            return 0
-        if self.tiling is None:
-            return self.target.num_values * (len(self.members) - 1)
-        tiles = zip(self.tiling.tiles, self.tiling.lengths)
-        row = self.target.num_values // sum(self.tiling.lengths)
-        return sum(row * length * (len(members) - 1) for members, length in tiles)
-
-
-@dataclass(frozen=True)
-class Sum:
-    """The recipe by which the values of a list of terms add up to those of others.
-
-    `assembles`: the targets are dense, and most of their entries may be zero.
-    """
-
-    groups: tuple[Group, ...]
-    num_scalings: int
-    num_additions: int
-    assembles: bool = False
-
-    @staticmethod
-    def of(
-        terms: Sequence[Term], groups: Iterable[Group], *, assembles: bool = False
-    ) -> Sum:
-        """A recipe with its costs; scaling by 1 or -1 is free."""
-        groups = tuple(groups)
-        scalings = sum(
-            terms[source].num_values
-            for group in groups
-            for source, scale, _ in group.members
-            if scale not in (1, -1)
-        )
-        additions = sum(group.num_additions for group in groups)
-        return Sum(groups, scalings, additions, assembles)
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """The terms that the values add up to."""
-        return tuple(group.target for group in self.groups)
-
-
-#
-# Sums of terms
-#
 
 
 def add_terms(terms: Sequence[Term], shape: tuple[int, ...]) -> Sum:
@@ -251,7 +114,7 @@ def embed(term: Term, target: Term) -> Embedding | None:
         return None
     assert target.value is not None
     if target.has_table and not same:
-        forms = tuple(places(term, target) for _ in target.value)
+        forms = places(term, target)
     else:
         position = single if same else _positions(term, target).__getitem__
         forms = tuple(position(index) for index in target.value)
@@ -292,23 +155,29 @@ def _condense(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]
                 break
         else:
             index += 1
-    if len(groups) > 1:
-        slack = MANY_TERMS_SLACK if len(groups) > MANY_TERMS else SLACK
-        merged = _merge(terms, groups, shape, slack)
-        if merged is not None:
-            return [merged]
-    return groups
+    if len(groups) < 2:
+        return groups
+    slack = MANY_TERMS_SLACK if len(groups) > MANY_TERMS else SLACK
+    merged = _merge(terms, groups, shape, slack)
+    if merged is None:
+        return groups
+    if merged.target.num_values > SLACK * _num_stored(groups):
+        return _merge_lists(terms, groups, shape)
+    return [merged]
 
 
 def _merge(terms, groups: list[Group], shape, slack: int) -> Group | None:
-    targets = [group.target for group in groups]
-    stored = sum(target.num_values for target in targets)
+    stored = _num_stored(groups)
     if stored == 0:
         return None
-    target = join(targets, shape)
+    target = join([group.target for group in groups], shape)
     if target.num_values > slack * stored:
         return None
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])
+
+
+def _num_stored(groups: Sequence[Group]) -> int:
+    return sum(group.target.num_values for group in groups)
 
 
 #
@@ -320,8 +189,9 @@ def _are_listed(groups: Sequence[Group]) -> bool:
     """True if entries have to be listed, or are so few each that it is better."""
     if any(group.target.has_table for group in groups):
         return True
+    count = len(groups)
     entries = sum(group.target.num_nonzeros for group in groups)
-    return len(groups) > MANY_TERMS and entries <= FEW_ENTRIES * len(groups)
+    return count > SOME_TERMS and entries <= count * min(count**2 // 4, MOST_ENTRIES)
 
 
 def _merge_lists(terms, groups: list[Group], shape: tuple[int, ...]) -> list[Group]:
@@ -360,11 +230,25 @@ def _merge_known(groups: list[Group], shape: tuple[int, ...]) -> list[Group]:
     return merged
 
 
+def _whole(targets: Sequence[Term], flat: np.ndarray, shape) -> Term | None:
+    """One of the terms if it has all of these positions, each of them once.
+
+    It keeps its indices, which a list has no more: in the block of a mesh
+    `out (conn[e, a],) inp (e, b) value (0, 1, 2)`, all `b` of an element are beside
+    each other, to be added up where a product sums over them.
+    """
+    for term in targets:
+        if term.has_table and term.num_values == term.num_nonzeros == len(flat):
+            if len(distinct(positions(term, shape))) == len(flat):
+                return replace(term, kind="value", scale=1)
+    return None
+
+
 def _merge_stored(terms, groups: list[Group], shape: tuple[int, ...]) -> Group | None:
     """One list with a value for each entry, if that stores no more; of a single list,
     if that stores half."""
     targets = [group.target for group in groups]
-    stored = sum(target.num_values for target in targets)
+    stored = _num_stored(groups)
     entries = sum(target.num_nonzeros for target in targets)
     if not groups or entries > MAX_LISTED:
         return None
@@ -374,4 +258,6 @@ def _merge_stored(terms, groups: list[Group], shape: tuple[int, ...]) -> Group |
     num_out, conj = len(targets[0].out), targets[0].conj
     parts = shape[:num_out], shape[num_out:]
     target = entries_term(flat, *parts, conj)
+    if target.has_table:
+        target = _whole(targets, flat, shape) or target
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])

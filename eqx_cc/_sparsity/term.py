@@ -75,7 +75,7 @@ class Term:
         """The value's axes and kind, and the scale with its type (1 is not 1.0)."""
         return self.value, self.scale, type(self.scale), self.kind
 
-    @property
+    @cached_property
     def has_table(self) -> bool:
         """True if positions along an axis are a table."""
         return any(isinstance(form, Table) for form in self.axes)

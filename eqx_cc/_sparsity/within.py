@@ -8,6 +8,7 @@ import numpy as np
 
 from .entries import positions
 from .positions.equations import SolutionSet
+from .positions.table import distinct
 from .term import Renumbering, Take, Term
 
 
@@ -27,8 +28,8 @@ def within(
     entries = np.flatnonzero(inside)
     if not len(entries):
         return []
-    distinct = len(np.unique(places[entries])) == len(entries)
-    parts = [entries] if distinct else entries.reshape(-1, 1)
+    is_distinct = len(distinct(places[entries])) == len(entries)
+    parts = [entries] if is_distinct else entries.reshape(-1, 1)
     return [_listed(term, part) for part in parts]
 
 

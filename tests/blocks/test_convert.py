@@ -11,6 +11,7 @@ import pytest
 from eqx_cc import cc_jacobian
 from eqx_cc._blocks.spy import raster
 from jax import lax
+from scipy import optimize
 
 
 X = jnp.linspace(0.5, 1.5, 6)
@@ -108,6 +109,24 @@ def test_compressed_rows(name):
 def test_half_floats_are_float32_in_scipy():
     block = cc_jacobian(jnp.sin, structured=True)(X.astype(jnp.bfloat16))
     assert block.dtype == jnp.bfloat16 and block.to_scipy().dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "method", ["Newton-CG", "trust-constr", "trust-ncg", "trust-krylov"]
+)
+def test_optimisers_of_scipy(method):
+    """All methods take products with the matrix, and two of them the matrix."""
+    energy = lambda u: jnp.sum((u[1:] - u[:-1]) ** 4) + jnp.sum(jnp.cos(u))  # noqa: E731
+    gradient = jax.jit(jax.value_and_grad(energy))
+    hessian = jax.jit(eqx_cc.filter_hessian(energy, structured=True))
+    matrix = lambda u: hessian(jnp.asarray(u)).to_scipy()  # noqa: E731
+    options = [{"hessp": lambda u, p: matrix(u) @ p}]
+    if method in ("Newton-CG", "trust-constr"):
+        options.append({"hess": matrix})
+    for hess in options:
+        start = np.linspace(2.5, 3.0, 6)
+        result = optimize.minimize(gradient, start, jac=True, method=method, **hess)
+        np.testing.assert_allclose(result.x, np.pi, rtol=1e-3)
 
 
 def test_scipy_needs_numbers():

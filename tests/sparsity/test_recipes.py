@@ -15,7 +15,8 @@ from eqx_cc._sparsity.pattern import add, update
 from eqx_cc._sparsity.positions.affine import Affine, single
 from eqx_cc._sparsity.positions.table import Form, on_grid
 from eqx_cc._sparsity.product import multiply
-from eqx_cc._sparsity.sum import add_terms, densify, Embedding, Group, Sum, Tiling
+from eqx_cc._sparsity.recipes import Embedding, Group, Sum, Tiling
+from eqx_cc._sparsity.sum import add_terms, densify
 from eqx_cc._sparsity.term import Take, Term
 from test_pattern import FLAGS, matmul, random_shape, RandomTerm
 

@@ -57,7 +57,7 @@ class Table:
 
     @cached_property
     def _num_distinct(self) -> int:
-        return len(np.unique(self.array))
+        return len(distinct(self.array))
 
     def is_injective(self, sizes: Sizes) -> bool:
         """True if no position occurs twice."""
@@ -144,6 +144,15 @@ def shifted(form: Form, by: int) -> Form:
     if isinstance(form, Table):
         return Table(form.array, tuple(index + by for index in form.indices))
     return Affine(form.offset, tuple((index + by, s) for index, s in form.strides))
+
+
+def distinct(positions: np.ndarray) -> np.ndarray:
+    """The positions that occur, each of them once, ascending.
+
+    `numpy.unique` takes up to fifty times as long where they are ascending runs.
+    """
+    ordered = np.sort(positions, axis=None, kind="stable")
+    return ordered[np.diff(ordered, prepend=ordered[:1] - 1) > 0]
 
 
 def ravelled(
