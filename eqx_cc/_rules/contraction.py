@@ -95,6 +95,8 @@ def _cumsum(operands, results, params):
     inp = axes(shape)
     out = list(inp)
     out[axis] = single(k)
+    # A list of the triangle would store half as much, but its product with a full block
+    # is no matrix product: of 400 by 400, it took 27 ms in place of 0.3.
     triangle = np.triu if params["reverse"] else np.tril
 
     def mask(arrays):

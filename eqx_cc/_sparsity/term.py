@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from .keyed import keyed
@@ -244,6 +244,8 @@ def normalise(term: Term, sizes: dict[int, int]) -> tuple[Term, Take]:
     return replace(term, out=out, inp=inp, sizes=kept, value=value), take
 
 
+# Sums of many terms ask for that of their block again and again.
+@lru_cache(maxsize=1024)
 def dense_term(
     out_shape: tuple[int, ...], inp_shape: tuple[int, ...], conj: bool = False
 ) -> Term:

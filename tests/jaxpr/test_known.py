@@ -25,6 +25,8 @@ CASES = {
         FLOATS[::-1],
     ),
     "division": (lambda a, b: (lax.div(a, b), lax.rem(a, b)), INTEGERS, OTHERS),
+    "remainder of numbers": (lax.rem, FLOATS, FLOATS[::-1]),
+    "whole numbers": (lambda a: a.astype("int32"), np.float32([-3, 0, -0.0, 2**30])),
     "unsigned": (
         lambda a, b: (lax.div(a, b), lax.rem(a, b), a - b),
         np.array([7, 2**32 - 1], np.uint32),
@@ -129,6 +131,8 @@ def test_as_jax(name, is_wide):
         (lax.div, (np.int32(1), np.int32(0))),
         (lax.rem, (np.int32(-(2**31)), np.int32(-1))),
         (lambda a: a.astype("int32"), (np.float32("nan"),)),
+        (lambda a: a.astype("int32"), (np.float32(-(2**31)),)),
+        (lambda a: a.astype("uint32"), (np.float32(2),)),
         (lax.max, (np.float32(-0.0), np.float32(0.0))),
         (lambda a: lax.reduce_max(a, (1,)), (EMPTY,)),
         (lax.sin, (np.float32(1.0),)),

@@ -101,6 +101,10 @@ def _windows(x):
     return lax.reduce_window(x, 0.0, lax.add, (1, 2), (1, 2), "SAME")
 
 
+def _pooled(x):
+    return lax.reduce_window(x, -np.inf, lax.max, (2, 3), (1, 1), "VALID")
+
+
 def _solve(b, **kwargs):
     return lax.linalg.triangular_solve(TRIANGLE, b, lower=True, **kwargs)
 
@@ -235,6 +239,13 @@ CASES: dict[str, list[Case]] = {
         case(lambda x, y: x.at[jnp.array([1, 1])].add(y), X, array(2)),
         case(lambda x, y: x.at[:, AT].add(y), M, array(2, 2)),
         case(lambda x, y: x.at[1].add(y), X, S),
+    ],
+    "select_and_gather_add": [
+        case(_pooled, array(3, 4)),
+        case(lambda x: jnp.sin(_pooled(x)), array(4, 3)),
+    ],
+    "select_and_scatter_add": [
+        case(lambda g: jax.vjp(_pooled, array(4, 5))[1](g)[0], array(3, 3)),
     ],
     "select_n": [
         case(lambda x, y: jnp.where(x > 1.0, x, y), X, X + 1.0),

@@ -45,6 +45,12 @@ def edges(x):
     return into - jax.ops.segment_sum(flow, MESH[:, 0], num_segments=N)
 
 
+def _whole(dtype):
+    """The positions `(7 k - 1) % N`, computed in floating point."""
+    k = jnp.arange(1, N + 1, dtype=dtype)
+    return ((7 * k - 1) % N).astype(jnp.int32)
+
+
 # Functions, all of the entries of whose Jacobians that are stored are non-zero.
 EXACT = {
     "gather": lambda x: jnp.sin(x[MESH]),
@@ -91,6 +97,11 @@ EXACT = {
     "BCSR": lambda x: jnp.sin(ROWS @ jnp.sin(x)),
     "sparsified": lambda x: sparsify(lambda a, x: 2 * (a @ x))(COORDINATES, x),
     "sorted by a constant": lambda x: x[jnp.argsort(jnp.asarray(KEYS))] ** 2,
+    "indices from whole numbers": lambda x: jnp.sin(x[_whole(x.dtype)]) * x,
+    "indices from single precision": lambda x: x[_whole(np.float32)] ** 2,
+    "choice by whole numbers": lambda x: jnp.where(
+        jnp.arange(0.0, 3 * N, 3) % 9 < 3, x**2, x[PERMUTATION]
+    ),
 }
 MATRICES = {
     "sparse constant": lambda x: SPARSE @ x**2,
@@ -182,6 +193,30 @@ def test_the_kernel_of_a_convolution(padding):
     check(
         lambda k: _conv(VECTOR.reshape(1, 2, 6), k, padding=padding), _kernel(3, 2, 3)
     )
+
+
+NOT_WHOLE = {
+    "fractions": lambda k: 0.7 * k,
+    "too large": lambda k: (3.0e7 * k + 1) % N,
+    "NaN": lambda k: jnp.where(k == 3, jnp.nan, k) % N,
+    "infinite": lambda k: jnp.where(k == 3, jnp.inf, k),
+    "quotients": lambda k: k / 3 * 3,
+    "half precision": lambda k: (3 * k.astype(jnp.float16)) % N,
+    "negative": lambda k: -k - 20,
+    "traced": lambda k: k,
+}
+
+
+@pytest.mark.parametrize("name", NOT_WHOLE)
+def test_indices_from_numbers_that_may_be_rounded(name):
+    """They are those that XLA computes: nothing is known of most of them."""
+
+    def fun(x):
+        start = 0 * x[0] if name == "traced" else 0.0
+        numbers = NOT_WHOLE[name](jnp.arange(N, dtype=x.dtype) + start)
+        return jnp.sin(x[lax.stop_gradient(numbers).astype(jnp.int32)])
+
+    check(fun, VECTOR, exact=False)
 
 
 def test_a_mesh_stores_its_entries():

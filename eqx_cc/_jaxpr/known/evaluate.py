@@ -63,9 +63,15 @@ def _of(fun: Callable) -> Callable:
 def _convert(arrays, params):
     dtype = np.dtype(params["new_dtype"])
     from_float, [array] = arrays[0].dtype.kind == "f", arrays
-    if dtype.kind not in ("f" if from_float else "biuf"):
+    is_index = dtype.kind == "i" and dtype.itemsize >= 4 and _is_small(array)
+    if dtype.kind not in ("f" if from_float else "biuf") and not is_index:
         return None
     return array != 0 if dtype.kind == "b" else array.astype(dtype)
+
+
+def _is_small(array: np.ndarray) -> bool:
+    """True if numbers become integers of 32 bits in one way: not those beyond them."""
+    return bool((abs(array) < 2**31).all())
 
 
 def _select_n(arrays, params):
@@ -80,6 +86,14 @@ def _iota(arrays, params):
     sizes = [-1 if i == axis else 1 for i in range(len(shape))]
     line = np.arange(shape[axis]).astype(params["dtype"]).reshape(sizes)
     return None if arrays else np.broadcast_to(line, shape)
+
+
+def _remainder(arrays, params):
+    top, bottom = arrays
+    is_integer = top.dtype.kind != "f"
+    if is_integer and (np.any(bottom == 0) or np.any(bottom == -1)):
+        return None  # Undefined, or it may overflow.
+    return np.fmod(top, bottom)
 
 
 def _clamped_starts(array, widths, starts):
@@ -141,6 +155,7 @@ _OF_NUMBERS: dict[str, Callable] = {
     "gather": gathered,
     "iota": _iota,
     "pad": _pad,
+    "rem": _remainder,
     "select_n": _select_n,
     "split": _split,
 }
@@ -159,12 +174,6 @@ def _quotient(arrays, params):
     quotient = top // bottom
     is_below = (top % bottom != 0) & ((top < 0) != (bottom < 0))
     return (quotient + is_below).astype(top.dtype)
-
-
-def _remainder(arrays, params):
-    top, bottom = arrays
-    is_safe = not (np.any(bottom == 0) or np.any(bottom == -1))
-    return np.fmod(top, bottom) if is_safe else None
 
 
 def _reduction(ufunc: Any) -> Callable:
@@ -217,7 +226,6 @@ _OF_INTEGERS: dict[str, Callable] = {
     "reduce_min": _reduction(np.minimum),
     "reduce_or": _reduction(np.bitwise_or),
     "reduce_sum": _reduction(np.add),
-    "rem": _remainder,
     "sign": _of(np.sign),
     "sort": _sort,
     "xor": _of(np.bitwise_xor),
