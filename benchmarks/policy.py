@@ -1,11 +1,12 @@
 """Costs of learned orders, and the seconds that they take.
 
-    python -m benchmarks.policy [--part held-out|functions|curve|rule|tables] [...]
+    python -m benchmarks.policy [--part held-out|functions|curve|rule|agents|tables] ...
 
 `held-out` plays random graphs that no policy was trained on, by size (`--sizes`), and
 `functions` the benchmark functions (`--names`), of which none was trained on either;
 `curve` has the count against the seconds, and `rule` the learned rule, which needs no
-JAX, on random graphs and on the functions of the tests. All is kept in
+JAX, on random graphs and on the functions of the tests. `agents` trains on published
+graphs, each agent for equal seconds. All is kept in
 `docs/benchmarks/policy.json`, so that a long measurement can be made in pieces; every
 run prints the tables of all that is there. `docs/tools/charts.py` draws the curves.
 
@@ -39,13 +40,14 @@ from eqx_cc.policy._game.game import padded
 from eqx_cc.policy._ordering import clear_cache
 from eqx_cc.policy._search.shorten import shortened
 
+from .agents import measure_agents
 from .cases.tasks import TASKS
 from .curves import measure_curves
 from .harness.rows import machine, merged, written
 from .learned_rule import measure_rule
 from .orders import ARRAYS, PUBLISHED_COUNTS, SCALAR, task_graph
 from .reports.policy_tables import tables
-from .reports.rule_tables import rule_table, search_table
+from .reports.rule_tables import agent_table, rule_table, search_table
 
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -163,6 +165,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
             Timed(),
         ),
         "rule": lambda args: measure_rule(args.graphs),
+        "agents": lambda args: measure_agents(args.tasks, args.training),
         "tables": lambda args: iter(()),
     }
     jax.config.update("jax_enable_x64", True)
@@ -178,10 +181,11 @@ def main(arguments: Iterable[str] | None = None) -> None:
     sections = tables(kept, PUBLISHED_COUNTS)
     sections += ["The learned rule\n\n" + rule_table(kept)]
     sections += ["Annealing with and without it\n\n" + search_table(kept)]
+    sections += ["Agents\n\n" + agent_table(kept)]
     print("\n\n".join(sections))
 
 
-_PARTS = "held-out", "functions", "curve", "rule", "tables"
+_PARTS = "held-out", "functions", "curve", "rule", "agents", "tables"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -193,6 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--names", nargs="+", choices=names, default=[*SCALAR, *ARRAYS])
     add("--graphs", type=int, default=16, help="of each size")
     add("--annealing", type=float, default=3.0, help="seconds")
+    add("--tasks", nargs="+", default=["RobotArm_6DOF", "RoeFlux_1d"], help="of agents")
+    add("--training", type=float, default=60.0, help="seconds, of each agent")
     add("--search", action=argparse.BooleanOptionalAction, default=True)
     add("--quietly", action="store_true", help="only the tables")
     add("--folder", type=pathlib.Path, default=FOLDER)

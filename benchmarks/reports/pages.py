@@ -28,7 +28,7 @@ from .headline import (
 )
 from .order_tables import performed_table, published_table, task_table
 from .policy_tables import function_table, held_out_table
-from .rule_tables import rule_table, search_table
+from .rule_tables import agent_table, rule_table, search_table
 from .sentences import values
 from .solver_tables import released, TABLES as SOLVER_TABLES
 from .tables import seconds, table
@@ -240,6 +240,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "policy-arrays": _of_orders("functions of 10-60 lines"),
     "policy-functions": _functions,
     "rule": lambda: rule_table(_document("policy")["rows"]),
+    "agents": lambda: agent_table(_document("policy")["rows"]),
     "guided": lambda: search_table(_document("policy")["rows"]),
     "policy-tasks": task_table,
     "orders-published": _published,

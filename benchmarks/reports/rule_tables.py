@@ -1,4 +1,4 @@
-"""Tables of the learned rule, and of annealing with and without it."""
+"""Tables of the learned rule, of annealing with and without it, and of agents."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -97,3 +97,23 @@ def _least(rows: Sequence[Row], name: str, contestant: str, seconds: float) -> i
         )
     ]
     return min(costs)
+
+
+def agent_table(rows: Sequence[Row]) -> str:
+    """A line for each policy and agent: the best game of training, and the game of the
+    policy after it, for each graph."""
+    found = [row for row in rows if row["part"] == "agents"]
+    names = list(dict.fromkeys(row["name"] for row in found))
+    heads = ["policy and agent"]
+    for name in names:
+        heads += [f"{name}: best game", "game after training"]
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in found):
+        members = {row["name"]: row for row in found if row["group"] == group}
+        line = [group]
+        for name in names:
+            row = members[name]
+            best, gone = row["best"], f"{row['seconds']:.0f} s"
+            line += ["" if best is None else str(best), f"{row['cost']} ({gone})"]
+        lines.append(line)
+    return table(heads, lines)

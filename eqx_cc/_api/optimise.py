@@ -23,6 +23,7 @@ from .._orders.search.progress import (
     interruptible,
     of_graph,
     progress_bar,
+    SearchProgress,
 )
 from .._orders.search.searches import Annealing
 from .._strategy.jacobian_blocks import measure_methods
@@ -239,6 +240,8 @@ class _Searcher:
         name = type(self._ordering).__name__
         order = order_or_baseline(graph, vertices, self._model, name)
         order.seconds = time.monotonic() - started
+        progress = SearchProgress(order.cost, order.lower_bound)
+        self._report(self._name(graph), progress)
         return order
 
 

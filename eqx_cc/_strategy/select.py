@@ -40,7 +40,13 @@ from .methods import (
     trace_by_columns,
     trace_by_elimination,
 )
-from .sweep import at_once, differentiable, directions, NotDifferentiable
+from .sweep import (
+    at_once,
+    differentiable,
+    directions,
+    may_discard_infinities,
+    NotDifferentiable,
+)
 from .time_model import jaxpr_work, largest_array, program_work, sweep_work
 
 
@@ -54,6 +60,10 @@ _EAGER = 50_000.0
 # A sweep is taken only if elimination takes so many times as long. Of what are equally
 # long by the model, elimination was the faster (`python -m benchmarks.never`).
 _MARGIN = 1.2
+
+# Reverse mode must be faster by this factor as well if it may give NaN where forward
+# mode and elimination do not.
+_RISK = 3.0
 
 # So many bytes of blocks are of no account beside the columns of a Jacobian.
 _SMALL = 2**26
@@ -217,7 +227,8 @@ def _sweep_times(problem: Problem) -> dict[_Sweep, float]:
         # Forward mode has columns, which are transposed to be the rows of the Jacobian.
         transposed = 0 if reverse else outputs * inputs / 2
         size = _chunk_size(problem, outputs if reverse else inputs, outputs * inputs)
-        times[_SWEEPS[direction](size)] = primal + work + transposed
+        risk = _RISK if reverse and may_discard_infinities(program) else 1.0
+        times[_SWEEPS[direction](size)] = risk * (primal + work + transposed)
     return times
 
 

@@ -303,3 +303,29 @@ def _split(array: Array, parts: Sequence[Array], axis: int) -> list[Array]:
     """The array cut along an axis into pieces of the sizes of `parts`."""
     ends = np.cumsum([part.size for part in parts])[:-1]
     return jnp.split(array, ends, axis)
+
+
+# Primitives whose derivative may be infinite, at a pole or by overflow.
+_UNBOUNDED = frozenset(
+    """acos acosh asin atanh cbrt div exp exp2 expm1 integer_pow log log1p log2 pow
+    rsqrt sqrt tan""".split()
+)
+
+
+def may_discard_infinities(program: Program) -> bool:
+    """True if the program selects between values that it computed, some of them by
+    functions whose derivative may be infinite.
+
+    Where the selection discards such a value (`jnp.where(x > 0, jnp.sqrt(x), 0.0)`),
+    reverse mode multiplies an infinite derivative by zero, which is NaN. Forward mode
+    and elimination discard it.
+    """
+    computed: set[int] = set()
+    selects = is_unbounded = False
+    for equation in program.equations:
+        name = equation.primitive.name
+        is_unbounded |= name in _UNBOUNDED
+        if name == "select_n" and is_inexact(equation.result_avals[0]):
+            selects |= not computed.isdisjoint(equation.operands[1:])
+        computed.update(equation.results)
+    return selects and is_unbounded

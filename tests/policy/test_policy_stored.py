@@ -250,3 +250,10 @@ def test_no_task():
 def test_tasks_are_in_the_package():
     folder = pathlib.Path(eqx_cc.policy.__file__).parent / "_graphs"
     assert len(list(folder.glob("*.json"))) == 6
+
+
+def test_a_policy_is_no_training(tmp_path):
+    match = r"`training` must be an `eqx_cc.policy.Training`; got a `Markowitz`. M"
+    with pytest.raises(TypeError, match=match):
+        inspect.unwrap(save)(tmp_path / "new", Markowitz())
+    assert not (tmp_path / "new").exists()

@@ -226,3 +226,29 @@ def test_our_errors_are_not_refusals(error, monkeypatch):
     monkeypatch.setattr(_sweep, "_split", wrong)
     with pytest.raises(error, match="ours"):
         jax.eval_shape(eqx_cc.filter_jacobian(_sorted), uniform(256))
+
+
+def _guarded(x):
+    return jnp.where(x > 0.0, jnp.sqrt(x), 0.0)
+
+
+def _guarded_sum(x):
+    return jnp.stack([jnp.sum(_guarded(x)), jnp.prod(x)])
+
+
+def _logarithms(x):
+    return jnp.where(x > 0.0, jnp.log(x), x) * jnp.sum(x)
+
+
+@pytest.mark.parametrize("fun", [_guarded, _guarded_sum, _logarithms])
+@pytest.mark.parametrize("granularity", ["auto", "array"])
+def test_discarded_infinities(fun, granularity, methods):
+    """A selection discards a value whose derivative is infinite: reverse mode would
+    give NaN, and is not taken where little depends on it."""
+    x = jnp.linspace(-2.0, 2.0, 65).at[0].set(0.0)
+    expected = jax.jacfwd(fun)(x)
+    if fun is not _guarded_sum:
+        assert np.isnan(jax.jacrev(fun)(x)).any()
+    jacobian = jax.jit(eqx_cc.filter_jacobian(fun, granularity=granularity))(x)
+    np.testing.assert_allclose(jacobian, expected, rtol=1e-12)
+    assert "reverse" not in sweeps(methods)

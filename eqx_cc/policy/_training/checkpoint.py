@@ -35,7 +35,8 @@ def save(
     - `checkpoint.eqx` is for [`eqx_cc.policy.resume`][],
     - `policy.eqx` and `policy.json`, the policy and its architecture, are for
       [`eqx_cc.policy.load`][],
-    - `best.eqx` is the policy with the least score so far, and `best.json` its score,
+    - `best.eqx` is the policy with the least score so far, of those with the same
+      architecture as the last, and `best.json` its score,
     - `settings.json` is the description.
 
     **Arguments:**
@@ -58,6 +59,12 @@ def save(
         eqx_cc.policy.save("trained", training, {"batch": 4})
         ```
     """
+    if not isinstance(training, Training):
+        raise TypeError(
+            "`training` must be an `eqx_cc.policy.Training`; got a "
+            f"`{type(training).__name__}`. Make one of a policy: "
+            "`eqx_cc.policy.start(policy, settings)`."
+        )
     path = pathlib.Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     text = json.dumps(architecture(training.policy), indent=2)
