@@ -2,6 +2,7 @@
 
 import builtins
 import functools as ft
+from typing import Any
 
 import eqx_cc
 import jax
@@ -120,7 +121,7 @@ def test_optimisers_of_scipy(method):
     gradient = jax.jit(jax.value_and_grad(energy))
     hessian = jax.jit(eqx_cc.filter_hessian(energy, structured=True))
     matrix = lambda u: hessian(jnp.asarray(u)).to_scipy()  # noqa: E731
-    options = [{"hessp": lambda u, p: matrix(u) @ p}]
+    options: list[dict[str, Any]] = [{"hessp": lambda u, p: matrix(u) @ p}]
     if method in ("Newton-CG", "trust-constr"):
         options.append({"hess": matrix})
     for hess in options:

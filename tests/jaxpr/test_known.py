@@ -26,7 +26,10 @@ CASES = {
     ),
     "division": (lambda a, b: (lax.div(a, b), lax.rem(a, b)), INTEGERS, OTHERS),
     "remainder of numbers": (lax.rem, FLOATS, FLOATS[::-1]),
-    "whole numbers": (lambda a: a.astype("int32"), np.float32([-3, 0, -0.0, 2**30])),
+    "whole numbers": (
+        lambda a: a.astype("int32"),
+        np.array([-3, 0, -0.0, 2**30], np.float32),
+    ),
     "unsigned": (
         lambda a, b: (lax.div(a, b), lax.rem(a, b), a - b),
         np.array([7, 2**32 - 1], np.uint32),

@@ -2,6 +2,7 @@
 JAX selects."""
 
 import functools as ft
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from helpers import assert_jacobian_close
 from jax import lax
 
 
-def _pool(window, strides=None, padding="VALID", op=lax.max, **dilations):
+def _pool(window, strides=None, padding: Any = "VALID", op=lax.max, **dilations):
     init = -np.inf if op is lax.max else np.inf
     strides = strides or (1,) * len(window)
     return lambda x: lax.reduce_window(
@@ -82,7 +83,7 @@ def test_types(name, dtype):
 
 
 NAN, INF = np.nan, np.inf
-_SPECIAL = {
+_SPECIAL: dict[str, Any] = {
     "equal": [1.0] * 9,
     "zeros of both signs": [0.0, -0.0] * 4 + [0.0],
     "NaN": [1, NAN, 2, NAN, NAN, NAN, NAN, 0, 3],

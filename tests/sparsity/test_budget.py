@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from eqx_cc._orders.budget import BudgetExceeded, limited, optional
 from eqx_cc._sparsity import pattern
+from eqx_cc._sparsity.entries import join
 from eqx_cc._sparsity.positions.affine import Affine, single
 from eqx_cc._sparsity.positions.table import distinct
 from eqx_cc._sparsity.sum import add_terms
@@ -69,7 +70,7 @@ STEPS = {
 def test_many_steps(name, size, monkeypatch):
     """Before there was a budget, 20 steps took up to 90,000 pairs and 25,000 joins."""
     counts = {"pairs": 0, "terms": 0, "joins": 0}
-    products, joined = pattern._products, eqx_cc._sparsity.sum.join
+    products = pattern._products
 
     def counted_products(left, right):
         counts["pairs"] += len(left.terms) * len(right.terms)
@@ -82,7 +83,7 @@ def test_many_steps(name, size, monkeypatch):
 
     def counted_join(terms, shape):
         counts["joins"] += 1
-        return joined(terms, shape)
+        return join(terms, shape)
 
     monkeypatch.setattr(pattern, "_products", counted_products)
     monkeypatch.setattr(pattern, "add_terms", counted_sum)
