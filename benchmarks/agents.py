@@ -63,14 +63,11 @@ def _row(chosen: Task, agent: str, policy: str, seconds: float) -> Row:
 
 
 def _training(agent: str, policy: str, settings: Settings) -> Iterator[Any]:
-    if policy == "rule":
-        first = RulePolicy(RuleWeights())
-    else:
-        first = GraphPolicy(32, 3, key=jr.key(0))
+    rule = RulePolicy(RuleWeights())
     if agent == "evolution":
-        evolution = Evolution()
-        return evolve(evolution, start_evolution(first, evolution), settings)
-    training = start(first, settings)
+        return evolve(Evolution(), start_evolution(rule), settings)
+    network = GraphPolicy(32, 3, key=jr.key(0))
+    training = start(rule if policy == "rule" else network, settings)
     if agent == "imitation":
         return imitate(Imitation(), training, settings)
     return train(PPO() if agent == "PPO" else AlphaZero(), training, settings)

@@ -61,7 +61,10 @@ def search_table(rows: Sequence[Row]) -> str:
 
 def _budgets(group: str, curves: Sequence[Row]) -> Iterator[list[str]]:
     members = [row for row in curves if row["group"] == group]
-    last = max(row["seconds"] for row in curves)
+    # Searches end when an order is proved to be the best.
+    last = max(
+        row["seconds"] for row in members if row["contestant"] in (GUIDED, PLAIN)
+    )
     names = list(dict.fromkeys(row["name"] for row in members))
     for seconds in BUDGETS:
         if seconds > 1.5 * last:
