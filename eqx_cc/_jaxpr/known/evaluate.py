@@ -63,9 +63,10 @@ def _of(fun: Callable) -> Callable:
 def _convert(arrays, params):
     dtype = np.dtype(params["new_dtype"])
     from_float, [array] = arrays[0].dtype.kind == "f", arrays
-    is_index = dtype.kind == "i" and dtype.itemsize >= 4 and _is_small(array)
-    if dtype.kind not in ("f" if from_float else "biuf") and not is_index:
-        return None
+    is_index = from_float and dtype.kind == "i" and dtype.itemsize >= 4
+    if dtype.kind not in ("f" if from_float else "biuf"):
+        if not (is_index and _is_small(array)):
+            return None
     return array != 0 if dtype.kind == "b" else array.astype(dtype)
 
 
