@@ -1,8 +1,8 @@
 """Learned elimination orders: the elimination game, and policies that play it.
 
 - In: computational graphs. Out: orders, by `PolicyOrdering`, and trained policies.
-- `_game` is the game as pure functions over arrays, `_search` looks ahead in it, and
-  `_training` has the agents.
+- `_game` is the game as pure functions over arrays, `_search` looks ahead in it,
+  `_training` has the agents, and `_command` is the command line.
 - Imports `_api`, `_orders`, `_graph` and `_sparsity`; nothing imports it.
 """
 

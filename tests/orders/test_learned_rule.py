@@ -207,6 +207,12 @@ def test_by_the_cost_alone_it_is_the_markowitz_rule():
         assert rule(graph) == MinimalMarkowitz()(graph)
 
 
+@pytest.mark.parametrize("weights", [(), [1.0, 2.0], 3.0 * np.ones(13)], ids=str)
+def test_what_are_no_weights(weights):
+    with pytest.raises(ValueError, match="`weights` must be an `eqx_cc.RuleWeights`"):
+        LearnedRule(weights)
+
+
 def test_nothing_to_eliminate():
     graph = eqx_cc.ComputationalGraph.from_edges(2, [0], [1], [(0, 1)])
     assert LearnedRule()(graph) == ()

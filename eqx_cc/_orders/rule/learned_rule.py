@@ -23,7 +23,13 @@ def _several(
 ) -> tuple[RuleWeights, ...]:
     if weights is None:
         return RULE_WEIGHTS
-    return (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
+    sets = (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
+    if not sets or not all(isinstance(each, RuleWeights) for each in sets):
+        raise ValueError(
+            "`weights` must be an `eqx_cc.RuleWeights`, or a sequence of at least one; "
+            f"got {weights!r}."
+        )
+    return sets
 
 
 class LearnedRule(AbstractOrdering):
