@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 
@@ -18,9 +19,8 @@ from .weights import RULE_WEIGHTS, RuleWeights
 _MAX_SEVERAL = 500  # Larger graphs are played once.
 
 
-def _several(
-    weights: RuleWeights | Iterable[RuleWeights] | None,
-) -> tuple[RuleWeights, ...]:
+def _several(weights: Any) -> tuple[RuleWeights, ...]:
+    """A user's `weights`: one set, a sequence of them, or `None` for the package's."""
     if weights is None:
         return RULE_WEIGHTS
     sets = (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
