@@ -63,14 +63,15 @@ def measure_curves(
             row = {"part": "curve", "group": group, "name": str(i)}
             small = len(graph.intermediates) <= _MOST_OF_A_NETWORK
             for contestant, ordering in (single | (network if small else {})).items():
-                yield row | _event(contestant, *timed(ordering, graph))
-            yield row | _event(_GAMES, *_noisy_games(graph))
+                yield row | result(contestant, *timed(ordering, graph))
+            yield row | result(_GAMES, *_noisy_games(graph))
             for contestant, search in searches.items():
                 for cost, gone in _traced(search, graph):
-                    yield row | _event(contestant, cost, gone)
+                    yield row | result(contestant, cost, gone)
 
 
-def _event(contestant: str, cost: int, seconds: float) -> Row:
+def result(contestant: str, cost: int, seconds: float) -> Row:
+    """The columns of a row that are measured."""
     return {"contestant": contestant, "cost": int(cost), "seconds": seconds}
 
 

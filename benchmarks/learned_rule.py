@@ -27,10 +27,10 @@ from eqx_cc._orders.orderings import greedy
 from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
 from eqx_cc._orders.state import space, total
 from eqx_cc.policy import random_graph
+from eqx_cc.policy._command import options
 
 
-SIZES = {"10-40": (10, 40), "40-100": (40, 100), "100-300": (100, 300)}
-SIZES |= {"1,000": (1000, 1000)}
+SIZES = options.SIZES | {"1,000": (1000, 1000)}
 _FIRST_SEED = 10**9  # No graph of a seed from here on is trained on.
 _MAX_LARGE = 10  # Graphs of 1,000 vertices.
 _MIN_VERTICES, _MAX_VERTICES = 20, 3000  # Of functions.

@@ -29,7 +29,7 @@ from eqx_cc import (
     MinimalMarkowitz,
     RandomisedMarkowitz,
 )
-from eqx_cc._orders.baseline import order_cost
+from eqx_cc._orders.baseline import has_arrays, order_cost
 from eqx_cc.policy import (
     held_out,
     PolicyAnnealing,
@@ -42,9 +42,9 @@ from eqx_cc.policy._search.shorten import shortened
 
 from .agents import measure_agents
 from .cases.tasks import TASKS
-from .curves import measure_curves
+from .curves import measure_curves, result
 from .harness.rows import machine, merged, written
-from .learned_rule import measure_rule
+from .learned_rule import measure_rule, SIZES as RULE_SIZES
 from .orders import ARRAYS, PUBLISHED_COUNTS, SCALAR, task_graph
 from .reports.policy_tables import tables
 from .reports.rule_tables import agent_table, rule_table, search_table
@@ -53,8 +53,7 @@ from .reports.rule_tables import agent_table, rule_table, search_table
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "benchmarks"
 COST = eqx_cc.Published()
 # Smallest and largest number of vertices, or of lines of a function of arrays.
-SIZES = {"10-40": (10, 40), "40-100": (40, 100), "100-300": (100, 300)}
-SIZES |= {"1,000": (1000, 1000), "3,000": (3000, 3000)}
+SIZES = RULE_SIZES | {"3,000": (3000, 3000)}
 FUNCTIONS = {"functions of 10-60 lines": (10, 60)}
 
 
@@ -75,7 +74,7 @@ class Timed:
         if isinstance(ordering, PolicyOrdering):
             size = padded(shortened(graph, COST).graph)
             key = size, ordering.num_simulations, ordering.beam
-            if key not in self._warm or not _scalar(graph):
+            if key not in self._warm or has_arrays(graph):
                 ordering(graph)
                 self._warm.add(key)
             clear_cache()
@@ -83,10 +82,6 @@ class Timed:
         searched = isinstance(ordering, eqx_cc.AbstractSearch)
         order = ordering.search(graph) if searched else ordering(graph)
         return order_cost(graph, order, COST), time.monotonic() - started
-
-
-def _scalar(graph: ComputationalGraph) -> bool:
-    return not any(block.out_shape or block.in_shape for block in graph.edges.values())
 
 
 def _policies(args: argparse.Namespace) -> dict[str, PolicyOrdering]:
@@ -106,13 +101,13 @@ def measure_held_out(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             row = {"part": "held-out", "group": size, "name": str(i)}
             for contestant, ordering in _contestants(args):
                 cost, seconds = timed(ordering, graph)
-                yield row | _result(contestant, cost, seconds)
+                yield row | result(contestant, cost, seconds)
                 if contestant in _RACED:
                     # No less than annealing takes to begin.
                     rival = Annealing(seconds=seconds, cost=COST)
                     cost, seconds = timed(rival, graph)
                     name = f"annealing, the time of: {contestant}"
-                    yield row | _result(name, cost, seconds)
+                    yield row | result(name, cost, seconds)
 
 
 _RACED = "policy, greedy", "policy, 64 simulations"
@@ -124,10 +119,6 @@ def _contestants(args: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     yield from _policies(args).items()
     seconds = args.annealing
     yield f"annealing, {seconds:g} s", Annealing(seconds=seconds, cost=COST)
-
-
-def _result(contestant: str, cost: int, seconds: float) -> dict[str, Any]:
-    return {"contestant": contestant, "cost": int(cost), "seconds": seconds}
 
 
 def measure_functions(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -142,7 +133,7 @@ def measure_functions(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         contestants["policy, then annealing"] = hybrid
         contestants["annealing"] = Annealing(seconds=args.annealing, cost=COST)
         for contestant, ordering in contestants.items():
-            yield row | _result(contestant, *timed(ordering, graph))
+            yield row | result(contestant, *timed(ordering, graph))
 
 
 def _keep(path: pathlib.Path, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
-from .._orders.baseline import baseline, order_or_baseline
+from .._orders.baseline import baseline, has_arrays, order_or_baseline
 from .._orders.cache import default_cache, OrderCache
 from .._orders.cost import AbstractCost, as_cost
 from .._orders.lookup import Automatic
@@ -89,10 +89,8 @@ def optimise(
     cache = default_cache() if cache is None else cache
     if not isinstance(cache, OrderCache):
         raise TypeError(f"`cache` must be an `eqx_cc.OrderCache`; got {cache!r}.")
-    collector, bar = (
-        _Collector([]),
-        contextlib.nullcontext(lambda graph, progress: None),
-    )
+    collector = _Collector([])
+    bar = contextlib.nullcontext(lambda graph, progress: None)
     if progress:
         bar = progress_bar(getattr(ordering, "seconds", 0.0), model.name)
     with bar as report, interruptible():
@@ -228,9 +226,7 @@ class _Searcher:
         """What a user calls the graph."""
         if graph == self._arrays:
             return "arrays"
-        blocks = graph.edges.values()
-        scalar = not any(block.out_shape or block.in_shape for block in blocks)
-        return "entries" if scalar else "loops and branches"
+        return "loops and branches" if has_arrays(graph) else "entries"
 
     def _without_search(self, graph: ComputationalGraph) -> Order:
         """The order of an ordering that does not search, or the baseline if that is

@@ -70,7 +70,7 @@ def _moves_more(graph: ComputationalGraph, first: Order, second: Order) -> bool:
     BlackScholes_Jacobian and of a Kalman filter); none of those that did not was
     slower. Scalars are in registers.
     """
-    if not _has_arrays(graph):
+    if not has_arrays(graph):
         return False
     return order_cost(graph, first, Traffic()) > order_cost(graph, second, Traffic())
 
@@ -84,7 +84,7 @@ def _simple_orders(graph: ComputationalGraph, cost: AbstractCost) -> list[Order]
     """These orders, but for those that exceed a budget of symbolic work: one sweep is
     always among them."""
     # For scalars minimal fill is the Markowitz rule.
-    fill = [MinimalFill()] if _has_arrays(graph) else []
+    fill = [MinimalFill()] if has_arrays(graph) else []
     sweep = _narrow_sweep(graph)
     orders = []
     for ordering in (MinimalMarkowitz(), *fill, Reverse(), Forward()):
@@ -112,7 +112,8 @@ def _simple(
     return _order(vertices, paid, cost, type(ordering).__name__)
 
 
-def _has_arrays(graph: ComputationalGraph) -> bool:
+def has_arrays(graph: ComputationalGraph) -> bool:
+    """False if all vertices of the graph are scalars."""
     return any(edge.out_shape or edge.in_shape for edge in graph.edges.values())
 
 

@@ -55,9 +55,9 @@ class Opening:
 class _Queue:
     """The vertices that remain, by their scores. Ties go to the last vertex.
 
-    An elimination that makes a neighbour dearer rarely lowers its score: the new one is
-    computed when the old one is the least. All others that an elimination touches are
-    scored at once.
+    An elimination that makes a neighbour more expensive rarely lowers its score: the
+    new one is computed when the old one is the least. All others that an elimination
+    touches are scored at once.
     """
 
     def __init__(

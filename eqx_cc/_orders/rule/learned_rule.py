@@ -36,18 +36,18 @@ class LearnedRule(AbstractOrdering):
     r"""Greedy: eliminates next the vertex with the least score, which is learned.
 
     The score is a weighted sum $w \cdot f_v$ of [local features][eqx_cc.RuleWeights] of
-    the vertex: its cost, the edges that its elimination makes, how much dearer its
-    neighbours become, where it is in the graph. The weights were found by an evolution
-    strategy, on traced programs and random graphs. Ties go to the last vertex.
+    the vertex: its cost, the edges that its elimination makes, how much more its
+    neighbours will cost, where it is in the graph. An evolution strategy trained the
+    weights, on traced programs and random graphs. Ties go to the last vertex.
 
     No weights are the best for all graphs. There are three sets of them, each trained
     to be good where the others are not: the rule plays with all three, and returns the
     cheapest order. A graph of more than 500 vertices is played with the first alone.
 
-    After an elimination, the neighbours that have become cheaper are scored anew, and
-    so are the vertices between the ends of a new edge. Neighbours that have become
-    dearer are scored when it is their turn. So a game takes about twice as long as the
-    Markowitz rule.
+    After an elimination, the neighbours that have become cheaper are scored again, and
+    so are the vertices between the ends of a new edge. Neighbours that have become more
+    expensive are scored when it is their turn. So a game takes about twice as long as
+    the Markowitz rule.
 
     **Arguments:**
 
