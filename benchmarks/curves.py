@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import eqx_cc
 from eqx_cc import (
@@ -12,8 +12,10 @@ from eqx_cc import (
     ComputationalGraph,
     LearnedRule,
     MinimalMarkowitz,
+    Order,
     RandomisedMarkowitz,
 )
+from eqx_cc._orders.baseline import simple_order
 from eqx_cc._orders.rule.game import Opening
 from eqx_cc._orders.search.annealing import anneal, drawn_weights
 from eqx_cc._orders.search.component import Part
@@ -33,7 +35,8 @@ Row = dict[str, Any]
 class PlainAnnealing(Annealing):
     """Annealing that never sees the learned rule."""
 
-    _guided: ClassVar[bool] = False
+    def _known(self, graph: ComputationalGraph) -> list[Order]:
+        return [simple_order(graph, self.cost)]
 
     def _improve(self, part: Part) -> None:
         anneal(part, guided=False)
@@ -42,7 +45,8 @@ class PlainAnnealing(Annealing):
 class PlainMarkowitz(RandomisedMarkowitz):
     """The randomised Markowitz rule, without the learned one to begin with."""
 
-    _guided: ClassVar[bool] = False
+    def _known(self, graph: ComputationalGraph) -> list[Order]:
+        return [simple_order(graph, self.cost)]
 
 
 def measure_curves(

@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 
 from .._graph.graph import ComputationalGraph
-from .._orders.baseline import baseline, has_arrays, order_or_baseline
+from .._orders.baseline import baseline, has_arrays, order_or_known
 from .._orders.cache import default_cache, OrderCache
 from .._orders.cost import AbstractCost, as_cost
 from .._orders.lookup import Automatic
@@ -234,7 +234,8 @@ class _Searcher:
         started = time.monotonic()
         vertices = checked_order(graph, self._ordering)
         name = type(self._ordering).__name__
-        order = order_or_baseline(graph, vertices, self._model, name)
+        known = baseline(graph, self._model)
+        order = order_or_known(graph, vertices, self._model, name, known)
         order.seconds = time.monotonic() - started
         progress = SearchProgress(order.cost, order.lower_bound)
         self._report(self._name(graph), progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -29,19 +30,31 @@ _MIN_LEARNED = 4
 def baseline(graph: ComputationalGraph, cost: AbstractCost) -> Order:
     """The best of the Markowitz, minimal-fill, reverse and forward orders and that of
     the learned rule, after a few moves of annealing."""
-    orders = _simple_orders(graph, cost)
-    best = min(orders, key=lambda order: order.cost)
-    if _is_settled(graph, orders):
-        return best
-    # These are candidates only: what exceeds the budget is left out.
+    return preferred(graph, candidates(graph, cost))
+
+
+def candidates(graph: ComputationalGraph, cost: AbstractCost) -> list[Order]:
+    """The best of the simple orders, that of the learned rule, and the preferred one
+    of the two after a few moves of annealing."""
+    simple = _simple_orders(graph, cost)
+    orders = [min(simple, key=lambda order: order.cost)]
+    if _is_settled(graph, simple):
+        return orders
+    # What exceeds the budget is left out.
     with contextlib.suppress(BudgetExceeded), optional():
         states = space(graph, cost)
         played = rule_order_and_cost(states)
-        best = _better(graph, best, _named(states, played, cost, "LearnedRule"))
+        orders.append(_named(states, played, cost, "LearnedRule"))
+        best = preferred(graph, orders)
         moved = refined(states, [states.numbers[vertex] for vertex in best])
-        name = f"{best.found_by}, refined"
-        best = _better(graph, best, _named(states, moved, cost, name))
-    return best
+        orders.append(_named(states, moved, cost, f"{best.found_by}, refined"))
+    return orders
+
+
+def preferred(graph: ComputationalGraph, orders: Sequence[Order]) -> Order:
+    """Of orders from the simplest on, the one of least cost. In a graph of arrays an
+    order must not move more bytes than one that it replaces."""
+    return functools.reduce(functools.partial(_better, graph), orders)
 
 
 def _named(
@@ -137,16 +150,16 @@ def order_cost(
     return _cost_function(graph, cost)(order)
 
 
-def order_or_baseline(
+def order_or_known(
     graph: ComputationalGraph,
     vertices: Iterable[int],
     cost: AbstractCost,
     found_by: str,
+    known: Order,
 ) -> Order:
-    """An order of these vertices with its cost, or the baseline if that costs no more:
+    """An order of these vertices with its cost, or the known one if that costs no more:
     then it says what was proposed in its place."""
     order = _order(vertices, order_cost(graph, vertices, cost), cost, found_by)
-    known = baseline(graph, cost)
     if order.cost < known.cost:
         return order
     known.found_by += f" ({found_by}: {order.cost})"

@@ -6,12 +6,13 @@ import random
 import pytest
 from benchmarks.curves import PlainAnnealing
 from benchmarks.orders import published_graph
-from eqx_cc import Annealing, Multiplications, Order, Published
+from eqx_cc import Annealing, BeamSearch, Multiplications, Published
+from eqx_cc._orders import baseline as _baseline
 from eqx_cc._orders.baseline import order_cost
 from eqx_cc._orders.rule.game import Opening
 from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
 from eqx_cc._orders.rule.weights import RULE_WEIGHTS
-from eqx_cc._orders.search import annealing, base as search_base
+from eqx_cc._orders.search import annealing
 from eqx_cc._orders.search.annealing import drawn_weights, play
 from eqx_cc._orders.search.component import Part
 from eqx_cc._orders.search.reductions import reduce
@@ -86,15 +87,19 @@ def test_plain_annealing_never_sees_the_rule(monkeypatch):
 
     graph = published_graph("HumanHeartDipole")
     monkeypatch.setattr(Opening, "play", fail)
-    monkeypatch.setattr(search_base, "rule_order_and_cost", fail)
-    monkeypatch.setattr(
-        search_base, "order_or_baseline", lambda graph, vertices, *_: _order(vertices)
-    )
     order = PlainAnnealing(seconds=5.0, cost="published").search(graph)
     assert order_cost(graph, order, Published()) == 148
     with pytest.raises(AssertionError, match="the rule was asked"):
         Annealing(seconds=5.0, cost="published").search(graph)
 
 
-def _order(vertices):
-    return Order(vertices, cost=0, cost_model="published", found_by="")
+def test_a_search_finds_what_needs_no_search_once(monkeypatch):
+    """The rule plays for the whole graph once, whatever the search does with it."""
+    played, counted = [], _baseline.rule_order_and_cost
+    monkeypatch.setattr(
+        _baseline, "rule_order_and_cost", lambda *a: (played.append(1), counted(*a))[1]
+    )
+    graph = published_graph("RoeFlux_1d")
+    order = BeamSearch(seconds=0.1, cost="published").search(graph)
+    assert played == [1]
+    assert order.cost <= _baseline.baseline(graph, Published()).cost

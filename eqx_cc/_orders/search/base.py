@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import abc
-import contextlib
+import itertools as it
 import numbers
 import random
 import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 
 from ..._graph.graph import ComputationalGraph
-from ..baseline import order_or_baseline
-from ..budget import BudgetExceeded
+from ..baseline import candidates, order_or_known, preferred
 from ..cost import AbstractCost
 from ..order import Order
 from ..orderings import AbstractOrdering
-from ..rule.learned_rule import rule_order_and_cost
 from ..state import BitSpace, space
 from .best_first import solve
 from .component import Part
@@ -60,7 +58,6 @@ class AbstractSearch(AbstractOrdering):
     seconds: eqx.AbstractVar[float]
     seed: eqx.AbstractVar[int]
     cost: eqx.AbstractVar[AbstractCost]
-    _guided: ClassVar[bool] = True  # Whether it begins with the learned rule.
 
     @abc.abstractmethod
     def _improve(self, part: Part) -> None:
@@ -86,10 +83,9 @@ class AbstractSearch(AbstractOrdering):
         started, found_by = time.monotonic(), f"{type(self).__name__}, seed {self.seed}"
         with interruptible() as interrupted:
             run = _GraphSearch(graph, self.cost, self.seed, report, interrupted)
-            if self._guided:
-                run.propose_rule()
+            known = self._known(graph)
             try:
-                for order in self._proposals(graph):
+                for order in it.chain(known, self._proposals(graph)):
                     run.propose(order)
                     if interrupted():
                         break
@@ -97,14 +93,19 @@ class AbstractSearch(AbstractOrdering):
                 stopped = interrupted()
             except KeyboardInterrupt:
                 stopped = True
-            order = run.order(found_by)
+            order = run.order(found_by, preferred(graph, known))
         order.found_by += ", interrupted" if stopped else ""
         order.interrupted = stopped
         order.seconds = time.monotonic() - started
         return order
 
+    def _known(self, graph: ComputationalGraph) -> list[Order]:
+        """Orders of the whole graph that need no search: the first to start from, and
+        the order of the search must cost less than the best of them."""
+        return candidates(graph, self.cost)
+
     def _proposals(self, graph: ComputationalGraph) -> Iterable[tuple[int, ...]]:
-        """Orders of the whole graph to start from, besides the simple ones."""
+        """Other orders of the whole graph to start from."""
         return ()
 
     def _check(self, graph: ComputationalGraph) -> None:
@@ -161,13 +162,6 @@ class _GraphSearch:
         self._bound = self._reduced.cost + sum(p.lower_bound for p in self._parts)
         self._report(SearchProgress(cost, self._bound))
 
-    def propose_rule(self) -> None:
-        """Proposes the order of the learned rule."""
-        if self._parts:
-            with contextlib.suppress(BudgetExceeded):
-                vertices, _ = rule_order_and_cost(self._space)
-                self.propose(self._space.named(vertices))
-
     def propose(self, order: tuple[int, ...]) -> None:
         """Offers to each part its vertices in the sequence of an order of the graph."""
         position = {name: i for i, name in enumerate(order)}
@@ -187,10 +181,10 @@ class _GraphSearch:
             if not part.finished:
                 improve(part)
 
-    def order(self, found_by: str) -> Order:
-        """The best order so far, or one that needs no search, if that is no worse."""
+    def order(self, found_by: str, known: Order) -> Order:
+        """The best order so far, or the known one if that is no worse."""
         orders = (part.order for part in self._parts)
         vertices = self._reduced.space.named(sum(orders, self._reduced.prefix))
-        best = order_or_baseline(self._graph, vertices, self._cost, found_by)
+        best = order_or_known(self._graph, vertices, self._cost, found_by, known)
         best.lower_bound = self._bound
         return best
