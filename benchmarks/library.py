@@ -6,8 +6,8 @@ It must be run when the graphs of the tasks or of the examples change:
 
 This searches the graphs of all tasks, of the published ones and of the examples, loops
 and branches included, in 32 and in 64 bits, and adds missing orders to
-`eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, and better
-orders are kept. Releases of JAX trace different graphs, so run it under the oldest
+`eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, from the
+orders that are stored. Releases of JAX trace different graphs, so run it under the oldest
 release, the newest, and any between them that differs.
 An order that the default finds as well is left out.
 """
@@ -98,6 +98,7 @@ def main() -> None:
     for key, (graph, search) in wanted.items():
         if options.again or key not in orders:
             order = _searched(graph, search, options.seconds)
+            orders.pop(key, None)
             if order.cost < baseline(graph, search.cost).cost:
                 orders[key] = entry_of(graph, order)
     releases = sorted({*library["jax"], jax.__version__}, key=_numbers)
