@@ -7,9 +7,9 @@ It must be run when the graphs of the tasks or of the examples change:
 This searches the graphs of all tasks, of the published ones and of the examples, loops
 and branches included, in 32 and in 64 bits, and adds missing orders to
 `eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, from the
-orders that are stored. Releases of JAX trace different graphs, so run it under the oldest
-release, the newest, and any between them that differs.
-An order that the default finds as well is left out.
+orders that are stored. An order that the default finds as well is left out. Releases of
+JAX trace different graphs, so run it under the oldest release, the newest, and any
+between them that differs.
 """
 
 import argparse

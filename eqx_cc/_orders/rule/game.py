@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import log1p
 from typing import NamedTuple
 
@@ -31,17 +31,10 @@ class Opening:
         self._features = {v: self._state.features(v) for v in vertices}
         self._places = places(self._state)
 
-    def play(
-        self, weights: RuleWeights, noise: Callable[[], float] | None = None
-    ) -> tuple[tuple[int, ...], int]:
-        """The order that the rule finds with these weights, and its cost.
-
-        `noise()` is added to the score of each vertex, once for the whole game.
-        """
+    def play(self, weights: RuleWeights) -> tuple[tuple[int, ...], int]:
+        """The order that the rule finds with these weights, and its cost."""
         state = self._state.copy()
         fixed = [place_score(weights, place) for place in self._places]
-        if noise is not None:
-            fixed = [score + noise() for score in fixed]
         queue, order, cost = _Queue(state, weights, fixed, self._features), [], 0
         for vertex in queue:
             neighbours = *state.ins[vertex], *state.outs[vertex]

@@ -33,8 +33,8 @@ _PATIENCE = 32  # which end after so many that were no better.
 def anneal(part: Part, guided: bool = True) -> None:
     """Anneals the order of a part, in cycles, until the part is finished.
 
-    The cycles start from orders of the learned rule if it is `guided`, else from those
-    of forward, reverse and Markowitz.
+    The cycles start from orders of the learned rule too if it is `guided`, else from
+    those of forward, reverse and Markowitz alone.
     """
     starts = _guided_starts(part) if guided else _plain_starts(part)
     for (order, heat), cycle in zip(starts, it.count()):
@@ -50,14 +50,17 @@ _Starts: TypeAlias = Iterator[tuple[Sequence[int], float]]
 
 
 def _guided_starts(part: Part) -> _Starts:
-    """The first cycle is a cool one: a good order is not to be melted at once."""
+    """The first cycle is a cool one: a good order is not to be melted at once. The best
+    order takes turns with others, as no start is good for all graphs."""
     opening = Opening(part.space, part.start, part.vertices)
     with part.within(_GAMES):
         play(part, opening)
     yield part.order, 0.3
-    yield part.order, 1.0
-    while True:
-        yield opening.play(drawn_weights(part.rng))[0], 1.0
+    markowitz = greedy(part.space, part.start, part.vertices)
+    simple = markowitz, part.vertices, part.vertices[::-1]
+    drawn = iter(lambda: opening.play(drawn_weights(part.rng))[0], None)
+    for order in it.chain(simple, drawn):
+        yield order, 1.0
         yield part.order, 1.0
 
 
