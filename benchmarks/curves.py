@@ -83,7 +83,8 @@ def _noisy_games(graph: ComputationalGraph) -> tuple[int, float]:
     started, rng = time.monotonic(), random.Random(0)
     states = space(graph, COST)
     opening = Opening(states, states.start, states.inner)
-    costs = [opening.play(drawn_weights(rng))[1] for _ in range(16)]
+    weights = [drawn_weights(rng, len(states.inner)) for _ in range(16)]
+    costs = [opening.play(each)[1] for each in weights]
     return min(costs), time.monotonic() - started
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from .._orders.cost import AbstractCost, Multiplications
 from .._orders.rule.learned_rule import LearnedRule
-from .._orders.rule.weights import RULE_WEIGHTS, RuleWeights
+from .._orders.rule.weights import packaged_weights, RuleWeights
 from ._game.actions import Numbers, Scalars
 from ._game.game import EliminationGame, EliminationState
 from ._game.policy import AbstractPolicy
@@ -18,7 +18,7 @@ from ._game.policy import AbstractPolicy
 def _numbers(
     weights: RuleWeights | Float[Array, " features"] | None,
 ) -> Float[Array, ...]:
-    weights = RULE_WEIGHTS[0] if weights is None else weights
+    weights = packaged_weights()[0] if weights is None else weights
     return jnp.asarray(np.asarray(weights), jnp.float32)
 
 

@@ -12,7 +12,7 @@ from eqx_cc._orders.baseline import order_cost
 from eqx_cc._orders.orderings import greedy
 from eqx_cc._orders.rule.game import Opening
 from eqx_cc._orders.rule.learned_rule import rule_order_and_cost
-from eqx_cc._orders.rule.weights import RULE_WEIGHTS
+from eqx_cc._orders.rule.weights import packaged_weights
 from eqx_cc._orders.search import annealing
 from eqx_cc._orders.search.annealing import drawn_weights, play
 from eqx_cc._orders.search.component import Part
@@ -33,7 +33,7 @@ def test_games_of_parts_and_twins(cost):
     for graph in [*map(random_graph, range(30)), *held_out(3, 30, 60)]:
         for part in _parts(graph, cost):
             opening = Opening(part.space, part.start, part.vertices)
-            for weights in (*RULE_WEIGHTS, drawn_weights(random.Random(1))):
+            for weights in (*packaged_weights(), drawn_weights(random.Random(1), 1)):
                 order, paid = opening.play(weights)
                 assert sorted(order) == sorted(part.vertices)
                 assert paid == total(part.space, part.start, order)
@@ -42,14 +42,14 @@ def test_games_of_parts_and_twins(cost):
 def test_games_do_not_change_each_other():
     [part] = _parts(published_graph("RoeFlux_1d"), Published())
     opening = Opening(part.space, part.start, part.vertices)
-    first = [opening.play(weights) for weights in RULE_WEIGHTS]
-    assert [opening.play(weights) for weights in RULE_WEIGHTS] == first
+    first = [opening.play(weights) for weights in packaged_weights()]
+    assert [opening.play(weights) for weights in packaged_weights()] == first
 
 
 def test_noise_makes_other_games():
     [part] = _parts(published_graph("RoeFlux_1d"), Published())
     opening, rng = Opening(part.space, part.start, part.vertices), random.Random(0)
-    assert len({opening.play(drawn_weights(rng)) for _ in range(5)}) > 1
+    assert len({opening.play(drawn_weights(rng, 1)) for _ in range(5)}) > 1
 
 
 def test_annealing_begins_with_games(monkeypatch):
@@ -78,7 +78,7 @@ def test_games_end_when_they_find_nothing(monkeypatch):
     opening, count = Opening(part.space, part.start, part.vertices), it.count()
     monkeypatch.setattr(Opening, "play", lambda *_: (next(count), (part.order, 0))[1])
     play(part, opening)
-    assert next(count) == len(RULE_WEIGHTS) + annealing._PATIENCE
+    assert next(count) == len(packaged_weights()) + annealing._PATIENCE
 
 
 def test_plain_annealing_never_sees_the_rule(monkeypatch):

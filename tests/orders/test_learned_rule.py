@@ -32,6 +32,7 @@ from eqx_cc._orders.rule.neighbourhoods import (
     NumberNeighbourhoods,
     UnknownNeighbourhoods,
 )
+from eqx_cc._orders.rule.weights import packaged_weights
 from eqx_cc._orders.state import space
 from eqx_cc.policy import held_out
 from helpers import random_graph
@@ -301,3 +302,14 @@ def test_published_graphs_at_first_sight(name, count):
     graph = published_graph(name)
     order = LearnedRule(cost="published")(graph)
     assert order_cost(graph, order, Published()) <= count
+
+
+def test_large_graphs_have_weights_of_their_own():
+    """They are better there than the first of the others."""
+    [graph], cost = held_out(1, 900, 900), Published()
+    states = space(graph, cost)
+    [large], small = packaged_weights(len(states.inner)), packaged_weights(500)
+    assert large not in small
+    _, paid = rule_order_and_cost(states)
+    assert paid == rule_order_and_cost(states, [large])[1]
+    assert paid < rule_order_and_cost(states, small[:1])[1]

@@ -16,7 +16,7 @@ from eqx_cc import LearnedRule, Multiplications, Published, RuleWeights
 from eqx_cc._orders import lookup
 from eqx_cc._orders.rule.game import local_score, place_score, places
 from eqx_cc._orders.rule.neighbourhoods import neighbourhoods
-from eqx_cc._orders.rule.weights import RULE_WEIGHTS
+from eqx_cc._orders.rule.weights import packaged_weights
 from eqx_cc._orders.state import space
 from eqx_cc.policy import (
     AbstractPolicy,
@@ -64,7 +64,7 @@ GRAPHS = {
 }
 
 
-@pytest.mark.parametrize("weights", [ANY, *RULE_WEIGHTS])
+@pytest.mark.parametrize("weights", [ANY, *packaged_weights()])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_scores_and_orders_are_those_of_plain_python(name, weights):
     """At every state of a game that JAX plays, both have the same scores, and the move
@@ -95,7 +95,7 @@ def test_it_is_an_ordering_both_ways():
     np.testing.assert_allclose(rule.ordering().weights[0], ANY, rtol=1e-6)
     order = PolicyOrdering(rule, cost="published")(graph)
     assert sorted(order) == sorted(LearnedRule(ANY, "published")(graph))
-    np.testing.assert_allclose(RulePolicy().weights, RULE_WEIGHTS[0], rtol=1e-6)
+    np.testing.assert_allclose(RulePolicy().weights, packaged_weights()[0], rtol=1e-6)
 
 
 def test_structured_graphs_can_be_played():
@@ -165,7 +165,7 @@ def test_it_evolves_and_goes_on(tmp_path):
 def test_companions_only_lower_the_loss():
     """What is trained beside others is judged by the cheapest of all games."""
     first = start_evolution(RulePolicy(RuleWeights()), EVOLUTION)
-    beside = EVOLUTION._replace(companions=tuple(RULE_WEIGHTS))
+    beside = EVOLUTION._replace(companions=packaged_weights())
     alone, both = (
         next(evolve(each, first, SETTINGS))[1] for each in (EVOLUTION, beside)
     )

@@ -13,16 +13,13 @@ from ..cost import AbstractCost, as_cost
 from ..orderings import AbstractOrdering
 from ..state import AbstractSpace, space
 from .game import Opening
-from .weights import RULE_WEIGHTS, RuleWeights
+from .weights import packaged_weights, RuleWeights
 
 
-_MAX_SEVERAL = 500  # Larger graphs are played once.
-
-
-def _several(weights: Any) -> tuple[RuleWeights, ...]:
+def _several(weights: Any) -> tuple[RuleWeights, ...] | None:
     """A user's `weights`: one set, a sequence of them, or `None` for the package's."""
     if weights is None:
-        return RULE_WEIGHTS
+        return None
     sets = (weights,) if isinstance(weights, RuleWeights) else tuple(weights)
     if not sets or not all(isinstance(each, RuleWeights) for each in sets):
         raise ValueError(
@@ -42,7 +39,7 @@ class LearnedRule(AbstractOrdering):
 
     No weights are the best for all graphs. There are three sets of them, each trained
     to be good where the others are not: the rule plays with all three, and returns the
-    cheapest order. A graph of more than 500 vertices is played with the first alone.
+    cheapest order. For a graph of more than 500 vertices there is a set of its own.
 
     After an elimination, the neighbours that have become cheaper are scored again, and
     so are the vertices between the ends of a new edge. Neighbours that have become more
@@ -51,8 +48,8 @@ class LearnedRule(AbstractOrdering):
 
     **Arguments:**
 
-    - `weights`: [`eqx_cc.RuleWeights`][], or a sequence of them; by default those that
-        come with the package.
+    - `weights`: [`eqx_cc.RuleWeights`][], or a sequence of them, which are all played;
+        by default those that come with the package.
     - `cost`: the cost model, or its name.
 
     !!! Example
@@ -71,7 +68,7 @@ class LearnedRule(AbstractOrdering):
         Springer, 2003.
     """
 
-    weights: tuple[RuleWeights, ...] = eqx.field(
+    weights: tuple[RuleWeights, ...] | None = eqx.field(
         converter=_several, default=None, static=True
     )
     cost: AbstractCost = eqx.field(converter=as_cost, default="multiplications")
@@ -82,7 +79,9 @@ class LearnedRule(AbstractOrdering):
 
 @lru_cache(maxsize=1024)
 def _learned_order(
-    graph: ComputationalGraph, weights: tuple[RuleWeights, ...], cost: AbstractCost
+    graph: ComputationalGraph,
+    weights: tuple[RuleWeights, ...] | None,
+    cost: AbstractCost,
 ) -> tuple[int, ...]:
     states = space(graph, cost)
     order, _ = rule_order_and_cost(states, weights)
@@ -90,11 +89,9 @@ def _learned_order(
 
 
 def rule_order_and_cost(
-    space: AbstractSpace, weights: Sequence[RuleWeights] = RULE_WEIGHTS
+    space: AbstractSpace, weights: Sequence[RuleWeights] | None = None
 ) -> tuple[tuple[int, ...], int]:
     """The cheapest order of the rule, by the vertices of the space, and its cost."""
     opening = Opening(space, space.start, space.inner)
-    if len(space.inner) > _MAX_SEVERAL:
-        weights = weights[:1]
-    games = [opening.play(each) for each in weights]
-    return min(games, key=lambda game: game[1])
+    sets = packaged_weights(len(space.inner)) if weights is None else weights
+    return min(map(opening.play, sets), key=lambda game: game[1])

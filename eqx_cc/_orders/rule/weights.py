@@ -53,7 +53,7 @@ class RuleWeights(NamedTuple):
 
 
 # Each was trained beside the others, as the model card of the documentation says.
-RULE_WEIGHTS = (
+_SMALL_GRAPHS = (
     RuleWeights(
         cost=2.28,
         before=-0.063,
@@ -100,3 +100,28 @@ RULE_WEIGHTS = (
         height=6.244,
     ),
 )
+
+# Trained on graphs of more vertices than this alone: there one game takes long.
+_MAX_SMALL = 500
+_LARGE_GRAPHS = (
+    RuleWeights(
+        cost=1.699,
+        before=0.262,
+        after=-0.468,
+        fill_in=0.359,
+        absorbed=1.249,
+        change=4.295,
+        relative_fill_in=7.168,
+        relative_change=1.982,
+        size=1.572,
+        inputs=-11.438,
+        outputs=-8.47,
+        depth=0.809,
+        height=0.138,
+    ),
+)
+
+
+def packaged_weights(num_vertices: int = 0) -> tuple[RuleWeights, ...]:
+    """The sets of weights for a graph of so many vertices to eliminate."""
+    return _SMALL_GRAPHS if num_vertices <= _MAX_SMALL else _LARGE_GRAPHS

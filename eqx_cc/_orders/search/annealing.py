@@ -18,7 +18,7 @@ from typing import TypeAlias
 from ..chain import Chain
 from ..orderings import greedy
 from ..rule.game import Opening
-from ..rule.weights import RULE_WEIGHTS, RuleWeights
+from ..rule.weights import packaged_weights, RuleWeights
 from .component import Part
 
 
@@ -58,7 +58,7 @@ def _guided_starts(part: Part) -> _Starts:
     yield part.order, 0.3
     markowitz = greedy(part.space, part.start, part.vertices)
     simple = markowitz, part.vertices, part.vertices[::-1]
-    drawn = iter(lambda: opening.play(drawn_weights(part.rng))[0], None)
+    drawn = iter(lambda: _drawn_game(part, opening), None)
     for order in it.chain(simple, drawn):
         yield order, 1.0
         yield part.order, 1.0
@@ -82,21 +82,25 @@ def _plain_starts(part: Part) -> _Starts:
 def play(part: Part, opening: Opening) -> None:
     """Offers games of the learned rule with noisy weights, until the part is finished,
     or many of them were no better."""
-    for weights in RULE_WEIGHTS:
+    for weights in packaged_weights(len(part.vertices)):
         part.offer(opening.play(weights)[0])
     since = 0
     while since < _PATIENCE and not part.finished:
         cost = part.cost
-        part.offer(opening.play(drawn_weights(part.rng))[0])
+        part.offer(_drawn_game(part, opening))
         since = 0 if part.cost < cost else since + 1
 
 
-def drawn_weights(rng: random.Random) -> RuleWeights:
+def _drawn_game(part: Part, opening: Opening) -> tuple[int, ...]:
+    """The order of a game with noise on the weights."""
+    return opening.play(drawn_weights(part.rng, len(part.vertices)))[0]
+
+
+def drawn_weights(rng: random.Random, num_vertices: int) -> RuleWeights:
     """Weights of the rule with noise, of a strength that is drawn as well."""
     spread = 10 ** rng.uniform(-1.0, 0.2)
-    return RuleWeights(
-        *(w * (1 + spread * rng.gauss(0.0, 1.0)) for w in rng.choice(RULE_WEIGHTS))
-    )
+    weights = rng.choice(packaged_weights(num_vertices))
+    return RuleWeights(*(w * (1 + spread * rng.gauss(0.0, 1.0)) for w in weights))
 
 
 def blurred_greedy(part: Part, noise: float = 0.5) -> None:
