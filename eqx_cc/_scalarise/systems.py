@@ -17,12 +17,21 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy.sparse import csgraph
 
 from .._jaxpr.avals import aval_of
 from .._jaxpr.program import Atom, bodies, Equation
 from .._jaxpr.releases import ClosedJaxpr, STACKING
 from .._jaxpr.stop_elimination import stop_elimination
-from .entries import as_entries, Atoms, constants, entry, scalar_aval
+from .entries import (
+    as_entries,
+    Atoms,
+    constants,
+    entry,
+    is_concrete,
+    is_number,
+    scalar_aval,
+)
 from .native.inverse import inverse, MAX_NATIVE_ROWS
 from .rules import binary, inner_product
 
@@ -134,11 +143,46 @@ def _solution(
         residual = each(sub, rhs, product(matrix, solution))
         return each(add, solution, product(inverse, residual))
 
-    inverse = traced(_inverse_entries, matrix)
+    inverse = _inverse(traced, matrix, aval_of(eqn.outvars[0]))
     solution = refined(product(inverse, rhs))
     return refined(
         traced(lambda *scalars: [stop_elimination(x) for x in scalars], solution)
     )
+
+
+def _inverse(traced: Callable, matrix: Atoms, aval: Any) -> Atoms:
+    """The inverse of a matrix: that of each block, where blocks are independent, and
+    once of those that are equal.
+
+    For $A X = B$ with $k$ columns the matrix has $k$ equal blocks $A$.
+    """
+    result = constants(np.zeros(matrix.shape), aval)
+    inverses: dict[tuple[Atom, ...], Atoms] = {}
+    for rows, columns in _blocks(matrix):
+        block = matrix[np.ix_(rows, columns)]
+        key = tuple(block.flat)
+        if key not in inverses:
+            inverses[key] = traced(_inverse_entries, block)
+        result[np.ix_(columns, rows)] = inverses[key]
+    return result
+
+
+def _blocks(matrix: Atoms) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows and columns of the square blocks outside of which all entries are zero:
+    all of them if there are no such blocks."""
+    size = len(matrix)
+    zeros = [is_concrete(x) and is_number(x, 0) for x in matrix.flat]
+    is_entry = ~np.array(zeros).reshape(size, size)
+    no_entry = np.zeros_like(is_entry)
+    pairs = np.block([[no_entry, is_entry], [no_entry, no_entry]])
+    count, labels = csgraph.connected_components(pairs, directed=False)
+    rows, columns = labels[:size], labels[size:]
+    blocks = [
+        (np.flatnonzero(rows == k), np.flatnonzero(columns == k)) for k in range(count)
+    ]
+    if any(len(r) != len(c) for r, c in blocks):  # It is singular.
+        return [(np.arange(size), np.arange(size))]
+    return blocks
 
 
 def _inverse_entries(*scalars: jax.Array) -> list[jax.Array]:

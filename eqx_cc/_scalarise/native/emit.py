@@ -26,7 +26,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from ..._jaxpr.avals import aval_of
 from ..._jaxpr.releases import ClosedJaxpr
 from .layout import Layout
-from .stages import Stages
+from .stages import is_stacking, Stages
 
 
 def staged(
@@ -65,18 +65,36 @@ class _Emission:
 
     def add_arrays(self, eqn: jex.JaxprEqn) -> None:
         """Adds an equation of arrays."""
-        # What is not stored takes next to nothing: the cut of an array, a sign.
-        for each in (*self._needed(eqn.invars)[0], eqn):
-            operands = [self._outside(v) for v in each.invars]
-            results = self._writer.add(each, operands)
-            self._sources.update((v, (r, None)) for v, r in zip(each.outvars, results))
+        results = self._stack(eqn) if is_stacking(eqn) else self._outside(eqn)
+        self._sources.update((v, (r, None)) for v, r in zip(eqn.outvars, results))
 
-    def _outside(self, v: Any) -> Any:
-        """A variable for use outside of calls."""
-        if isinstance(v, jex.Literal):
-            return v
-        array, index = self._sources[v]
-        return array if index is None else self._writer.read(array, index)
+    def _stack(self, eqn: jex.JaxprEqn) -> list[jex.Var]:
+        """The array of scalars, which a call stores: outside of one, each scalar that
+        is cut out of an array is an operation that XLA starts."""
+        shape, dtype = _type(eqn.outvars[0])
+
+        def finish(body: Writer, value: Callable) -> list[jex.Var]:
+            entries = [body.reshape(value(v), ()) for v in eqn.invars]
+            return [_stacked(body, entries, len(entries), (), dtype)]
+
+        [array] = self._call(eqn.invars, finish)
+        return [self._writer.reshape(array, shape)]
+
+    def _outside(self, eqn: jex.JaxprEqn) -> list[jex.Var]:
+        """The results of an equation of arrays, outside of calls."""
+        sources = self._sources.copy()
+
+        def value(v: Any) -> Any:
+            if isinstance(v, jex.Literal):
+                return v
+            array, index = sources[v]
+            return array if index is None else self._writer.read(array, index)
+
+        # What is not stored takes next to nothing: the cut of an array, a sign.
+        for each in self._needed(eqn.invars)[0]:
+            results = self._writer.add(each, list(map(value, each.invars)))
+            sources.update((v, (r, None)) for v, r in zip(each.outvars, results))
+        return self._writer.add(eqn, list(map(value, eqn.invars)))
 
     def add_stage(self, stored: Sequence[jex.Var]) -> None:
         """Computes what a stage stores: one array for each type of number."""
@@ -222,7 +240,7 @@ class Writer:
         [eqn] = _template(_repeated, _type(value), width=width)
         return self.add(eqn, [value])[0]
 
-    def reshape(self, array: jex.Var, shape: tuple[int, ...]) -> jex.Var:
+    def reshape(self, array: Any, shape: tuple[int, ...]) -> Any:
         """The array in another shape."""
         if aval_of(array).shape == shape:
             return array

@@ -86,11 +86,12 @@ class _Cut:
             self._store(result)
 
     def add_arrays(self, eqn: jex.JaxprEqn) -> None:
-        """Adds an equation of arrays: the scalars that it reads are stored."""
+        """Adds an equation of arrays: the scalars that it reads are stored, if it does
+        not do that itself."""
         operands = _variables(eqn)
         stage = self._first_stage(operands)
         for v in dict.fromkeys(operands):
-            if aval_of(v).shape == () and self._weight[v] > 0:
+            if aval_of(v).size == 1 and self._weight[v] > 0 and not is_stacking(eqn):
                 self._store(v)
         self.arrays[stage].append(eqn)
         self._stage.update(dict.fromkeys(eqn.outvars, stage + 1))
@@ -114,10 +115,11 @@ def weight_of(eqn: jex.JaxprEqn) -> int:
 
 
 def is_scalar(eqn: jex.JaxprEqn) -> bool:
-    """True if an equation is of scalars, or reads one out of an array."""
+    """True if an equation is of scalars, or reads one out of an array. An array of one
+    entry is a scalar too."""
     if len(eqn.outvars) != 1 or aval_of(eqn.outvars[0]).size != 1:
         return False
-    if is_reading(eqn):
+    if is_reading(eqn) or eqn.primitive.name == "broadcast_in_dim":
         return True
     if not is_elementwise(eqn.primitive.name):
         return False
@@ -127,3 +129,10 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
 def is_reading(eqn: jex.JaxprEqn) -> bool:
     """True if an equation only cuts a part out of an array."""
     return eqn.primitive.name in ("slice", "squeeze", "reshape")
+
+
+def is_stacking(eqn: jex.JaxprEqn) -> bool:
+    """True if an equation makes an array of scalars."""
+    if eqn.primitive.name not in ("stack", "concatenate"):
+        return False
+    return all(aval_of(v).size == 1 for v in eqn.invars)
