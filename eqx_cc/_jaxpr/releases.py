@@ -27,12 +27,6 @@ UNSUPPORTED_BY_JAX = (
 )
 
 
-# The primitives that `jnp.stack` is made of: `stack_p` came with JAX 0.10.1.
-STACKING = (
-    ("stack",) if hasattr(lax, "stack_p") else ("broadcast_in_dim", "concatenate")
-)
-
-
 class ScanArity(NamedTuple):
     """The operands of a `scan` are constants, carries and stacked inputs, in this
     order; its results are carries and stacked outputs."""

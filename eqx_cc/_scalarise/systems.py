@@ -14,14 +14,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from scipy.sparse import csgraph
 
 from .._jaxpr.avals import aval_of
 from .._jaxpr.program import Atom, bodies, Equation
-from .._jaxpr.releases import ClosedJaxpr, STACKING
+from .._jaxpr.releases import ClosedJaxpr
 from .._jaxpr.stop_elimination import stop_elimination
 from .entries import (
     as_entries,
@@ -37,7 +36,7 @@ from .rules import binary, inner_product
 
 
 # The primitives that compute an inverse.
-INVERTING = "held", "native_call", "reshape", *STACKING
+INVERTING = "concatenate", "held", "native_call", "reshape"
 # The primitives of substitution with triangular factors.
 _SUBSTITUTION = frozenset(
     "add broadcast_in_dim concatenate copy gather iota lt mul neg reshape select_n "
@@ -188,5 +187,6 @@ def _blocks(matrix: Atoms) -> list[tuple[np.ndarray, np.ndarray]]:
 def _inverse_entries(*scalars: jax.Array) -> list[jax.Array]:
     """The entries of the inverse of the matrix that has these, held."""
     size = round(len(scalars) ** 0.5)
-    result = inverse(stop_elimination(jnp.stack(scalars)).reshape(size, size))
+    entries = lax.concatenate([lax.reshape(x, (1,)) for x in scalars], 0)
+    result = inverse(lax.reshape(stop_elimination(entries), (size, size)))
     return [entry(result, index) for index in np.ndindex(result.shape)]

@@ -119,7 +119,7 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
     entry is a scalar too."""
     if len(eqn.outvars) != 1 or aval_of(eqn.outvars[0]).size != 1:
         return False
-    if is_reading(eqn) or eqn.primitive.name == "broadcast_in_dim":
+    if is_reading(eqn):
         return True
     if not is_elementwise(eqn.primitive.name):
         return False
@@ -133,6 +133,5 @@ def is_reading(eqn: jex.JaxprEqn) -> bool:
 
 def is_stacking(eqn: jex.JaxprEqn) -> bool:
     """True if an equation makes an array of scalars."""
-    if eqn.primitive.name not in ("stack", "concatenate"):
-        return False
-    return all(aval_of(v).size == 1 for v in eqn.invars)
+    is_joining = eqn.primitive.name == "concatenate"
+    return is_joining and all(aval_of(v).size == 1 for v in eqn.invars)
