@@ -26,6 +26,13 @@ CASES = {
     ),
     "division": (lambda a, b: (lax.div(a, b), lax.rem(a, b)), INTEGERS, OTHERS),
     "remainder of numbers": (lax.rem, FLOATS, FLOATS[::-1]),
+    "quotients": (lax.div, FLOATS, FLOATS[::-1]),
+    "halves": (lax.div, np.float16([1.1, 2.7, np.nan]), np.float16([3.3, 0.0, 7.0])),
+    "roots": (lambda a: (lax.sqrt(a), lax.floor(a), lax.ceil(a), abs(a)), FLOATS),
+    "squares": (lambda a: (lax.square(a), lax.integer_pow(a, 2)), FLOATS),
+    "squares of integers": (lambda a: (lax.square(a), abs(a), a**2), INTEGERS),
+    "larger": (lambda a, b: (lax.max(a, b), lax.min(a, b)), FLOATS, FLOATS[::-1]),
+    "tiles": (lambda a: jnp.tile(a, (2, 3)), FLOATS),
     "whole numbers": (
         lambda a: a.astype("int32"),
         np.array([-3, 0, -0.0, 2**30], np.float32),
@@ -139,6 +146,7 @@ def test_as_jax(name, is_wide):
         (lax.max, (np.float32(-0.0), np.float32(0.0))),
         (lambda a: lax.reduce_max(a, (1,)), (EMPTY,)),
         (lax.sin, (np.float32(1.0),)),
+        (lambda a: lax.integer_pow(a, 3), (np.float32(1.1),)),
     ],
 )
 def test_left_to_jax(fun, arrays):

@@ -41,9 +41,9 @@ def _by_numpy(eqn: jex.JaxprEqn, arrays: list[np.ndarray]) -> Sequence[Any] | No
     results = moved(eqn, arrays)
     if results is not None:
         return results
-    numbers, whole = _OF_NUMBERS.get(name), _OF_INTEGERS.get(name)
-    fun = numbers or whole
-    if fun is None or (whole and any(array.dtype.kind == "f" for array in arrays)):
+    has_floats = any(array.dtype.kind == "f" for array in arrays)
+    fun = (_OF_NUMBERS | (_OF_FLOATS if has_floats else _OF_INTEGERS)).get(name)
+    if fun is None:
         return None
     with np.errstate(all="ignore"):
         results = fun(arrays, eqn.params)
@@ -139,6 +139,7 @@ def _split(arrays, params):
 
 
 _OF_NUMBERS: dict[str, Callable] = {
+    "abs": _of(np.abs),
     "add": _of(np.add),
     "mul": _of(np.multiply),
     "neg": _of(np.negative),
@@ -154,11 +155,40 @@ _OF_NUMBERS: dict[str, Callable] = {
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
     "gather": gathered,
+    "integer_pow": lambda arrays, params: (
+        np.square(arrays[0]) if params["y"] == 2 else None
+    ),
     "iota": _iota,
     "pad": _pad,
     "rem": _remainder,
     "select_n": _select_n,
     "split": _split,
+    "square": _of(np.square),
+}
+
+
+#
+# Rounded correctly, or not at all
+#
+
+
+def _larger(fun: Callable) -> Callable:
+    """`np.maximum` or `np.minimum`, where the sign of a zero is not in doubt."""
+
+    def larger(arrays, params):
+        first, second = arrays
+        return None if np.any((first == 0) & (second == 0)) else fun(first, second)
+
+    return larger
+
+
+_OF_FLOATS: dict[str, Callable] = {
+    "ceil": _of(np.ceil),
+    "div": _of(np.divide),
+    "floor": _of(np.floor),
+    "max": _larger(np.maximum),
+    "min": _larger(np.minimum),
+    "sqrt": _of(np.sqrt),
 }
 
 

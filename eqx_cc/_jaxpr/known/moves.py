@@ -61,6 +61,7 @@ _MOVES: dict[str, Callable[..., Any]] = {
     "slice": _slice,
     "squeeze": lambda arrays, shape, _: arrays[0].reshape(shape),
     "stack": lambda arrays, _, params: np.stack(arrays, params["axis"]),
+    "tile": lambda arrays, _, params: np.tile(arrays[0], params["reps"]),
     "transpose": lambda arrays, _, params: arrays[0].transpose(params["permutation"]),
     "unstack": _unstack,
 }
