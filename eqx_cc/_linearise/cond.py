@@ -32,8 +32,11 @@ def control_flow(
     blocks = kinds.get(equation.primitive.name)
     if blocks is None:
         return None
-    pairs, results, values = blocks(equation, active, operands, differentiate, known)
-    return LocalPartials(pairs, lambda operands: (results, values))
+    pairs, results, values, *refine = blocks(
+        equation, active, operands, differentiate, known
+    )
+    run = lambda operands: (results, values)  # noqa: E731
+    return LocalPartials(pairs, run, refine=refine[0] if refine else None)
 
 
 def _cond(equation: Equation, active, operands, differentiate, known: Known):
