@@ -172,7 +172,8 @@ def one_triangle(block: Any, sign: int) -> Any:
     ]
     pairs = [pair for pair in pairs if pair is not None]
     pattern = replace(block.pattern, terms=tuple(term for term, _ in pairs))
-    return replace(block, pattern=pattern, values=tuple(value for _, value in pairs))
+    values = tuple(value for _, value in pairs)
+    return replace(block, pattern=pattern, values=values, entries=None)
 
 
 def _term_of_triangle(
@@ -181,6 +182,8 @@ def _term_of_triangle(
     rows, columns = coordinates(term, block.out_shape, block.in_shape)
     width = math.prod(block.in_shape)
     kept = sign * (rows % width - columns) >= 0
+    if block.entries is not None:
+        kept &= np.isin(rows * width + columns, block.entries.flat)
     if kept.all():
         return term, value
     if not kept.any():

@@ -356,7 +356,7 @@ class Partial(eqx.Module):
         `block.spy().figure`.
         """
         factors = [(left.pattern, right.pattern) for left, right in self.factors]
-        return spy(self.pattern, factors, axes)
+        return spy(self.pattern, factors, self.entries, axes)
 
     def _expanded_pattern(self) -> Pattern:
         """The pattern of the block without factors."""
