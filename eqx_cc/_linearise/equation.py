@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -44,13 +44,15 @@ class LocalPartials:
 
     `pairs` are `(operand, result, pattern)`; `run(operands)` returns the results and
     the values for each pair. `fallback`: a part of it has no rule, so its block is
-    dense. `refine` has the entries of the pairs, where patterns store known zeros.
+    dense. `refine` has the entries of the pairs, where patterns store known zeros, and
+    `known` the results that are integer arrays known while tracing.
     """
 
     pairs: Sequence[Pair]
     run: Callable[[Sequence[Any]], tuple[list[Any], list[Values]]]
     fallback: bool = False
     refine: Refine | None = None
+    known: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def local_partials(

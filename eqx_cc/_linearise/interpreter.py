@@ -217,6 +217,7 @@ class _Interpreter:
         check_partials(equation, partials.pairs)
         self.storage.add(equation, partials.pairs)
         results, values = partials.run(operands)
+        self.indices.update((equation.results[r], v) for r, v in partials.known.items())
         refine = partials.refine
         for n, (operand, result, pattern) in enumerate(partials.pairs):
             if not pattern.is_zero:
