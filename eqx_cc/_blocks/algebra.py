@@ -81,7 +81,12 @@ def applied(block: Any, array: jax.Array) -> jax.Array:
     pattern = dense_pattern(block.in_shape, array.shape[len(block.in_shape) :])
     values = tuple(lax.reshape(array, t.value_shape) for t in pattern.terms)
     columns = replace(
-        block, pattern=pattern, values=values, dtype=array.dtype, factors=()
+        block,
+        pattern=pattern,
+        values=values,
+        dtype=array.dtype,
+        factors=(),
+        entries=None,
     )
     return composed(block, columns).materialise()
 
@@ -113,6 +118,7 @@ def composed(left: Any, right: Any) -> Any:
         values=values,
         dtype=dtype,
         factors=tuple(factors),
+        entries=None,
     )
 
 
@@ -149,7 +155,7 @@ def _row(block: Any) -> Any:
     `out () inp (i, j)`."""
     pattern = block.pattern
     terms = tuple(replace(t, out=(), inp=t.axes) for t in pattern.terms)
-    return replace(block, pattern=Pattern((), pattern.shape, terms))
+    return replace(block, pattern=Pattern((), pattern.shape, terms), entries=None)
 
 
 def one_triangle(block: Any, sign: int) -> Any:
@@ -166,7 +172,8 @@ def one_triangle(block: Any, sign: int) -> Any:
     ]
     pairs = [pair for pair in pairs if pair is not None]
     pattern = replace(block.pattern, terms=tuple(term for term, _ in pairs))
-    return replace(block, pattern=pattern, values=tuple(value for _, value in pairs))
+    values = tuple(value for _, value in pairs)
+    return replace(block, pattern=pattern, values=values, entries=None)
 
 
 def _term_of_triangle(
@@ -175,6 +182,8 @@ def _term_of_triangle(
     rows, columns = coordinates(term, block.out_shape, block.in_shape)
     width = math.prod(block.in_shape)
     kept = sign * (rows % width - columns) >= 0
+    if block.entries is not None:
+        kept &= np.isin(rows * width + columns, block.entries.flat)
     if kept.all():
         return term, value
     if not kept.any():

@@ -17,15 +17,16 @@ from .._sparsity.pattern import Pattern
 from .._sparsity.term import Term
 from .add import written
 from .arrays import gathered, Values
-from .coordinates import coordinates, Positions, unravelled
+from .coordinates import coordinates, Entries, Positions, unravelled
 
 
 class SortedPositions(NamedTuple):
     """The positions of the entries of a pattern, row by row, each of them once.
 
     `places` has, for each position, the number of its entry in the order of the terms;
-    or, if `has_duplicates`, for each entry the number of its position. It is None where
-    the entries are in order already.
+    or, if `has_duplicates`, for each entry the number of its position, and one more
+    than there are for those that are left out. It is None where the entries are in
+    order already.
     """
 
     rows: Positions
@@ -43,7 +44,27 @@ class SortedPositions(NamedTuple):
         if not self.has_duplicates:
             return gathered(entries, self.places)
         zeros = jnp.zeros(len(self.rows), entries.dtype)
-        return zeros.at[self.places].add(entries)
+        return zeros.at[self.places].add(entries, mode="drop")
+
+    def within(self, flat: Positions, width: int) -> SortedPositions:
+        """Those that are among positions `flat` of the ravelled block."""
+        mine = self.rows * width + self.columns
+        kept = np.isin(mine, flat, assume_unique=True)
+        numbers = np.arange(len(mine)) if self.places is None else self.places
+        if self.has_duplicates:
+            places = np.where(kept, np.cumsum(kept) - 1, np.count_nonzero(kept))[
+                numbers
+            ]
+        else:
+            places = numbers[kept]
+        rows, columns = self.rows[kept], self.columns[kept]
+        return _fixed(SortedPositions(rows, columns, places, self.has_duplicates))
+
+
+def _fixed(positions: SortedPositions) -> SortedPositions:
+    for array in (positions.rows, positions.columns):
+        array.flags.writeable = False  # They are shared by all blocks of the pattern.
+    return positions
 
 
 def entry_positions(pattern: Pattern) -> tuple[Positions, Positions]:
@@ -58,9 +79,15 @@ def entry_positions(pattern: Pattern) -> tuple[Positions, Positions]:
 
 # Few, as they may be large: one block is usually asked for rows, columns and data.
 @ft.lru_cache(maxsize=16)
-def sorted_positions(pattern: Pattern) -> SortedPositions:
-    """The distinct positions of a pattern in row-major order."""
-    return sorted_entries(*entry_positions(pattern), math.prod(pattern.in_shape))
+def sorted_positions(
+    pattern: Pattern, entries: Entries | None = None
+) -> SortedPositions:
+    """The distinct positions of a pattern in row-major order, of those that `entries`
+    has."""
+    width = math.prod(pattern.in_shape)
+    if entries is not None:
+        return sorted_positions(pattern).within(entries.flat, width)
+    return sorted_entries(*entry_positions(pattern), width)
 
 
 def sorted_entries(rows: Positions, columns: Positions, width: int) -> SortedPositions:
@@ -72,9 +99,16 @@ def sorted_entries(rows: Positions, columns: Positions, width: int) -> SortedPos
     if np.array_equal(unique, flat):
         places = None
     rows, columns = np.divmod(unique, max(1, width))
-    for array in (rows, columns):
-        array.flags.writeable = False  # They are shared by all blocks of the pattern.
-    return SortedPositions(rows, columns, places, has_duplicates)
+    return _fixed(SortedPositions(rows, columns, places, has_duplicates))
+
+
+def either(first: Any, second: Any) -> Entries | None:
+    """The entries of a sum of blocks, if any of these has fewer than it stores."""
+    if first.entries is None and second.entries is None:
+        return None
+    width = math.prod(first.in_shape)
+    lists = (block.rows * width + block.cols for block in (first, second))
+    return Entries(np.union1d(*lists))
 
 
 def entries(pattern: Pattern, values: Values, dtype: np.dtype) -> jax.Array:

@@ -24,6 +24,28 @@ def coordinates(
     return rows, ravelled(term.inp, in_shape, sizes)
 
 
+class Entries:
+    """Positions in a ravelled block, ascending, which compare as a whole."""
+
+    def __init__(self, flat: Positions):
+        self.flat = flat
+        self._key = flat.tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entries) and self._key == other._key
+
+    def __repr__(self) -> str:
+        return f"{len(self.flat)} entries"
+
+    def transposed(self, height: int, width: int) -> Entries:
+        """The same ones in the transposed matrix, of which these are the sizes."""
+        rows, columns = np.divmod(self.flat, max(1, height))
+        return Entries(np.sort(columns * width + rows))
+
+
 def unravelled(positions: Positions, shape: tuple[int, ...]) -> Positions:
     """A row of indices for each position in a ravelled array."""
     if math.prod(shape) == 0 or not shape:

@@ -19,6 +19,7 @@ from . import convert
 from .add import run_sum, run_update
 from .algebra import applied, composed, entrywise, numeric, times
 from .arrays import check_fits, Masked, take, Values
+from .coordinates import Entries
 from .spy import spy
 
 
@@ -55,6 +56,8 @@ class Partial(eqx.Module):
     - `dtype`: the type of the entries.
     - `factors`: the pairs $(L_k, R_k)$; products are contracted along all axes of the
         intermediate. Their sum is not in `pattern` and `values`.
+    - `entries`: the positions that `data`, `rows`, `cols` and conversions have, where
+        some of what is stored is known to be zero.
 
     !!! Example
 
@@ -78,6 +81,7 @@ class Partial(eqx.Module):
     values: Values
     dtype: np.dtype = eqx.field(static=True)
     factors: tuple[tuple[Partial, Partial], ...] = ()
+    entries: Entries | None = eqx.field(static=True, default=None)
 
     __array_ufunc__ = None  # NumPy's arrays leave products with blocks to these.
 
@@ -132,7 +136,7 @@ class Partial(eqx.Module):
             self._check_fits(recipe.pattern.num_values, "product of factors in")
             values = run_update(recipe, values, left.values, right.values, self.dtype)
             pattern = recipe.pattern
-        return Partial(pattern, values, self.dtype)
+        return Partial(pattern, values, self.dtype, entries=self.entries)
 
     def low_rank(self) -> tuple[Num[Array, "out rank"], Num[Array, "rank in"]]:
         """All factors in two matrices, over the ravelled output and input.
@@ -192,7 +196,10 @@ class Partial(eqx.Module):
             None if v is None else take(v, t) for v, t in zip(block.values, takes)
         )
         factors = tuple((right.T, left.T) for left, right in block.factors)
-        return Partial(pattern, values, self.dtype, factors)
+        entries = self.entries and self.entries.transposed(
+            math.prod(self.in_shape), math.prod(self.out_shape)
+        )
+        return Partial(pattern, values, self.dtype, factors, entries)
 
     def __matmul__(self, other: Any) -> Any:
         """The product with an array whose first axes are those of the input, or with a
@@ -239,7 +246,8 @@ class Partial(eqx.Module):
         pattern, recipe = add(a.pattern, b.pattern)
         self._check_fits(pattern.num_values, "sum of blocks in")
         values = run_sum(recipe, (*a.values, *b.values), dtype)
-        return Partial(pattern, values, dtype, (*a.factors, *b.factors))
+        factors, entries = (*a.factors, *b.factors), convert.either(self, other)
+        return Partial(pattern, values, dtype, factors, entries)
 
     def __mul__(self, other: Any) -> Any:
         """The block times a number."""
@@ -280,13 +288,16 @@ class Partial(eqx.Module):
         """
         block = self._listed()
         values = convert.entries(block.pattern, block.values, self.dtype)
-        return values, *convert.entry_positions(block.pattern)
+        if self.entries is None:
+            return values, *convert.entry_positions(block.pattern)
+        return self._positions.arranged(values), self.rows, self.cols
 
     @property
     def data(self) -> Num[Array, " nse"]:
         """The stored entries, row by row, each position once: that of `data[k]` is
         `(rows[k], cols[k])`. Factors are multiplied."""
-        values, _, _ = self.to_coo()
+        block = self._listed()
+        values = convert.entries(block.pattern, block.values, self.dtype)
         return self._positions.arranged(values)
 
     @property
@@ -303,7 +314,7 @@ class Partial(eqx.Module):
 
     @property
     def _positions(self) -> convert.SortedPositions:
-        return convert.sorted_positions(self._expanded_pattern())
+        return convert.sorted_positions(self._expanded_pattern(), self.entries)
 
     def to_bcoo(self) -> BCOO:
         """The block as a `jax.experimental.sparse.BCOO` of shape
@@ -345,7 +356,7 @@ class Partial(eqx.Module):
         `block.spy().figure`.
         """
         factors = [(left.pattern, right.pattern) for left, right in self.factors]
-        return spy(self.pattern, factors, axes)
+        return spy(self.pattern, factors, self.entries, axes)
 
     def _expanded_pattern(self) -> Pattern:
         """The pattern of the block without factors."""

@@ -10,14 +10,20 @@ import numpy as np
 
 from .._sparsity.pattern import Pattern
 from .convert import entry_positions
+from .coordinates import Entries, Positions
 
 
 # The most dots along each side of the picture.
 _MOST_DOTS = 400
 
 
-def spy(pattern: Pattern, factors: Sequence[tuple[Pattern, Pattern]], axes: Any) -> Any:
-    """Draws the entries that are stored, those of factors as their product has them."""
+def spy(
+    pattern: Pattern,
+    factors: Sequence[tuple[Pattern, Pattern]],
+    entries: Entries | None,
+    axes: Any,
+) -> Any:
+    """Draws the entries that are listed, those of factors as their product has them."""
     if axes is None:
         try:
             from matplotlib.figure import Figure
@@ -29,7 +35,7 @@ def spy(pattern: Pattern, factors: Sequence[tuple[Pattern, Pattern]], axes: Any)
         axes = Figure(layout="constrained").subplots()
     height, width = math.prod(pattern.out_shape), math.prod(pattern.in_shape)
     axes.imshow(
-        raster(pattern, factors),
+        raster(pattern, factors, entries),
         cmap="binary",
         vmin=0,
         vmax=1,
@@ -42,7 +48,9 @@ def spy(pattern: Pattern, factors: Sequence[tuple[Pattern, Pattern]], axes: Any)
 
 
 def raster(
-    pattern: Pattern, factors: Sequence[tuple[Pattern, Pattern]] = ()
+    pattern: Pattern,
+    factors: Sequence[tuple[Pattern, Pattern]] = (),
+    entries: Entries | None = None,
 ) -> np.ndarray:
     """The dots of the picture: True where an entry within the dot is stored.
 
@@ -51,6 +59,9 @@ def raster(
     height, width = math.prod(pattern.out_shape), math.prod(pattern.in_shape)
     dots = _dots(height), _dots(width)
     picture = _marked(pattern, dots)
+    if entries is not None:
+        rows, columns = np.divmod(entries.flat, max(1, width))
+        return _marked_at(rows, columns, (height, width), dots)
     for left, right in factors:
         rank = math.prod(left.in_shape)
         # As integers: an entry is stored if some path leads through the factors.
@@ -64,9 +75,15 @@ def _dots(size: int) -> int:
 
 
 def _marked(pattern: Pattern, dots: tuple[int, int]) -> np.ndarray:
+    shape = math.prod(pattern.out_shape), math.prod(pattern.in_shape)
+    return _marked_at(*entry_positions(pattern), shape, dots)
+
+
+def _marked_at(
+    rows: Positions, columns: Positions, shape: tuple[int, int], dots: tuple[int, int]
+) -> np.ndarray:
+    """The dots with any of these positions of a matrix of `shape`."""
     picture = np.zeros(dots, bool)
-    rows, columns = entry_positions(pattern)
-    height, width = math.prod(pattern.out_shape), math.prod(pattern.in_shape)
     if len(rows):
-        picture[rows * dots[0] // height, columns * dots[1] // width] = True
+        picture[rows * dots[0] // shape[0], columns * dots[1] // shape[1]] = True
     return picture

@@ -13,6 +13,7 @@ from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
 from .equation import LocalPartials
 from .loops.body import Body, Differentiate, Known
+from .loops.independent import independent_blocks
 from .loops.scan import scan_blocks
 from .loops.while_loop import while_blocks
 
@@ -32,8 +33,14 @@ def control_flow(
     blocks = kinds.get(equation.primitive.name)
     if blocks is None:
         return None
-    pairs, results, values = blocks(equation, active, operands, differentiate, known)
-    return LocalPartials(pairs, lambda operands: (results, values))
+    arguments = equation, active, operands, differentiate, known
+    batch = independent_blocks(*arguments)
+    if batch is not None:
+        run = lambda operands: (batch.results, batch.values)  # noqa: E731
+        return LocalPartials(batch.pairs, run, known=batch.known)
+    pairs, results, values, *refine = blocks(*arguments)
+    run = lambda operands: (results, values)  # noqa: E731
+    return LocalPartials(pairs, run, refine=refine[0] if refine else None)
 
 
 def _cond(equation: Equation, active, operands, differentiate, known: Known):

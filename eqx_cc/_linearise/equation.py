@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,7 @@ from .._jaxpr.program import (
 )
 from .._rules import registry_version
 from .._rules.fallback import dense_pairs, Pair
+from .entries import Refine
 from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram
 
 
@@ -43,12 +44,15 @@ class LocalPartials:
 
     `pairs` are `(operand, result, pattern)`; `run(operands)` returns the results and
     the values for each pair. `fallback`: a part of it has no rule, so its block is
-    dense.
+    dense. `refine` has the entries of the pairs, where patterns store known zeros, and
+    `known` the results that are integer arrays known while tracing.
     """
 
     pairs: Sequence[Pair]
     run: Callable[[Sequence[Any]], tuple[list[Any], list[Values]]]
     fallback: bool = False
+    refine: Refine | None = None
+    known: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def local_partials(
@@ -106,8 +110,8 @@ def _derive(arguments: _Arguments) -> LocalPartials:
     eqn, active, indices, scalars = arguments.arguments
     blocks = linear_blocks(eqn, active, indices, scalars)
     if blocks is not None:
-        pairs, read = blocks
-        return LocalPartials(pairs, lambda arrays: (bind(eqn, arrays), read(arrays)))
+        run = lambda arrays: (bind(eqn, arrays), blocks.read(arrays))  # noqa: E731
+        return LocalPartials(blocks.pairs, run, refine=blocks.refine)
     if eqn.primitive.name == "custom_vjp_call":
         return _by_vjp(eqn, active)
     if eqn.primitive.name == "custom_lin":  # The tangent of one, which only transposes.
@@ -135,7 +139,7 @@ def _linearised(eqn: jex.JaxprEqn, active, constants) -> LocalPartials:
         values = evaluate(forward, [operands[i] for i in free])
         return values[:num_results], inside.run(values[num_results:])
 
-    return LocalPartials(pairs, run, inside.fallback)
+    return LocalPartials(pairs, run, inside.fallback, inside.refine)
 
 
 def _folded(program: Program, variables: Sequence[Atom]):

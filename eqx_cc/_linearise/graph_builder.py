@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from .._blocks.arrays import Values
 from .._graph.graph import ComputationalGraph
 from .._sparsity.pattern import add, identity, Pattern
 from .._sparsity.recipes import Sum
+from .entries import Part, Refinement
 
 
 class Edge(NamedTuple):
@@ -31,13 +32,17 @@ class GraphBuilder:
         self.dtypes: list[np.dtype] = []
         self.dense_fallbacks: list[int] = []
         self._edges: dict[tuple[int, int], list[tuple[Pattern, Any]]] = {}
+        # What is known of edges beyond their patterns, in the order of these.
+        self._refinements: dict[tuple[int, int], list[Refinement | None]] = {}
 
     def copy(self) -> GraphBuilder:
         """An independent copy, which can be extended on its own."""
         new = GraphBuilder()
         for name, collection in vars(self).items():
             setattr(new, name, collection.copy())
-        new._edges = {ends: list(parallel) for ends, parallel in self._edges.items()}
+        for name in ("_edges", "_refinements"):
+            by_ends = getattr(self, name).items()
+            setattr(new, name, {ends: list(parallel) for ends, parallel in by_ends})
         return new
 
     def vertex(self, dtype: np.dtype, label: str = "", place: str = "") -> int:
@@ -47,9 +52,26 @@ class GraphBuilder:
         self.dtypes.append(dtype)
         return len(self.labels) - 1
 
-    def edge(self, u: int, v: int, pattern: Pattern, source: Any) -> None:
+    def edge(
+        self,
+        u: int,
+        v: int,
+        pattern: Pattern,
+        source: Any,
+        refinement: Refinement | None = None,
+    ) -> None:
         """Adds an edge, in parallel to those between the same vertices."""
         self._edges.setdefault((u, v), []).append((pattern, source))
+        self._refinements.setdefault((u, v), []).append(refinement)
+
+    def parts(self, edges: Iterable[tuple[int, int]]) -> dict[Any, tuple[Part, ...]]:
+        """What edges are sums of, if there is more to it than their pattern."""
+        patterns = {e: [pattern for pattern, _ in self._edges[e]] for e in edges}
+        return {
+            ends: tuple(zip(parallel, self._refinements[ends]))
+            for ends, parallel in patterns.items()
+            if len(parallel) > 1 or any(self._refinements[ends])
+        }
 
     def outputs(
         self, ends: Sequence[tuple[int, tuple[int, ...]] | None], num_inputs: int

@@ -22,6 +22,7 @@ from .._jaxpr.stop_elimination import stop_elimination_p
 from .._orders.orderings import AbstractOrdering, checked_order, Given, MinimalMarkowitz
 from .accumulate import run_plan
 from .cond import control_flow
+from .entries import Part, reached_entries
 from .equation import local_partials, LocalPartials
 from .graph_builder import GraphBuilder
 from .loops.body import Ends
@@ -33,7 +34,8 @@ class Linearised(NamedTuple):
     """The values of a program at a point, with its linearised computational graph.
 
     `dependents` has the vertex of each output, None where it depends on no input.
-    `storage` has the limit to what its blocks may take.
+    `storage` has the limit to what its blocks may take. `parts` has what edges are
+    sums of, where that is more than their pattern.
     """
 
     outputs: list[Any]
@@ -42,6 +44,7 @@ class Linearised(NamedTuple):
     dependents: list[int | None]
     dtypes: list[np.dtype]
     storage: Storage
+    parts: Mapping[tuple[int, int], tuple[Part, ...]]
 
 
 def linearise(
@@ -95,6 +98,13 @@ def eliminated_blocks(
     steps = plan(graph, checked_order(graph, ordering))
     blocks = _blocks(linearised, steps)
     return {e: blocks[uv] for e, uv in _ends(linearised) if uv in blocks}
+
+
+def entries_of_blocks(linearised: Linearised) -> dict[Ends, np.ndarray]:
+    """The entries of the blocks `(output, input)` that a path leads to, where these are
+    followed one by one: their positions, ascending in the ravelled block."""
+    entries = reached_entries(linearised.graph, linearised.parts)
+    return {e: entries[uv] for e, uv in _ends(linearised) if uv in entries}
 
 
 class LowRankBlock(NamedTuple):
@@ -207,11 +217,13 @@ class _Interpreter:
         check_partials(equation, partials.pairs)
         self.storage.add(equation, partials.pairs)
         results, values = partials.run(operands)
-        for (operand, result, pattern), value in zip(partials.pairs, values):
+        self.indices.update((equation.results[r], v) for r, v in partials.known.items())
+        refine = partials.refine
+        for n, (operand, result, pattern) in enumerate(partials.pairs):
             if not pattern.is_zero:
                 v = self._vertex(equation, result, fallback=partials.fallback)
                 u = self.vertices[equation.operands[operand]]
-                self.builder.edge(u, v, pattern, value)
+                self.builder.edge(u, v, pattern, values[n], refine and (refine, n))
         return results
 
     def _partials(self, equation: Equation, active, operands) -> LocalPartials:
@@ -368,10 +380,9 @@ class _Interpreter:
         vertices = builder.outputs(ends, len(self.inputs))
         dependents = [vertex for vertex in vertices if vertex is not None]
         graph, edges = builder.build([*range(len(self.inputs))], dependents)
-        values = builder.values(edges)
-        return Linearised(
-            outputs, graph, values, vertices, builder.dtypes, self.storage
-        )
+        values, parts = builder.values(edges), builder.parts(edges)
+        dtypes, storage = builder.dtypes, self.storage
+        return Linearised(outputs, graph, values, vertices, dtypes, storage, parts)
 
 
 def _num_inexact(avals: Sequence[Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
@@ -16,9 +16,10 @@ from .._jaxpr.avals import avals_of, is_inexact
 from .._jaxpr.known.indices import known_structure, static_operands, static_variables
 from .._jaxpr.program import bind, Constant, Equation, flatten, plain_params, reader
 from .._orders.orderings import MinimalMarkowitz
-from .._rules import linear_rule, Operand
+from .._rules import Block, linear_rule, Operand
 from .._rules.fallback import dense_pairs, dense_values, Pair, prefers_reverse
 from .accumulate import run_plan
+from .entries import reached_entries, Refine
 from .graph_builder import GraphBuilder
 
 
@@ -26,15 +27,22 @@ from .graph_builder import GraphBuilder
 Reading = Callable[[Sequence[Any]], list[Values]]
 
 
+class LinearBlocks(NamedTuple):
+    """The blocks of a linear equation: their pairs, how values are read, and how the
+    entries of those are found that store known zeros."""
+
+    pairs: Sequence[Pair]
+    read: Reading
+    refine: Refine | None = None
+
+
 def linear_blocks(
     eqn: jex.JaxprEqn,
     linear: Sequence[int],
     indices: Mapping[int, np.ndarray],
     scalars: Mapping[int, Any],
-) -> tuple[Sequence[Pair], Reading] | None:
-    """The blocks of an equation that is linear in operands `linear`.
-
-    Returns the pairs, and how their values are read off the operands; None if no rule
+) -> LinearBlocks | None:
+    """The blocks of an equation that is linear in operands `linear`; None if no rule
     applies. `indices` and `scalars` are the operands that are known while tracing, and
     of sparse constants `indices` has the masks of their non-zeros.
     """
@@ -57,18 +65,23 @@ def linear_blocks(
     if blocks is None:
         return None
     pairs = [(b.operand, b.result, b.pattern) for b in blocks]
-    return pairs, lambda arrays: [b.values(arrays) for b in blocks]
+    read = lambda arrays: [b.values(arrays) for b in blocks]  # noqa: E731
+    return LinearBlocks(pairs, read, _refinement(blocks))
 
 
-def _fallback_blocks(eqn: jex.JaxprEqn, linear) -> tuple[Sequence[Pair], Reading]:
+def _refinement(blocks: Sequence[Block]) -> Refine | None:
+    if all(block.entries is None for block in blocks):
+        return None
+    return lambda: [b.entries if b.entries is None else b.entries() for b in blocks]
+
+
+def _fallback_blocks(eqn: jex.JaxprEqn, linear) -> LinearBlocks:
     reverse = prefers_reverse(eqn, linear)
-    pairs = dense_pairs(eqn, linear)
-    return pairs, lambda arrays: dense_values(eqn, linear, arrays, reverse=reverse)
+    read = lambda arrays: dense_values(eqn, linear, arrays, reverse=reverse)  # noqa: E731
+    return LinearBlocks(dense_pairs(eqn, linear), read)
 
 
-def _custom_jvp_blocks(
-    eqn: jex.JaxprEqn, linear: Sequence[int]
-) -> tuple[Sequence[Pair], Reading] | None:
+def _custom_jvp_blocks(eqn: jex.JaxprEqn, linear: Sequence[int]) -> LinearBlocks | None:
     """The blocks of a function with a derivative of its own, all operands of which are
     tangents: it is linear, and its values are its derivative. (Where a rule calls such
     a function, JAX 0.12 leaves the call in the linear jaxpr.)"""
@@ -78,7 +91,8 @@ def _custom_jvp_blocks(
     inside = LinearProgram(body.jaxpr, avals_of(eqn.invars), body.consts)
     if inside.fallback:
         return None
-    return inside.pairs, lambda arrays: inside.run(body.consts)
+    run = lambda arrays: inside.run(body.consts)  # noqa: E731
+    return LinearBlocks(inside.pairs, run, inside.refine)
 
 
 def _number(value):
@@ -117,14 +131,21 @@ class LinearProgram:
         self._builder = GraphBuilder()
         # By the number of an equation: how its values are read, and those that count.
         self._readings: dict[int, tuple[Reading, list[int]]] = {}
+        self._refine: dict[int, tuple[Refine, list[int]]] = {}
         self.fallback = False
         outputs = self._build(inputs)
         dependents = [vertex for vertex in outputs if vertex is not None]
         independents = list(range(self._num_inputs))
         graph, self._edges = self._builder.build(independents, dependents)
+        self._graph = graph
         self._plan = plan(graph, MinimalMarkowitz()(graph))
         position = {v: i for i, v in enumerate(outputs) if v is not None}
         self.pairs = [(u, position[v], p) for (u, v), p in self._plan.blocks.items()]
+
+    def refine(self) -> list[np.ndarray | None]:
+        """The entries of each of the pairs that a path leads to."""
+        entries = reached_entries(self._graph, self._builder.parts(self._edges))
+        return [entries.get(edge) for edge in self._plan.blocks]
 
     def _known_residuals(self) -> dict[int, np.ndarray]:
         known = {i: known_structure(r, {}) for i, r in self._constants.items()}
@@ -147,7 +168,9 @@ class LinearProgram:
                     vertices[variable] = self._builder.vertex(aval.dtype)
                     shapes[variable] = aval.shape
                 ends = vertices[equation.operands[operand]], vertices[variable]
-                self._builder.edge(*ends, pattern, (number, position))
+                refine = self._refine.get(number, (None, ()))
+                part = refine[0] and (refine[0], refine[1][position])
+                self._builder.edge(*ends, pattern, (number, position), part)
         ends = [
             (vertices[out], shapes[out])
             if isinstance(out, int) and out in vertices
@@ -165,9 +188,11 @@ class LinearProgram:
         if blocks is None:
             self.fallback = True
             blocks = _fallback_blocks(equation.eqn, linear)
-        pairs, read = blocks
+        pairs, read, refine = blocks
         nonzero = [n for n, (*_, pattern) in enumerate(pairs) if not pattern.is_zero]
         self._readings[number] = read, nonzero
+        if refine is not None:
+            self._refine[number] = refine, nonzero
         return [pairs[n] for n in nonzero]
 
     def _static_operands(self, equation: Equation):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from jax.extend.core import primitives as p
 from .._blocks.unit_vectors import unit_vectors
 from .._jaxpr.avals import is_complex
 from .._sparsity.positions.affine import single
-from .._sparsity.positions.table import axis_forms, Form
+from .._sparsity.positions.table import axis_forms, Form, ravelled, tabulated
 from .registry import axes, Block, indexed, one_term, register_rule
 
 
@@ -36,7 +37,8 @@ def _dot_general(operands, results, params):
     if is_nonzero is not None and sizes:
         forms = out_forms, in_forms, sizes
         return [_sparse_product(operands, linear, results[0], forms, labels[other])]
-    read = lambda arrays: arrays[other]  # noqa: E731
+    # A number of Python has no shape.
+    read = lambda arrays: jnp.asarray(arrays[other], operands[other].dtype)  # noqa: E731
     term: dict[str, Any] = dict(value=labels[other], read=read)
     return [one_term(operands, linear, results[0], out_forms, in_forms, sizes, **term)]
 
@@ -104,7 +106,17 @@ def _cumsum(operands, results, params):
 
     term: dict[str, Any] = dict(value=(k, axis), read=mask, mask=True)
     sizes = indexed(shape) | {k: size}
-    return [one_term(operands, 0, results[0], out, inp, sizes, **term)]
+    block = one_term(operands, 0, results[0], out, inp, sizes, **term)
+
+    def entries():
+        rows, columns = np.nonzero(triangle(np.ones((size, size), bool)))
+        listed = {i: n for i, n in sizes.items() if i not in (k, axis)}
+        listed[k] = len(rows)
+        tables = {k: tabulated(rows, [k]), axis: tabulated(columns, [k])}
+        forms = [*replaced(out, tables), *replaced(inp, tables)]
+        return np.sort(ravelled(forms, (*shape, *shape), listed))
+
+    return [replace(block, entries=entries)]
 
 
 @register_rule(p.triangular_solve_p)

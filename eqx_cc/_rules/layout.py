@@ -18,6 +18,10 @@ from .._sparsity.positions.table import axis_forms, Form
 from .registry import axes, Block, broadcast, indexed, one_term, register_rule
 
 
+# The most entries of which it is listed where they are padding.
+_MAX_LISTED = 1 << 24
+
+
 def _reading(operands, results, inp: list[Affine]) -> list[Block]:
     """out[k] = in[inp(k)]"""
     shape = results[0].shape
@@ -52,15 +56,20 @@ def _squeeze(operands, results, params):
 @register_rule(p.reshape_p)
 def _reshape(operands, results, params):
     """out[k] = in[l] where k, l flatten to the same number"""
-    if params.get("dimensions") is not None or not operands[0].linear:
+    if not operands[0].linear:
         return None
-    return _flattened(operands, results)
+    return _flattened(operands, results, params.get("dimensions"))
 
 
-def _flattened(operands, results):
-    shapes = results[0].shape, operands[0].shape
-    forms = _matched(*shapes) or _listed(*shapes)
-    return [one_term(operands, 0, results[0], *forms)]
+def _flattened(operands, results, order=None):
+    """`order` is that of the operand's axes, the slowest first, if not their own."""
+    shape = operands[0].shape
+    order = range(len(shape)) if order is None else order
+    shapes = results[0].shape, tuple(shape[axis] for axis in order)
+    out, inp, sizes = _matched(*shapes) or _listed(*shapes)
+    by_axis = dict(zip(order, inp))
+    inp = [by_axis[axis] for axis in sorted(by_axis)]
+    return [one_term(operands, 0, results[0], out, inp, sizes)]
 
 
 def _listed(out_shape, in_shape) -> tuple[list[Form], list[Form], dict[int, int]]:
@@ -148,6 +157,10 @@ def _pad(operands, results, params):
 
 def _padding_value(operands, result, config) -> Block:
     """out[k] = value, except where the operand is"""
+    if math.prod(result.shape) <= _MAX_LISTED:
+        flat = np.flatnonzero(_is_padding(operands[0].shape, result.shape, config))
+        out = axis_forms(flat, result.shape, {0: len(flat)})
+        return one_term(operands, 1, result, out, [], {0: len(flat)})
 
     def mask(arrays):
         inside = lax.pad(jnp.ones(operands[0].shape, jnp.int32), np.int32(0), config)
@@ -156,6 +169,18 @@ def _padding_value(operands, result, config) -> Block:
     out, sizes = axes(result.shape), indexed(result.shape)
     term: dict[str, Any] = dict(value=list(sizes), read=mask, mask=True)
     return one_term(operands, 1, result, out, [], sizes, **term)
+
+
+def _is_padding(shape, padded_shape, config) -> np.ndarray:
+    """Where a padded array is not the operand: of two entries with one between them,
+    `[False, True, False]`."""
+    positions = []
+    for (low, _, interior), size, padded in zip(config, shape, padded_shape):
+        position = low + (interior + 1) * np.arange(size)
+        positions.append(position[(position >= 0) & (position < padded)])
+    is_padding = np.ones(padded_shape, bool)
+    is_padding[np.ix_(*positions)] = False
+    return is_padding
 
 
 @register_rule(p.concatenate_p)

@@ -56,7 +56,9 @@ class Block:
     """The partial of one result with respect to one operand.
 
     `values` reads the pattern's values off the operands' arrays (`None` for linear
-    ones). `fallback` is true if no rule stated a structure.
+    ones). `fallback` is true if no rule stated a structure. `entries` computes the
+    positions of the non-zeros, ascending in the ravelled block, where the pattern
+    stores known zeros as well.
 
     [`eqx_cc.BlockBuilder`][] builds it.
     """
@@ -66,6 +68,7 @@ class Block:
     values: Callable[[Arrays], Values]
     result: int = 0
     fallback: bool = False
+    entries: Callable[[], np.ndarray] | None = None
 
 
 Rule = Callable[

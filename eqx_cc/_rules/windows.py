@@ -59,21 +59,30 @@ class _Slide(NamedTuple):
 
 @register_rule(p.conv_general_dilated_p)
 def _conv(operands, results, params):
-    """out[b, g o, y] = sum_{i, k} in[b, g i, position(y, k)] * kernel[g o, i, k]"""
-    if params["batch_group_count"] != 1 or operands[0].linear == operands[1].linear:
+    """out[b, g o, y] = sum_{i, k} in[b, g i, position(y, k)] * kernel[g o, i, k]
+
+    The groups `g` are of features, or of the batch: `in[g b, i, position(y, k)]`.
+    """
+    if operands[0].linear == operands[1].linear:
         return None
     if 0 in (*operands[0].shape, *operands[1].shape, *results[0].shape):
         return None
     shapes = operands[0].shape, operands[1].shape, results[0].shape
-    numbers, groups = params["dimension_numbers"], params["feature_group_count"]
+    numbers, of_batch = params["dimension_numbers"], params["batch_group_count"]
+    groups = max(of_batch, params["feature_group_count"])
     specs = numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec
     num_out, num_in = (shapes[1][axis] // n for axis, n in zip(specs[1], (groups, 1)))
+    size = shapes[2][specs[2][0]]
     batch, feature_in = single(0), single(3)
-    sizes = {0: shapes[0][specs[0][0]], 1: groups, 2: num_out, 3: num_in}
+    feature_out = Affine(0, ((1, num_out), (2, 1)))
+    sizes = {0: size, 1: groups, 2: num_out, 3: num_in}
+    grouped: list[Form] = [batch, Affine(0, ((1, num_in), (3, 1)))]
+    if of_batch > 1:
+        grouped = [Affine(0, ((1, size), (0, 1))), feature_in]
     axes: tuple[list[Form], ...] = (
-        [batch, Affine(0, ((1, num_in), (3, 1)))],
-        [Affine(0, ((1, num_out), (2, 1))), feature_in],
-        [batch, Affine(0, ((1, num_out), (2, 1)))],
+        grouped,
+        [feature_out, feature_in],
+        [batch, feature_out],
     )
     for number, slide in enumerate(_slides(shapes, specs, params)):
         window, position, place, more = slide.forms(4 + 2 * number)

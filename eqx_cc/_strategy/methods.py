@@ -11,18 +11,22 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array
 
 from .._blocks.algebra import trace
 from .._blocks.arrays import as_numbers
 from .._blocks.block import NumericBlock
+from .._blocks.convert import sorted_positions
+from .._blocks.coordinates import Entries
 from .._blocks.partial import Partial
 from .._jaxpr.closed import TracedFunction
 from .._jaxpr.program import evaluate, Program
 from .._linearise.interpreter import (
     diagonal_blocks,
     eliminated_blocks,
+    entries_of_blocks,
     linearise,
     low_rank_blocks,
     LowRankBlock,
@@ -170,6 +174,9 @@ class ArrayElimination(AbstractMethod):
         ]
         if not self.structured:
             rows = [[_dense(block) for block in row] for row in rows]
+        else:
+            for (i, j), flat in entries_of_blocks(linearised).items():
+                rows[i][j] = _refined(rows[i][j], flat)
         return problem.result(linearised.outputs, rows)
 
 
@@ -299,6 +306,15 @@ def _full(
     pattern = dense_pattern(out_shape, in_shape)
     values = tuple(lax.reshape(block, term.value_shape) for term in pattern.terms)
     return Partial(pattern, values, block.dtype)
+
+
+def _refined(block: Partial, flat: np.ndarray) -> Partial:
+    """The block with the entries at positions `flat` alone, if it stores more."""
+    pattern = block.pattern
+    stored = math.prod(block.shape) if block.factors else pattern.num_nonzeros
+    if len(flat) < stored and not block.factors and len(pattern.terms) > 1:
+        stored = len(sorted_positions(pattern).rows)  # Several terms may share some.
+    return block if len(flat) == stored else replace(block, entries=Entries(flat))
 
 
 def _partial(block: LowRankBlock | None, out: Any, leaf: Array) -> Partial:

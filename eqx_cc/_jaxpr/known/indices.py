@@ -18,7 +18,7 @@ from jax.core import Tracer
 from ..avals import is_inexact, is_numeric
 from ..outside_trace import computed_while_tracing
 from ..primitives import facts
-from ..program import Atom, Constant, Equation, Program
+from ..program import Atom, Equation, Program
 from .evaluate import evaluated
 
 
@@ -159,13 +159,25 @@ def known_structure(
 ) -> np.ndarray | None:
     """As `static_value`; of an array of numbers, most of which are zero, the mask of
     the others."""
-    if not isinstance(operand, Constant) or not is_inexact(operand.aval):
+    if isinstance(operand, int):
+        value = indices.get(operand)
+        return _sparse(value) if _is_matrix(value) else static_value(operand, indices)
+    if not is_inexact(operand.aval):
         return static_value(operand, indices)
     is_small = operand.aval.ndim >= 2 and operand.aval.size <= _MAX_INDICES
     if isinstance(operand.value, Tracer) or not is_small:
         return None
     with computed_while_tracing():
-        is_nonzero = np.asarray(operand.value) != 0
+        return _sparse(np.asarray(operand.value))
+
+
+def _is_matrix(value: np.ndarray | None) -> bool:
+    return value is not None and value.dtype.kind == "f" and value.ndim >= 2
+
+
+def _sparse(array) -> np.ndarray | None:
+    """The mask of the entries that are not zero, if these are half of it at most."""
+    is_nonzero = array != 0
     return is_nonzero if 2 * np.count_nonzero(is_nonzero) <= is_nonzero.size else None
 
 

@@ -37,6 +37,7 @@ from .body import (
 )
 from .carried import Carried, carried
 from .loop import AbstractLoop, closed_body, ForwardSteps
+from .steps import ScanEntries
 
 
 Entries = list[tuple[int, int, NumericBlock]]
@@ -122,6 +123,22 @@ class _Scan(AbstractLoop):
         ys = [jnp.stack(slices) for slices in zip(*(outputs[t] for t in times))]
         return [*carry, *ys], [partials[t] for t in times]
 
+    def entries(self, body: Body, ends: Sequence[Ends]) -> ScanEntries:
+        """The entries of blocks `(result, operand)`."""
+        sizes = [
+            aval.size // max(1, self.length) if self.is_stacked(s) else aval.size
+            for s, aval in enumerate(self.operand_avals)
+        ]
+        return ScanEntries(
+            tuple(ends),
+            tuple((e, block.pattern) for e, block in body.blocks.items()),
+            tuple(sizes),
+            self.num_consts,
+            self.num_carry,
+            self.length,
+            bool(self.equation.params["reverse"]),
+        )
+
     def direct(self, blocks: Blocks) -> list[tuple[Ends, str]]:
         """The blocks that go by the carries, with the kind of their stack."""
         return [
@@ -138,15 +155,16 @@ def scan_blocks(
     differentiate: Differentiate,
     known: Known,
 ):
-    """The pairs `(operand, result, pattern)` of a scan, its results, and the values of
-    the pairs."""
+    """The pairs `(operand, result, pattern)` of a scan, its results, the values of the
+    pairs, and how the entries of these are found."""
     scan = _Scan(equation, active)
     body = closed_body(scan, differentiate, known)
     run = _forward if scan.is_forward else _reverse
     results, blocks = run(scan, body, operands)
     blocks = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
     pairs = [(s, r, block.pattern) for r, s, block in blocks]
-    return pairs, results, [block.values for _, _, block in blocks]
+    refine = scan.entries(body, [(r, s) for r, s, _ in blocks])
+    return pairs, results, [block.values for _, _, block in blocks], refine
 
 
 def _unrolls(scan: _Scan, body: Body, patterns: Carried) -> bool:
