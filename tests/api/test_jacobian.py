@@ -659,7 +659,7 @@ def test_jit_of_a_model(transform):
 
 
 def test_a_transform_is_equal_to_itself():
-    """`jax.jit` asks for that, and to compare the arrays of a model compiles programs."""
+    """`jax.jit` asks for that. To compare the arrays of a model compiles programs."""
 
     class Parameter:
         def __eq__(self, other):
