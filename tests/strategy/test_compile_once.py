@@ -185,6 +185,18 @@ def test_values_and_auxiliary_data(compiled):
     assert len(compiled) == 1
 
 
+@pytest.mark.parametrize("scale", [jnp.asarray(2.0), 2.0])
+def test_weak_types(scale, compiled):
+    """Also of what is a native call."""
+    fun = lambda x: (scale * jnp.sin(x), jnp.asarray(scale))  # noqa: E731
+    for jacobian in (eqx_cc.filter_jacobian(fun, has_aux=True),) * 2:
+        _, aux = jacobian(X)
+        assert jax.typeof(aux).weak_type
+        _, aux = jax.jit(jacobian)(X)
+        assert jax.typeof(aux).weak_type
+    assert len(compiled) == 1
+
+
 def test_what_is_not_compiled(compiled):
     fun = lambda x: jnp.sin(x) * x  # noqa: E731
     eqx_cc.filter_jacobian(fun, order="reverse")(X)
