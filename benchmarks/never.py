@@ -7,14 +7,16 @@ measures the default, `jax.jacfwd` and `jax.jacrev` for every dense case, alone 
 loop, and prints for each by how many times the default is faster, and how many times as
 long it takes to trace and compile. A row is repeated where it is slower. The goals: 98
 percent of rows at least 0.95 times as fast and all at least 0.8, in geometric mean 1.5;
-compilation at most twice as long, in geometric mean not longer.
+compilation at most twice as long, in geometric mean not longer. The documentation shows
+what `--json docs/benchmarks/never.json` has written.
 """
 
 import argparse
+import itertools
 import math
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -70,6 +72,30 @@ def summary(comparisons: Sequence[Comparison]) -> list[str]:
         f"trace and compile: worst {max(times):.2f}, geometric mean "
         f"{_geometric_mean(times):.2f}",
     ]
+
+
+def worst_first(comparisons: Sequence[Comparison], count: int | None = None) -> str:
+    """A table of the comparisons, or of so many of them."""
+    cells = [
+        (c.case, c.setting, f"{c.ratio:.2f}", f"{c.compile_ratio:.2f}")
+        for c in sorted(comparisons, key=lambda c: c.ratio)[:count]
+    ]
+    heads = "case", "setting", "times as fast", "trace and compile"
+    return tables.table(heads, cells)
+
+
+def report(document: Mapping[str, Any], count: int = 20) -> str:
+    """What the documentation says of a file of measurements: the machine, the summary,
+    and the worst rows."""
+    rows = [Row(**row) for row in document["rows"]]
+    groups = itertools.groupby(rows, key=lambda row: (row.case, row.setting))
+    comparisons = [c for _, group in groups if (c := compared(list(group)))]
+    about = document["machine"]
+    machine = f"{about['processor']}, {about['cores']} cores, JAX {about['jax']}"
+    lines = [f"- {line[0].upper()}{line[1:]}." for line in summary(comparisons)]
+    return "\n".join(
+        [f"On {machine}:", "", *lines, "", worst_first(comparisons, count)]
+    )
 
 
 def _geometric_mean(values: Sequence[float]) -> float:
@@ -128,13 +154,7 @@ def main() -> None:
             print(f"{case.name}, {setting}: {comparison}", file=sys.stderr, flush=True)
             if options.json:
                 files.save(options.json, rows, files.machine())
-    worst_first = sorted(comparisons, key=lambda c: c.ratio)
-    cells = [
-        (c.case, c.setting, f"{c.ratio:.2f}", f"{c.compile_ratio:.2f}")
-        for c in worst_first
-    ]
-    heads = "case", "setting", "times as fast", "trace and compile"
-    print(tables.table(heads, cells))
+    print(worst_first(comparisons))
     print("\n" + "\n".join(summary(comparisons)))
 
 

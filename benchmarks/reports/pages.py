@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..harness.measure import Row
+from ..never import report
 from ..orders import PUBLISHED_COUNTS
 from .answers import summary
 from .headline import (
@@ -196,6 +197,12 @@ def _greeks() -> str:
     )
 
 
+def _never() -> str:
+    if not (FOLDER / "never.json").exists():
+        return "Not measured yet with this version."
+    return report(_document("never"))
+
+
 #
 # Solves and orders
 #
@@ -231,6 +238,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "compile": _compile,
     "peers": _peers,
     "greeks": _greeks,
+    "never": _never,
     "released": _of_solvers(released),
     "answers": lambda: summary(_document("answers")),
     **{f"solve-{name}": _of_solvers(make) for name, make in SOLVER_TABLES.items()},

@@ -11,9 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jax.extend.core.primitives import convert_element_type_p
 from jaxtyping import Array, PyTree
 
+from .._jaxpr.avals import retyped
 from .._orders.orderings import AbstractOrdering
 from .._strategy.granularity import Granularity
 from .._strategy.jacobian_blocks import jacobian_blocks
@@ -319,12 +319,6 @@ def value_and_jacobian(
 
 def _materialised(block: Any, out: Any) -> Array:
     """The array of a block, with the dtype and the weak type of its output."""
-    array = block.materialise()
     struct = isinstance(out, jax.ShapeDtypeStruct)
     weak_type = out.weak_type if struct else jax.typeof(out).weak_type
-    if array.dtype == out.dtype and jax.typeof(array).weak_type == weak_type:
-        return array
-    # Only the primitive can make an array weakly typed.
-    return convert_element_type_p.bind(
-        array, new_dtype=out.dtype, weak_type=weak_type, sharding=None
-    )
+    return retyped(block.materialise(), out.dtype, weak_type)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core.primitives import convert_element_type_p
 
 
 def avals_of(variables) -> list[Any]:
@@ -54,3 +55,12 @@ def _as_array(value: Any, aval: Any) -> Any:
     if getattr(aval, "weak_type", False):
         return jnp.asarray(np.asarray(value).item())
     return jnp.asarray(value, aval.dtype)
+
+
+def retyped(array: Any, dtype: Any, weak_type: bool) -> Any:
+    """The array with this dtype and weak type, which only the primitive can set."""
+    if array.dtype == dtype and jax.typeof(array).weak_type == weak_type:
+        return array
+    return convert_element_type_p.bind(
+        array, new_dtype=dtype, weak_type=weak_type, sharding=None
+    )

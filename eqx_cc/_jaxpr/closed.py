@@ -12,7 +12,7 @@ import jax.tree_util as jtu
 from jax.core import Tracer
 from jaxtyping import Array
 
-from .avals import as_arrays
+from .avals import as_arrays, retyped
 from .program import Constant, Program
 from .releases import ClosedJaxpr
 
@@ -40,7 +40,13 @@ class TracedFunction(Generic[Result]):
 
     def result(self, arrays: Sequence[Any]) -> Result:
         """The result, from the arrays in it."""
-        arrays = as_arrays(arrays, self.closed.out_avals)
+        avals = self.closed.out_avals
+        # A native call keeps no weak types.
+        pairs = zip(as_arrays(arrays, avals), avals)
+        arrays = [
+            retyped(x, x.dtype, True) if getattr(aval, "weak_type", False) else x
+            for x, aval in pairs
+        ]
         return jtu.tree_unflatten(self._tree, arrays)
 
 

@@ -23,7 +23,7 @@ def call_outside_trace(fun: Callable[[], Result]) -> Result:
     device = getattr(jax.config, "jax_default_device", None)
 
     def run() -> Result:
-        with jax.enable_x64(is_wide), jax.default_device(device), _transfers():
+        with jax.enable_x64(is_wide), jax.default_device(device), transfers_allowed():
             return fun()
 
     with ThreadPoolExecutor(1) as thread:
@@ -37,9 +37,10 @@ def computed_while_tracing() -> Iterator[None]:
     `jax.transfer_guard` watches over what a program moves when it runs, not over the
     constants that it is made of.
     """
-    with jax.ensure_compile_time_eval(), _transfers():
+    with jax.ensure_compile_time_eval(), transfers_allowed():
         yield
 
 
-def _transfers():
+def transfers_allowed():
+    """Allows, within it, to read what is known while tracing."""
     return jax.transfer_guard("allow")

@@ -112,7 +112,7 @@ class OrderCache:
             ) from error
         stored = self.get(graph, cost)
         if stored is None or _rank(order) < _rank(stored):
-            self._store.memory[entry_key(graph, cost.name)] = entry_of(graph, order)
+            self._store.keep(entry_key(graph, cost.name), entry_of(graph, order))
             self._write(graph, order)
 
     #

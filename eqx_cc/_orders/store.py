@@ -16,6 +16,14 @@ from typing import Any
 MAX_LABEL = 200  # Characters of a text in an entry.
 _MAX_BYTES = 1 << 22
 
+_changes = 0
+
+
+def num_changes() -> int:
+    """The number of entries that this process has stored: what is chosen by them
+    depends on it."""
+    return _changes
+
 
 class Store:
     """Entries of one kind, in memory and below `<folder>/<kind>`.
@@ -34,6 +42,12 @@ class Store:
         self.home = None if folder is None else folder / kind
         self.memory: dict[str, Any] = {}
         self._reported: set[str] = set()
+
+    def keep(self, key: str, value: Any) -> None:
+        """Stores an entry in memory."""
+        global _changes
+        _changes += 1
+        self.memory[key] = value
 
     def path(self, key: str, suffix: str = "") -> Path | None:
         """The file or folder of a key: the digest of the key is its name."""

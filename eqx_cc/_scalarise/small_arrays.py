@@ -17,7 +17,7 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.lax import GatherScatterMode
 
-from .._jaxpr.avals import aval_of, is_numeric
+from .._jaxpr.avals import as_arrays, aval_of, is_numeric
 from .._jaxpr.closed import is_traced, lift_constants, TracedFunction
 from .._jaxpr.primitives import is_elementwise
 from .._jaxpr.program import bind, flatten, reader
@@ -103,7 +103,7 @@ class _ArrayFunction(AbstractNativeFunction):
             else:
                 results = bind(equation.eqn, operands)
             env.update(zip(equation.results, results))
-        return [read(o) for o in program.outputs]
+        return as_arrays([read(o) for o in program.outputs], program.output_avals)
 
 
 def _accumulated(total: Any, places: Any, values: jax.Array) -> jax.Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,7 +18,6 @@ from .._blocks.arrays import memory
 from .._jaxpr.outside_trace import call_outside_trace
 from .._jaxpr.releases import ClosedJaxpr
 from .time_model import jaxpr_work
-from .timing import timed
 
 
 # A Jacobian as a jaxpr: from all arrays that it depends on to its dense blocks.
@@ -29,6 +30,11 @@ _HOPELESS_RATIO, _LONG = 30.0, 1e7
 # Nanoseconds, by the model, below which a call takes longer than the Jacobian. Then it
 # is timed in a compiled loop, as it is where it matters.
 _SHORTER_THAN_A_CALL = 20_000.0
+# Seconds for one sample, and for all samples of one function.
+_SAMPLE, _ENOUGH = 2e-3, 3e-2
+_MIN_SAMPLES, _MAX_RUNS = 3, 1 << 18
+# A function that takes so many times as long as the fastest is timed no more.
+_HOPELESS = 4.0
 # Raised by JAX for what it does not compile or run.
 _NOT_RUN = RuntimeError, MemoryError, TypeError, ValueError
 
@@ -196,3 +202,48 @@ def _widest(dtype: Any) -> Any:
 def _tolerance(dtype: Any) -> float:
     is_inexact = jnp.issubdtype(dtype, jnp.inexact)
     return float(np.sqrt(float(jnp.finfo(dtype).eps))) if is_inexact else 0.0
+
+
+#
+# Timing in turns
+#
+
+
+def timed(runs: Mapping[str, Callable[[int], None]]) -> dict[str, float]:
+    """The median seconds of each of `runs`, functions of the number of repetitions that
+    wait for the last one.
+
+    The runs take turns, so that a change of the machine's speed concerns all of them.
+    """
+    counts = {name: _count(run) for name, run in runs.items()}
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    spent = dict.fromkeys(runs, 0.0)
+    remaining = list(runs)
+    while remaining:
+        for name in remaining:
+            seconds = _seconds(runs[name], counts[name])
+            samples[name].append(seconds / counts[name])
+            spent[name] += seconds
+        least = min(map(statistics.median, samples.values()))
+        remaining = [
+            name
+            for name in remaining
+            if statistics.median(samples[name]) < _HOPELESS * least
+            and (spent[name] < _ENOUGH or len(samples[name]) <= _MIN_SAMPLES)
+        ]
+    return {name: statistics.median(times) for name, times in samples.items()}
+
+
+def _count(run: Callable[[int], None]) -> int:
+    """The repetitions for one sample, enough that starting a run counts for little."""
+    count, seconds = 1, min(_seconds(run, 1), _seconds(run, 1))
+    while seconds < _SAMPLE / 4 and count < _MAX_RUNS:
+        count *= 8
+        seconds = _seconds(run, count)
+    return max(1, round(count * _SAMPLE / max(seconds, 1e-9)))
+
+
+def _seconds(run: Callable[[int], None], count: int) -> float:
+    started = time.perf_counter()
+    run(count)
+    return time.perf_counter() - started

@@ -16,13 +16,15 @@ from jaxtyping import Array
 from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
 from .._jaxpr.avals import struct
+from .._jaxpr.closed import is_traced
 from .._jaxpr.program import flatten, has_split, Program
 from .._orders.cache import OrderCache
 from .._orders.lookup import Automatic, Measured
 from .._orders.orderings import AbstractOrdering
 from .autotune import measure
+from .compile_once import compiled_jacobian
 from .eager import eager_jacobian, NEEDS_VALUES, not_traceable, NotTraceable
-from .granularity import Granularity
+from .granularity import Granularity, is_compiled
 from .methods import ArrayElimination, ForwardMode, Problem
 from .select import select_method, select_trace
 
@@ -70,8 +72,11 @@ def jacobian_blocks(
         _check_whole(problem)
         method = ArrayElimination(order, structured=True, low_rank=low_rank)
         jacobian = method(problem)
+    elif (compiled := compiled_jacobian(problem, order, fun)) is not None:
+        jacobian = compiled
     else:
-        prepared = select_method(problem, order)
+        is_one_call = not is_compiled() and not any(map(is_traced, leaves))
+        prepared = select_method(problem, order, is_one_call=is_one_call)
         if isinstance(prepared.method, ForwardMode) and has_split(program, leaves):
             # Outside of `jax.set_mesh`, JAX may refuse the equations of a function that
             # it differentiates.

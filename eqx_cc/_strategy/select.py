@@ -53,9 +53,10 @@ from .time_model import jaxpr_work, largest_array, program_work, sweep_work
 # Above so many equations, no order is sought if a sweep takes little more time than the
 # function itself.
 _MANY_EQUATIONS, _LITTLE_MORE = 300, 3.0
-# Outside of `jax.jit`, a sweep is taken only if it is faster by this many nanoseconds:
-# smaller operations spend their time in being started.
-_EAGER = 50_000.0
+# Outside of `jax.jit`, a sweep that takes no more nanoseconds is taken at once: it is
+# the fastest to trace and to compile, and calls take longer. Any other is taken only if
+# it is faster by as many: smaller operations spend their time in being started.
+_QUICK = 50_000.0
 
 # A sweep is taken only if elimination takes so many times as long. Of what are equally
 # long by the model, elimination was the faster (`python -m benchmarks.never`).
@@ -75,8 +76,14 @@ _LARGE = 2**31
 _SWEEPS = {"forward": ForwardMode, "reverse": ReverseMode}
 
 
-def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
-    """The method for the dense Jacobian of a problem, prepared for it."""
+def select_method(
+    problem: Problem, order: AbstractOrdering, *, is_one_call: bool = False
+) -> Prepared:
+    """The method for the dense Jacobian of a problem, prepared for it.
+
+    With `is_one_call`, the Jacobian at one point is all that a call computes: it is not
+    a part of a larger program, nor computed for a batch.
+    """
     if any(map(varies, problem.leaves)) and has_collectives(problem.program):
         return Prepared(ForwardMode(problem.chunk_size), problem)
     if has_split(problem.program, problem.leaves):
@@ -88,6 +95,10 @@ def select_method(problem: Problem, order: AbstractOrdering) -> Prepared:
         if prepared is not None:
             return prepared
         order = Automatic()
+        if is_one_call and problem.granularity != "scalar":
+            prepared = _sweep_within(_QUICK, _sweep_times(problem), problem)
+            if prepared is not None:
+                return prepared
     scalars = problem.scalars(order)
     if scalars is not None:
         return Prepared(ScalarElimination(order, scalars), problem)
@@ -162,7 +173,7 @@ def _by_model(problem: Problem, order: AbstractOrdering) -> Prepared:
         assert traced is not None
         jaxpr, compiled = traced.closed.jaxpr, is_compiled()
         work = jaxpr_work(jaxpr, is_native=compiled and is_small(jaxpr))
-        time = work / _MARGIN - (0.0 if compiled else _EAGER)
+        time = work / _MARGIN - (0.0 if compiled else _QUICK)
     prepared = _sweep_within(time, times, problem)
     return elimination if prepared is None else prepared
 

@@ -41,7 +41,7 @@ def keep(cache: OrderCache, key: str, name: str, seconds: Mapping[str, float]) -
     """Stores the fastest method, with the times of all that were measured, in memory
     and in a folder beside that of the orders."""
     store = _store(cache)
-    store.memory[key] = name
+    store.keep(key, name)
     path = store.path(key, ".json")
     if path is not None:
         entry = {"version": VERSION, "winner": name, "seconds": dict(seconds)}

@@ -658,6 +658,21 @@ def test_jit_of_a_model(transform):
     assert eqx.tree_equal(transform(model), jacobian)
 
 
+def test_a_transform_is_equal_to_itself():
+    """`jax.jit` asks for that. To compare the arrays of a model compiles programs."""
+
+    class Parameter:
+        def __eq__(self, other):
+            raise AssertionError
+
+        __hash__ = None  # pyright: ignore
+
+    jacobian = filter_jacobian(eqx.Partial(_curve, Parameter()))
+    assert jacobian == jacobian
+    assert filter_jacobian(jnp.sin) == filter_jacobian(jnp.sin)
+    assert filter_jacobian(jnp.sin) != filter_jacobian(jnp.cos)
+
+
 def test_of_transformed_functions():
     funs = [
         jax.jit(_curve),

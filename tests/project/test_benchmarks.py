@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from benchmarks import runtime
+from benchmarks import never, runtime
 from benchmarks.cases import Case, CASES, kinetics, robots
 from benchmarks.cases.coupled import arrowhead, MeanField
 from benchmarks.cases.networks import Attention
@@ -421,3 +421,30 @@ def test_command(quick, monkeypatch, tmp_path, capsys):
 
 def test_machine_says_nothing_of_paths():
     assert not any("/" in str(value) for value in files.machine().values())
+
+
+def _compared_row(case, contestant, median, ratio, compile):
+    return {
+        **dict.fromkeys(measure.Row.__dataclass_fields__),
+        **{"case": case, "setting": "loop", "contestant": contestant, "status": "ok"},
+        **{"median": median, "ratio": ratio, "compile": compile},
+    }
+
+
+def test_the_worst_rows_come_first():
+    """As `never` writes them to a file, and the documentation shows them."""
+    rows = [
+        _compared_row("good", "jax.jacfwd", 2.0, 1.0, 1.0),
+        _compared_row("good", "eqx_cc", 1.0, 2.0, 1.5),
+        _compared_row("bad", "jax.jacfwd", 2.0, 1.0, 2.0),
+        _compared_row("bad", "jax.jacrev", 1.0, 2.0, 1.0),
+        _compared_row("bad", "eqx_cc", 2.0, 0.5, 1.5),
+    ]
+    about = {"processor": "a processor", "cores": 2, "jax": "0.12.0"}
+    text = never.report({"machine": about, "rows": rows})
+    assert text.startswith("On a processor, 2 cores, JAX 0.12.0:")
+    assert "2 rows: 50 percent at least 0.95, worst 0.50, geometric mean 1.00" in text
+    assert "worst 1.50, geometric mean 1.50" in text
+    assert text.index("| bad | loop | 0.50 | 1.50 |") < text.index("| good | loop |")
+    one = never.report({"machine": about, "rows": rows}, count=1)
+    assert "| bad " in one and "| good " not in one

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from eqx_cc._strategy import (
+    compile_once as _compile_once,
     jacobian_blocks as _eliminate,
     select as _select,
     sweep as _sweep,
@@ -23,12 +24,14 @@ def methods(monkeypatch):
     """The methods that were taken."""
     methods, select = [], _eliminate.select_method
 
-    def recorded(*args):
-        prepared = select(*args)
+    def recorded(*args, **options):
+        prepared = select(*args, **options)
         methods.append(prepared.method)
         return prepared
 
-    monkeypatch.setattr(_eliminate, "select_method", recorded)
+    for module in (_eliminate, _compile_once):
+        monkeypatch.setattr(module, "select_method", recorded)
+    _compile_once.forget_compiled()
     return methods
 
 
@@ -128,8 +131,9 @@ def test_an_order_that_takes_too_long(methods, monkeypatch):
     eqx_cc.trace(fun, uniform(12))  # No limit here.
 
 
-def test_what_runs_operation_by_operation(methods):
-    """The order of large operations matters there as well; small ones are started."""
+def test_outside_of_jit(methods):
+    """The order of large operations matters there as well; small ones are compiled as
+    quickly as possible."""
     x = uniform(1, 3, 8, 8)
     expected = jax.jacrev(_convolutions)(x)
     jacobian = eqx_cc.filter_jacobian(_convolutions)(x)
@@ -138,7 +142,7 @@ def test_what_runs_operation_by_operation(methods):
     small = jnp.asarray([0.3, 0.1, 0.2])
     jacobian = eqx_cc.filter_jacobian(_sorted)(small)
     np.testing.assert_allclose(jacobian, jax.jacfwd(_sorted)(small))
-    assert sweeps(methods) == ["reverse"]
+    assert sweeps(methods) == ["reverse", "forward"]
 
 
 def test_many_equations_and_one_output(methods):

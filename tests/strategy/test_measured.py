@@ -13,7 +13,6 @@ from eqx_cc._strategy import (
     autotune as _autotune,
     benchmark as _measure,
     methods as _methods,
-    timing as _timing,
     winners as _winners,
 )
 from helpers import assert_jacobian_close
@@ -340,7 +339,7 @@ def test_optimise_of_a_graph():
 def test_the_median_of_samples(monkeypatch):
     """A machine on which a call takes as long as its name says."""
     now = [0.0]
-    monkeypatch.setattr(_timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(_measure.time, "perf_counter", lambda: now[0])
 
     def run(seconds):
         def run(count):
@@ -349,7 +348,7 @@ def test_the_median_of_samples(monkeypatch):
         return run
 
     times = {"slow": 5e-3, "fast": 1e-4, "middle": 2e-4, "hopeless": 1.0}
-    seconds = _timing.timed({name: run(seconds) for name, seconds in times.items()})
+    seconds = _measure.timed({name: run(seconds) for name, seconds in times.items()})
     assert seconds == pytest.approx(times)
     assert now[0] < 4.0  # What is hopeless is not timed again and again.
 

@@ -44,15 +44,15 @@ def prefers_fusion(
     each result alone, by all threads, with what results share computed for each."""
     threads = _num_threads() if num_points >= _MIN_THREADED else 1
     if all(math.prod(layout.shape) == 1 for layout in layouts):
-        return _repetition(jaxpr) <= _VECTORS * (threads + 1)
-    return threads > 1 and _repetition(jaxpr) <= threads
+        return repetition(jaxpr) <= _VECTORS * (threads + 1)
+    return threads > 1 and repetition(jaxpr) <= threads
 
 
 def _num_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _repetition(jaxpr: jex.Jaxpr) -> float:
+def repetition(jaxpr: jex.Jaxpr) -> float:
     """The work if outputs share nothing, relative to the work if they share all.
 
     With weights of 32 for `s = sin(x)` and 1 for each of the outputs `s * y` and

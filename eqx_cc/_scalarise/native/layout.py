@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,3 +60,39 @@ def assembled(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
 def concatenated(scalars: Sequence[Any]) -> jax.Array:
     """The vector of these scalars."""
     return lax.concatenate([lax.broadcast_in_dim(x, (1,), ()) for x in scalars], 0)
+
+
+def assembled_by_rows(layout: Layout, scalars: Sequence[Any]) -> jax.Array:
+    """The array of a layout, as a concatenation of rows. The entries of a row are
+    selected by their positions, which XLA fuses with what computes them."""
+    count = math.prod(layout.shape[:-1])
+    if layout.constants.size == 0 or not layout.positions or count == 1:
+        return assembled(layout, scalars)
+    length = layout.shape[-1]
+    entries: list[Any] = list(layout.constants)
+    for position, source in zip(layout.positions, layout.sources):
+        entries[position] = scalars[source]
+    starts = range(0, len(entries), length)
+    rows = [_row(entries[i : i + length], layout.dtype) for i in starts]
+    return lax.reshape(lax.concatenate(rows, 0), layout.shape)
+
+
+def _row(entries: Sequence[Any], dtype: np.dtype) -> jax.Array:
+    """The array of shape `(1, len(entries))` of scalars and numbers."""
+    shape = 1, len(entries)
+    position = lax.broadcasted_iota(np.int32, shape, 1)
+    # What stands most often needs no selection. Zeros of either sign are two numbers.
+    keys = [id(x) if isinstance(x, jax.Array) else x.tobytes() for x in entries]
+    [(common, _)] = Counter(keys).most_common(1)
+    row = _everywhere(entries[keys.index(common)], shape, dtype)
+    for i, (key, entry) in enumerate(zip(keys, entries)):
+        if key != common:
+            value = _everywhere(entry, shape, dtype)
+            row = lax.select(lax.eq(position, np.int32(i)), value, row)
+    return row
+
+
+def _everywhere(value: Any, shape: tuple[int, ...], dtype: np.dtype) -> jax.Array:
+    if isinstance(value, jax.Array):
+        return lax.broadcast_in_dim(value, shape, ())
+    return lax.full(shape, value, dtype)
