@@ -16,7 +16,6 @@ import jax
 import jax.extend.core as jex
 import numpy as np
 from jax import lax
-from scipy.sparse import csgraph
 
 from .._jaxpr.avals import aval_of
 from .._jaxpr.program import Atom, bodies, Equation
@@ -169,6 +168,8 @@ def _inverse(traced: Callable, matrix: Atoms, aval: Any) -> Atoms:
 def _blocks(matrix: Atoms) -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows and columns of the square blocks outside of which all entries are zero:
     all of them if there are no such blocks."""
+    from scipy.sparse import csgraph
+
     size = len(matrix)
     zeros = [is_concrete(x) and is_number(x, 0) for x in matrix.flat]
     is_entry = ~np.array(zeros).reshape(size, size)

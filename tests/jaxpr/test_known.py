@@ -12,6 +12,7 @@ from jax import lax
 INTEGERS = np.array([[3, -7, 0], [5, 2, -(2**31)]], np.int32)
 OTHERS = np.array([[2, 3, -4], [-6, 7, 9]], np.int32)
 FLOATS = np.array([[1.5, -0.0, np.nan], [np.inf, -2.5, 3e38]], np.float32)
+HALVES = np.array([1.1, np.nan, 0.0, 3.3], np.float16)
 EMPTY = np.zeros((2, 0), np.int32)
 FLAGS = np.array([[True, False, True], [False, False, True]])
 CASES = {
@@ -27,7 +28,7 @@ CASES = {
     "division": (lambda a, b: (lax.div(a, b), lax.rem(a, b)), INTEGERS, OTHERS),
     "remainder of numbers": (lax.rem, FLOATS, FLOATS[::-1]),
     "quotients": (lax.div, FLOATS, FLOATS[::-1]),
-    "halves": (lax.div, np.float16([1.1, 2.7, np.nan]), np.float16([3.3, 0.0, 7.0])),
+    "halves": (lax.div, HALVES, HALVES[::-1]),
     "roots": (lambda a: (lax.sqrt(a), lax.floor(a), lax.ceil(a), abs(a)), FLOATS),
     "squares": (lambda a: (lax.square(a), lax.integer_pow(a, 2)), FLOATS),
     "squares of integers": (lambda a: (lax.square(a), abs(a), a**2), INTEGERS),
