@@ -92,7 +92,8 @@ def test_it_is_an_ordering_both_ways():
     graph = random_graph(5)
     rule = RulePolicy(ANY)
     assert rule.ordering(Published()).cost == Published()
-    assert (weights := rule.ordering().weights) is not None
+    weights = rule.ordering().weights
+    assert weights is not None
     np.testing.assert_allclose(weights[0], ANY, rtol=1e-6)
     order = PolicyOrdering(rule, cost="published")(graph)
     assert sorted(order) == sorted(LearnedRule(ANY, "published")(graph))
