@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools as it
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
@@ -237,8 +238,8 @@ class _SignatureBuilder:
 
     def _jaxpr(self, jaxpr: jex.Jaxpr) -> Hashable:
         """A body, with its variables numbered."""
-        inputs = [*jaxpr.constvars, *jaxpr.invars]
-        numbers = {v: i for i, v in enumerate(inputs)}
+        inputs, count = [*jaxpr.constvars, *jaxpr.invars], it.count()
+        numbers = dict(zip(inputs, count))
 
         def atom(x):
             if isinstance(x, jex.Literal):  # It cannot be replaced in a body.
@@ -248,7 +249,7 @@ class _SignatureBuilder:
         equations = []
         for eqn in jaxpr.eqns:
             operands = tuple(map(atom, eqn.invars))
-            numbers.update((v, len(numbers) + i) for i, v in enumerate(eqn.outvars))
+            numbers.update(zip(eqn.outvars, count))
             equations.append((self._equation(eqn), operands))
         avals = tuple(v.aval for v in inputs)
         return avals, tuple(equations), tuple(map(atom, jaxpr.outvars))

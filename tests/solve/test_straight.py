@@ -98,7 +98,7 @@ def test_dependences():
     scalars = scalar_program(flatten(closed.jaxpr, closed.consts), closed.in_avals, 1)
     assert scalars is not None
     assert scalars.is_pure
-    expected = [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]]
+    expected = [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
     np.testing.assert_array_equal(dependences(scalars), expected)
 
 

@@ -67,6 +67,31 @@ def test_constants_in_the_body_of_a_loop():
         check(lambda x: jax.lax.fori_loop(0, 3, body, x))
 
 
+_LOOPS = {
+    "scan": lambda body, x: jax.lax.scan(lambda c, _: (body(c), None), x, length=2)[0],
+    "fori": lambda body, x: jax.lax.fori_loop(0, 2, lambda _, c: body(c), x),
+    "cond": lambda body, x: jax.lax.cond(x[0] < 9, body, jnp.sin, x),
+}
+
+
+@pytest.mark.parametrize("loop", _LOOPS.values(), ids=_LOOPS)
+def test_bodies_that_differ_in_one_operand(loop):
+    """All that a body computes has a number of its own in the key, also the results of
+    an equation that has several."""
+
+    def body(chosen, x):
+        parts = jax.lax.split(x, (2, 2, 2))
+        known = [*parts, jnp.sin(parts[0]), jnp.cos(parts[1])]
+        return jnp.concatenate([known[3] * known[chosen] + known[4], *parts[:2]])
+
+    x = jnp.arange(1.0, 7.0) / 3
+    for chosen in range(5):
+        fun = lambda x, chosen=chosen: loop(lambda c: body(chosen, c), x)  # noqa: E731
+        for _ in range(2):
+            ours = eqx_cc.filter_jacobian(fun)(x)
+            np.testing.assert_allclose(ours, jax.jacfwd(fun)(x), rtol=1e-5, atol=1e-6)
+
+
 def test_indices_and_masks_are_a_part_of_the_program(compiled):
     for indices in ([0, 1], [2, 1]):
         at, mask = jnp.asarray(indices), jnp.asarray([False, True])
