@@ -7,7 +7,7 @@ It must be run when the graphs of the tasks or of the examples change:
 This searches the graphs of all tasks, of the published ones and of the examples, loops
 and branches included, in 32 and in 64 bits, and adds missing orders to
 `eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, and the
-better orders are kept. An order that the default finds as well is left out. Releases of
+better orders are kept. An order that the default finds as well is not added. Releases of
 JAX trace different graphs, so run it under the oldest release, the newest, and any
 between them that differs.
 """
@@ -99,8 +99,7 @@ def main() -> None:
         if options.again or key not in orders:
             found = entry_of(graph, _searched(graph, search, options.seconds))
             best = min(orders.get(key, found), found, key=lambda entry: entry["cost"])
-            orders.pop(key, None)
-            if best["cost"] < baseline(graph, search.cost).cost:
+            if key in orders or best["cost"] < baseline(graph, search.cost).cost:
                 orders[key] = best
     releases = sorted({*library["jax"], jax.__version__}, key=_numbers)
     rows = ",\n".join(f'"{key}": {json.dumps(orders[key])}' for key in sorted(orders))
