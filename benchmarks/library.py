@@ -7,8 +7,8 @@ It must be run when the graphs of the tasks or of the examples change:
 This searches the graphs of all tasks, of the published ones and of the examples, loops
 and branches included, in 32 and in 64 bits, and adds missing orders to
 `eqx_cc/_orders/library.json`. With `--again` all graphs are searched anew, and the
-better orders are kept. An order that the default finds as well is not added. Releases of
-JAX trace different graphs, so run it under the oldest release, the newest, and any
+better orders are kept. An order that the default finds as well is not added. Releases
+of JAX trace different graphs, so run it under the oldest release, the newest, and any
 between them that differs.
 """
 
