@@ -12,7 +12,7 @@ from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation
 from .._sparsity.pattern import Pattern
 from .equation import LocalPartials
-from .loops.body import Body, Differentiate, Known
+from .loops.body import Body, Differentiate, EvaluatedPartials, Known
 from .loops.independent import independent_blocks
 from .loops.scan import scan_blocks
 from .loops.while_loop import while_blocks
@@ -29,21 +29,25 @@ def control_flow(
 
     `known` are the operands that are integer arrays known while tracing.
     """
-    kinds = {"scan": scan_blocks, "while": while_blocks, "cond": _cond}
-    blocks = kinds.get(equation.primitive.name)
-    if blocks is None:
+    kinds = {"scan": _scan, "while": while_blocks, "cond": _cond}
+    partials = kinds.get(equation.primitive.name)
+    if partials is None:
         return None
-    arguments = equation, active, operands, differentiate, known
-    batch = independent_blocks(*arguments)
-    if batch is not None:
-        run = lambda operands: (batch.results, batch.values)  # noqa: E731
-        return LocalPartials(batch.pairs, run, known=batch.known)
-    pairs, results, values, *refine = blocks(*arguments)
+    pairs, results, values, refine, integers = partials(
+        equation, active, operands, differentiate, known
+    )
     run = lambda operands: (results, values)  # noqa: E731
-    return LocalPartials(pairs, run, refine=refine[0] if refine else None)
+    return LocalPartials(pairs, run, refine=refine, known=integers)
 
 
-def _cond(equation: Equation, active, operands, differentiate, known: Known):
+def _scan(*arguments: Any) -> EvaluatedPartials:
+    """The partials of a `scan`: as a batch if that knows more."""
+    return independent_blocks(*arguments) or scan_blocks(*arguments)
+
+
+def _cond(
+    equation: Equation, active, operands, differentiate, known: Known
+) -> EvaluatedPartials:
     """The partials of a `cond`: the branch that runs stores its blocks in patterns that
     cover those of all branches."""
     index, *arguments = operands
@@ -70,7 +74,7 @@ def _cond(equation: Equation, active, operands, differentiate, known: Known):
     with equation.eqn.ctx.manager:
         results, values = jax.lax.switch(index, branches, *arguments)
     pairs = [(e[1] + 1, e[0], covering(patterns[e], masks=True)) for e in ends]
-    return pairs, results, values
+    return EvaluatedPartials(pairs, results, values)
 
 
 def _pattern(equation: Equation, body: Body, ends: tuple[int, int]) -> Pattern:

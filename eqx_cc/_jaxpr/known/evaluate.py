@@ -42,7 +42,8 @@ def _by_numpy(eqn: jex.JaxprEqn, arrays: list[np.ndarray]) -> Sequence[Any] | No
     if results is not None:
         return results
     has_floats = any(array.dtype.kind == "f" for array in arrays)
-    fun = (_OF_NUMBERS | (_OF_FLOATS if has_floats else _OF_INTEGERS)).get(name)
+    others = _OF_FLOATS if has_floats else _OF_INTEGERS
+    fun = _OF_NUMBERS.get(name) or others.get(name)
     if fun is None:
         return None
     with np.errstate(all="ignore"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from ..._jaxpr.releases import ClosedJaxpr
 from ..._sparsity.pattern import Pattern
 from ..._sparsity.positions.affine import Affine, single
 from ..._sparsity.term import normalise, Take, Term
+from ..entries import Refine
 
 
 # The positions of an output and an input.
@@ -33,6 +35,17 @@ Differentiate: TypeAlias = Callable[
     [Program, Sequence[Any], Sequence[int], Known],
     tuple[list[Any], dict[Ends, NumericBlock]],
 ]
+
+
+class EvaluatedPartials(NamedTuple):
+    """The partials of a loop or a branch: the pairs `(operand, result, pattern)`, its
+    results, and the values of the pairs. `refine` and `known` as in `LocalPartials`."""
+
+    pairs: Sequence[tuple[int, int, Pattern]]
+    results: list[Any]
+    values: list[Any]
+    refine: Refine | None = None
+    known: Mapping[int, np.ndarray] = MappingProxyType({})
 
 
 class Body:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.extend.core as jex
@@ -22,8 +22,8 @@ from ..._jaxpr.avals import is_inexact, struct
 from ..._jaxpr.known.indices import static_variables
 from ..._jaxpr.primitives import facts
 from ..._jaxpr.program import Constant, Equation, flatten, Program
-from ..._jaxpr.releases import scan_arity
-from .body import Differentiate, Known
+from .body import Differentiate, EvaluatedPartials, Known
+from .scan import Scan
 
 
 # A batch may have so many entries in all its intermediates together.
@@ -35,28 +35,16 @@ _INDEXING = frozenset(
 )
 
 
-class Batch(NamedTuple):
-    """The pairs `(operand, result, pattern)` of a scan, its results, the values of the
-    pairs, and the results that are known while tracing."""
-
-    pairs: list[Any]
-    results: list[Any]
-    values: list[Any]
-    known: dict[int, np.ndarray]
-
-
 def independent_blocks(
     equation: Equation,
     active: tuple[int, ...],
     operands: Sequence[Any],
     differentiate: Differentiate,
     known: Known,
-) -> Batch | None:
+) -> EvaluatedPartials | None:
     """The partials of a scan; None if iterations depend on each other, or if a batch of
     them knows no more."""
-    if equation.primitive.name != "scan":
-        return None
-    iterations = _Iterations(equation, known)
+    iterations = _Iterations(Scan(equation, active), known)
     if not iterations.are_independent:
         return None
     avals = [struct(aval) for aval in equation.operand_avals]
@@ -72,37 +60,19 @@ def independent_blocks(
         for r, out in enumerate(program.outputs)
         if isinstance(out, int) and out in variables
     }
-    return Batch(pairs, results, values, integers)
+    return EvaluatedPartials(pairs, results, values, known=integers)
 
 
 @dataclass(frozen=True)
 class _Iterations:
     """The iterations of a scan, of which `known` are the operands that are known."""
 
-    equation: Equation
+    scan: Scan
     known: Known
 
     @cached_property
     def body(self) -> Program:
-        closed = self.equation.params["jaxpr"]
-        return flatten(closed.jaxpr, closed.consts)
-
-    @cached_property
-    def num_consts(self) -> int:
-        return scan_arity(self.equation.eqn).num_consts
-
-    @cached_property
-    def num_carry(self) -> int:
-        return scan_arity(self.equation.eqn).num_carry
-
-    @property
-    def carries(self) -> range:
-        """The inputs of the body that are carries."""
-        return range(self.num_consts, self.num_consts + self.num_carry)
-
-    @property
-    def length(self) -> int:
-        return self.equation.params["length"]
+        return flatten(self.scan.jaxpr.jaxpr, self.scan.jaxpr.consts)
 
     @cached_property
     def _sources(self) -> dict[int, frozenset[int]]:
@@ -127,13 +97,13 @@ class _Iterations:
     @cached_property
     def constants(self) -> set[int]:
         """The carries that no iteration changes."""
-        return {c for c, out in zip(self.carries, self.body.outputs) if c == out}
+        return {c for c, out in zip(self.scan.carries, self.body.outputs) if c == out}
 
     @cached_property
     def counters(self) -> dict[int, np.ndarray]:
         """The values in each iteration of the integers to which a number is added."""
         counters = {}
-        for carry, out in zip(self.carries, self.body.outputs):
+        for carry, out in zip(self.scan.carries, self.body.outputs):
             first = self.known.get(carry)
             step = self._step(out)
             if first is None or first.shape or first.dtype.kind != "i" or step is None:
@@ -141,8 +111,7 @@ class _Iterations:
             numbers = [o.value for o in step.operands if isinstance(o, Constant)]
             sign = {"add": 1, "sub": -1}.get(step.primitive.name)
             if sign and carry == step.operands[0] and numbers:
-                steps = np.arange(self.length, dtype=first.dtype)
-                times = steps[::-1] if self.equation.params["reverse"] else steps
+                times = np.argsort(self.scan.order).astype(first.dtype)
                 counters[carry] = first + times * first.dtype.type(sign * numbers[0])
         return counters
 
@@ -151,7 +120,7 @@ class _Iterations:
         """The carries that iterations only add to."""
         return {
             carry
-            for carry, out in zip(self.carries, self.body.outputs)
+            for carry, out in zip(self.scan.carries, self.body.outputs)
             if carry not in self.constants | self.counters.keys()
             and self._is_sum(carry, out)
         }
@@ -180,12 +149,13 @@ class _Iterations:
     def are_independent(self) -> bool:
         """True if each iteration is a function of operands and of known integers."""
         free = self.constants | self.counters.keys()
-        if not free | self.sums >= {*self.carries} or self.length < 1:
+        carries = self.scan.carries
+        if not free | self.sums >= {*carries} or self.scan.length < 1:
             return False
         others = [
             out
             for c, out in enumerate(self.body.outputs)
-            if c >= self.num_carry or self.carries[c] not in self.sums
+            if c >= len(carries) or carries[c] not in self.sums
         ]
         if any(self.sums & self._depends_on(out) for out in others):
             return False
@@ -195,14 +165,13 @@ class _Iterations:
 
     def _mixes_sums(self, carry: int) -> bool:
         """True if another sum is added to a sum."""
-        out = self.body.outputs[carry - self.num_consts]
+        out = self.body.outputs[carry - self.scan.num_consts]
         return bool((self.sums - {carry}) & self._depends_on(out))
 
     @property
     def _has_known_indices(self) -> bool:
         """True if integers that are known in each iteration are indices."""
-        first = self.num_consts + self.num_carry
-        stacked = {i for i in self.known if i >= first}
+        stacked = set(filter(self.scan.is_stacked, self.known))
         integers = self.counters.keys() | stacked
         return any(
             integers & self._depends_on(operand)
@@ -217,31 +186,30 @@ class _Iterations:
         """True if no equation takes another way in a batch, and all fit in memory."""
         equations = self.body.equations
         kinds = {facts(equation.primitive.name).kind for equation in equations}
-        if kinds & {"loop", "custom_vjp"} or self.equation.eqn.effects:
+        if kinds & {"loop", "custom_vjp"} or self.scan.equation.eqn.effects:
             return False
         sizes = [aval.size for e in equations for aval in e.result_avals]
-        return self.length * sum(sizes) <= _MAX_ENTRIES
+        return self.scan.length * sum(sizes) <= _MAX_ENTRIES
 
     def batch(self, *operands: Any) -> list[Any]:
         """The results of the scan, all iterations at a time."""
-        last = self.num_consts + self.num_carry
-        closed, init = self.equation.params["jaxpr"], operands[self.num_consts : last]
+        scan = self.scan
+        consts, init, _ = scan.split(operands)
 
         def iteration(counters, slices):
             carry = [
                 counters.get(c, jnp.zeros_like(x) if c in self.sums else x)
-                for c, x in zip(self.carries, init)
+                for c, x in zip(scan.carries, init)
             ]
-            arguments = *operands[: self.num_consts], *carry, *slices
-            return jex.jaxpr_as_fun(closed)(*arguments)
+            return jex.jaxpr_as_fun(scan.jaxpr)(*consts, *carry, *slices)
 
         # Of what is known here, the values are constants of the batch.
-        stacked = [self.known.get(i, x) for i, x in enumerate(operands)][last:]
-        results = jax.vmap(iteration, axis_size=self.length)(self.counters, stacked)
-        return [
-            self._final(c, x, results[c - self.num_consts])
-            for c, x in zip(self.carries, init)
-        ] + results[self.num_carry :]
+        _, _, stacked = scan.split(
+            [self.known.get(i, x) for i, x in enumerate(operands)]
+        )
+        results = jax.vmap(iteration, axis_size=scan.length)(self.counters, stacked)
+        finals = map(self._final, scan.carries, init, results)
+        return [*finals, *results[scan.num_carry :]]
 
     def _final(self, carry: int, init: Any, results: Any) -> Any:
         """A carry after the last iteration, from what each of them has for it."""
@@ -249,4 +217,4 @@ class _Iterations:
             return init + jnp.sum(results, 0, dtype=results.dtype)
         if carry in self.constants:
             return init
-        return results[0 if self.equation.params["reverse"] else -1]
+        return results[self.scan.order[-1]]

@@ -30,6 +30,7 @@ from .body import (
     Body,
     Differentiate,
     Ends,
+    EvaluatedPartials,
     Known,
     placed,
     stacked,
@@ -49,7 +50,7 @@ MAX_UNROLLED = 3
 MAX_EQUATIONS = 512
 
 
-class _Scan(AbstractLoop):
+class Scan(AbstractLoop):
     """A scan equation."""
 
     @property
@@ -154,26 +155,26 @@ def scan_blocks(
     operands: Sequence[Any],
     differentiate: Differentiate,
     known: Known,
-):
-    """The pairs `(operand, result, pattern)` of a scan, its results, the values of the
-    pairs, and how the entries of these are found."""
-    scan = _Scan(equation, active)
+) -> EvaluatedPartials:
+    """The partials of a scan."""
+    scan = Scan(equation, active)
     body = closed_body(scan, differentiate, known)
     run = _forward if scan.is_forward else _reverse
     results, blocks = run(scan, body, operands)
     blocks = [(r, s, block) for r, s, block in blocks if not block.pattern.is_zero]
     pairs = [(s, r, block.pattern) for r, s, block in blocks]
+    values = [block.values for _, _, block in blocks]
     refine = scan.entries(body, [(r, s) for r, s, _ in blocks])
-    return pairs, results, [block.values for _, _, block in blocks], refine
+    return EvaluatedPartials(pairs, results, values, refine)
 
 
-def _unrolls(scan: _Scan, body: Body, patterns: Carried) -> bool:
+def _unrolls(scan: Scan, body: Body, patterns: Carried) -> bool:
     """True if each iteration is to have blocks of its own structure."""
     longest = min(MAX_UNROLLED, MAX_EQUATIONS // body.num_equations)
     return 0 < scan.length <= longest and bool(patterns.grow)
 
 
-def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
+def _forward(scan: Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Carries `D[c, s]` along with the carries."""
     steps = ForwardSteps(scan, body)
     init = steps.init()
@@ -197,7 +198,7 @@ def _forward(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     return [*carry, *ys], blocks
 
 
-def _forward_unrolled(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
+def _forward_unrolled(scan: Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     steps = ForwardSteps(scan, body)
     D = steps.init()
     results, partials = scan.unrolled(body, operands)
@@ -212,7 +213,7 @@ def _forward_unrolled(scan: _Scan, body: Body, operands) -> tuple[list[Any], Ent
     return results, blocks
 
 
-def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
+def _reverse(scan: Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     """Goes back through the stored partials with `A[r, c]`."""
     steps = _ReverseSteps(scan, body)
     init = steps.init()
@@ -243,7 +244,7 @@ def _reverse(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     return [*carry, *ys], blocks
 
 
-def _reverse_unrolled(scan: _Scan, body: Body, operands) -> tuple[list[Any], Entries]:
+def _reverse_unrolled(scan: Scan, body: Body, operands) -> tuple[list[Any], Entries]:
     steps = _ReverseSteps(scan, body)
     A = steps.init()
     results, partials = scan.unrolled(body, operands)
@@ -262,7 +263,7 @@ def _reverse_unrolled(scan: _Scan, body: Body, operands) -> tuple[list[Any], Ent
 class _ReverseSteps:
     """An iteration of reverse accumulation."""
 
-    def __init__(self, scan: _Scan, body: Body):
+    def __init__(self, scan: Scan, body: Body):
         self.scan, self.carries = scan, scan.reached_carries(body)
 
     def init(self) -> dict[Ends, NumericBlock]:

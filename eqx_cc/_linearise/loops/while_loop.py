@@ -12,7 +12,7 @@ from jax import lax
 
 from ..._jaxpr.program import bind, Equation, evaluate, flatten
 from ..._jaxpr.releases import ClosedJaxpr
-from .body import Body, Differentiate, Known
+from .body import Body, Differentiate, EvaluatedPartials, Known
 from .carried import carried
 from .loop import AbstractLoop, closed_body, ForwardSteps
 
@@ -52,19 +52,18 @@ def while_blocks(
     operands: Sequence[Any],
     differentiate: Differentiate,
     known: Known,
-):
-    """The pairs `(operand, result, pattern)` of a while loop, its results, and the
-    values of the pairs."""
+) -> EvaluatedPartials:
+    """The partials of a while loop."""
     skip = _num_condition(equation)
     loop = _While(equation, tuple(i - skip for i in active if i >= skip))
     if not loop.active:
-        return [], bind(equation.eqn, operands), []
+        return EvaluatedPartials([], bind(equation.eqn, operands), [])
     known = {i - skip: value for i, value in known.items() if i >= skip}
     body = closed_body(loop, differentiate, known)
     results, blocks = _forward(loop, body, operands[:skip], operands[skip:])
     ends = [e for e, block in blocks.items() if not block.pattern.is_zero]
     pairs = [(s + skip, r, blocks[r, s].pattern) for r, s in ends]
-    return pairs, results, [blocks[e].values for e in ends]
+    return EvaluatedPartials(pairs, results, [blocks[e].values for e in ends])
 
 
 def _forward(loop: _While, body: Body, fixed, operands):
