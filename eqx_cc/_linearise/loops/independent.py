@@ -148,9 +148,10 @@ class _Iterations:
     @property
     def are_independent(self) -> bool:
         """True if each iteration is a function of operands and of known integers."""
-        free = self.constants | self.counters.keys()
-        carries = self.scan.carries
-        if not free | self.sums >= {*carries} or self.scan.length < 1:
+        if not self._may_be_batched:  # Nothing is written out for long loops.
+            return False
+        free, carries = self.constants | self.counters.keys(), self.scan.carries
+        if not free | self.sums >= {*carries}:
             return False
         others = [
             out
@@ -161,7 +162,7 @@ class _Iterations:
             return False
         if any(self._mixes_sums(carry) for carry in self.sums):
             return False
-        return self._has_known_indices and self._may_be_batched
+        return self._has_known_indices
 
     def _mixes_sums(self, carry: int) -> bool:
         """True if another sum is added to a sum."""
@@ -189,7 +190,7 @@ class _Iterations:
         if kinds & {"loop", "custom_vjp"} or self.scan.equation.eqn.effects:
             return False
         sizes = [aval.size for e in equations for aval in e.result_avals]
-        return self.scan.length * sum(sizes) <= _MAX_ENTRIES
+        return 0 < self.scan.length * max(1, sum(sizes)) <= _MAX_ENTRIES
 
     def batch(self, *operands: Any) -> list[Any]:
         """The results of the scan, all iterations at a time."""
