@@ -4,19 +4,22 @@
         [--json FILE]
 
 measures the default, `jax.jacfwd` and `jax.jacrev` for every dense case, alone and in a
-loop, and prints for each by how many times the default is faster, and how many times as
-long it takes to trace and compile. A row is repeated where it is slower. The goals: 98
-percent of rows at least 0.95 times as fast and all at least 0.8, in geometric mean 1.5;
-compilation at most twice as long, in geometric mean not longer. The documentation shows
-what `--json docs/benchmarks/never.json` has written.
+loop, and in one call for the functions of `tests.zoo`. It prints for each by how many
+times the default is faster, and how many times as long it takes to trace and compile.
+A row is repeated where it is slower, or takes more than twice as long to compile. The
+goals: 98 percent of rows at least 0.95 times as fast and all at least 0.8, in geometric
+mean 1.5; compilation at most twice as long, in geometric mean not longer. The
+documentation shows what `--json docs/benchmarks/never.json` has written.
 """
 
 import argparse
+import importlib
 import itertools
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +32,7 @@ from .harness.measure import measure, Row
 from .reports import tables
 
 
-DEFAULT = "eqx_cc"
+DEFAULT, ZOO = "eqx_cc", "zoo"
 _SETTINGS = "call", "loop"
 _NEARLY_ALL, _ALWAYS, _LONGEST = 0.95, 0.8, 2.0
 
@@ -103,16 +106,30 @@ def _geometric_mean(values: Sequence[float]) -> float:
 
 
 def _loses(comparison: Comparison | None) -> bool:
-    return comparison is not None and comparison.ratio < _NEARLY_ALL
+    if comparison is None:
+        return False
+    return comparison.ratio < _NEARLY_ALL or comparison.compile_ratio > _LONGEST
 
 
 def _better(first: Sequence[Row], second: Sequence[Row]) -> Sequence[Row]:
-    """Of two measurements, that in which the default is faster. Both are of the same
-    programs: what is noise in one of them is not in the other."""
-    pair = compared(first), compared(second)
-    if pair[0] is None or pair[1] is None:
+    """Of two measurements, that in which the default is faster, with the shorter of
+    both preparations of each contestant. Both are of the same programs: what is noise
+    in one of them is not in the other."""
+    one, two = compared(first), compared(second)
+    if one is None or two is None:
         return first
-    return second if pair[1].ratio > pair[0].ratio else first
+    rows = second if two.ratio > one.ratio else first
+    pairs = zip(first, second)
+    return [_prepared(row, min(pair, key=_time)) for row, pair in zip(rows, pairs)]
+
+
+def _time(row: Row) -> float:
+    return _preparation(row) if row.status == "ok" else math.inf
+
+
+def _prepared(row: Row, like: Row) -> Row:
+    """A row with the times of another to trace, lower and compile."""
+    return replace(row, trace=like.trace, lower=like.lower, compile=like.compile)
 
 
 def _measured(case: Case, setting: str, seconds: float) -> Sequence[Row]:
@@ -124,9 +141,23 @@ def _measured(case: Case, setting: str, seconds: float) -> Sequence[Row]:
     return rows
 
 
+def _zoo() -> Iterator[Case]:
+    """The functions of the tests, which are imported if they are to be measured."""
+    for name, case in importlib.import_module("tests.zoo").ZOO.items():
+        yield Case(name, ZOO, *case.build(), settings=("call",))
+
+
+def _cases(groups: Sequence[str]) -> Iterator[Case]:
+    """The cases of the groups, or of all."""
+    chosen = [case for case in CASES.values() if case.group in (groups or [case.group])]
+    yield from (case for case in chosen if case.is_dense)
+    if not groups or ZOO in groups:
+        yield from _zoo()
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.never")
-    groups = list(dict.fromkeys(case.group for case in CASES.values()))
+    groups = [*dict.fromkeys(case.group for case in CASES.values()), ZOO]
     several: dict[str, Any] = {"action": "extend", "nargs": "+", "metavar": "NAME"}
     parser.add_argument("--group", default=[], choices=groups, **several)
     parser.add_argument("--setting", default=[], choices=_SETTINGS, **several)
@@ -141,11 +172,9 @@ def main() -> None:
     jax.jit(jax.jacfwd(jnp.sin))(1.0)  # Whoever is first is not to start up JAX.
     rows: list[Row] = []
     comparisons: list[Comparison] = []
-    for case in CASES.values():
-        if case.group not in (options.group or [case.group]) or not case.is_dense:
-            continue
+    for case in _cases(options.group):
         for setting in options.setting or _SETTINGS:
-            if not case.fits(setting):
+            if setting not in case.settings:
                 continue
             new = _measured(case, setting, options.seconds)
             rows += new

@@ -200,9 +200,10 @@ def iterations(program: Program, target: float) -> int:
 def sample(programs: dict[str, Program], seconds: float) -> dict[str, list[float]]:
     """Seconds for one evaluation, of every program once a round, in random order.
 
-    As many rounds as fit into `seconds`, within reason.
+    As many rounds as fit into `seconds`, within reason; shorter ones of what is fast.
     """
-    counts = {name: iterations(p, SAMPLE) for name, p in programs.items()}
+    target = min(SAMPLE, seconds / (MAX_ROUNDS * len(programs)))
+    counts = {name: iterations(p, target) for name, p in programs.items()}
     times: dict[str, list[float]] = {name: [] for name in programs}
     rng, started = random.Random(0), time.perf_counter()
     for done in range(MAX_ROUNDS):

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.extend.core as jex
 from jax import lax
 
 
 # JAX 0.11 made it another name of `Jaxpr`, of which `consts` are a part.
 ClosedJaxpr = jex.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
+
+# The XLA of JAX 0.12 fuses a concatenation of many scalars with what computes them;
+# that of JAX 0.11 computes them again for every entry.
+FUSES_CONCATENATIONS = jax.__version_info__ >= (0, 12)
 
 # What JAX raises where a function has no derivative, or no transpose.
 UNSUPPORTED_BY_JAX = (

@@ -11,8 +11,8 @@ from contextvars import ContextVar
 # and its default, which is some ten seconds.
 _LIMIT: ContextVar[float] = ContextVar("limit", default=float("inf"))
 DEFAULT_BUDGET = 25_000.0
-# That of an order which is one of several, where there is no other limit: far more than
-# the orders of stencils, meshes and networks take.
+# That of an order which is one of several: far more than the orders of stencils, meshes
+# and networks take.
 SEARCH_BUDGET = 5_000.0
 
 # To list so many entries takes as long as two terms that meet.
@@ -37,14 +37,8 @@ def limited(pairs: float) -> Iterator[None]:
 
 @contextmanager
 def optional() -> Iterator[None]:
-    """Limits the work on an order that may be left out, as there is another one.
-
-    Where the work on a graph has a limit already, exceeding it is an error as before:
-    it was set as there is another method."""
-    if _LIMIT.get() < float("inf"):
-        yield
-        return
-    with suppress(BudgetExceeded), limited(SEARCH_BUDGET):
+    """Limits the work on an order that may be left out, as there is another one."""
+    with suppress(BudgetExceeded), limited(min(_LIMIT.get(), SEARCH_BUDGET)):
         yield
 
 

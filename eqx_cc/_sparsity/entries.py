@@ -107,11 +107,22 @@ def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
     Of the partial diagonals `(1 + i, 1 + i)`, `i < 2`, and `(3 + i, 3 + i)`, `i < 3`:
     the diagonal `(1 + i, 1 + i)`, `i < 5`. Of a diagonal and a band: the full matrix.
     """
+    joined = join_within(terms, shape, math.prod(shape))
+    assert joined is not None
+    return joined
+
+
+def join_within(
+    terms: Sequence[Term], shape: tuple[int, ...], most: int
+) -> Term | None:
+    """The same, or `None` if it stores more than `most` numbers."""
     num_out, conj = len(terms[0].out), terms[0].conj
-    forms = [form for term in terms for form in term.axes]
-    if any(isinstance(f, Table) or len(f.strides) > 1 for f in forms):
-        return dense_term(shape[:num_out], shape[num_out:], conj)
+    if any(_is_irregular(form) for term in terms for form in term.axes):
+        is_large = math.prod(shape) > most
+        return None if is_large else dense_term(shape[:num_out], shape[num_out:], conj)
     lines = _lines(terms, len(shape))
+    if math.prod(line.size for line in lines if not line.constant) > most:
+        return None
     forms = [Affine(0)] * len(shape)
     for index, line in enumerate(lines):
         for axis, (offset, stride) in line.axes.items():
@@ -119,6 +130,11 @@ def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
     value = tuple(index for index, line in enumerate(lines) if not line.constant)
     term = Term(tuple(forms[:num_out]), tuple(forms[num_out:]), (), value, conj=conj)
     return normalise(term, {i: line.size for i, line in enumerate(lines)})[0]
+
+
+def _is_irregular(form: Form) -> bool:
+    """True if positions along an axis are a table, or a sum of several indices."""
+    return isinstance(form, Table) or len(form.strides) > 1
 
 
 def _lines(terms: Sequence[Term], num_axes: int) -> list[_Line]:

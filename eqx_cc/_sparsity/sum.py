@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from .containment import are_apart
-from .entries import join, listed, places, positions, union
+from .entries import join_within, listed, places, positions, union
 from .positions.affine import Affine, single
 from .positions.table import distinct, Form
 from .recipes import Embedding, Group, Sum
@@ -170,8 +170,8 @@ def _merge(terms, groups: list[Group], shape, slack: int) -> Group | None:
     stored = _num_stored(groups)
     if stored == 0:
         return None
-    target = join([group.target for group in groups], shape)
-    if target.num_values > slack * stored:
+    target = join_within([group.target for group in groups], shape, slack * stored)
+    if target is None:
         return None
     return _group(terms, target, [i for group in groups for i, _, _ in group.members])
 

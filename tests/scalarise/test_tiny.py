@@ -77,7 +77,9 @@ def test_in_a_loop_and_in_a_batch():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 @pytest.mark.parametrize("shape", [(2, 4), (2, 2, 3), (5,), (3, 1), (2, 0)])
-def test_rows_are_those_of_one_concatenation(shape, dtype, getkey):
+@pytest.mark.parametrize("fuses", [False, True])
+def test_rows_are_those_of_one_concatenation(fuses, shape, dtype, monkeypatch):
+    monkeypatch.setattr(_layout, "FUSES_CONCATENATIONS", fuses)
     size = int(np.prod(shape))
     base = np.zeros(size, dtype)
     base[1::3] = 3 if dtype == "int32" else -0.0
@@ -87,7 +89,7 @@ def test_rows_are_those_of_one_concatenation(shape, dtype, getkey):
     layout = _layout.Layout(shape, base.dtype, base.tobytes(), positions, sources)
     ours, theirs = (
         np.asarray(jax.jit(f, static_argnums=0)(layout, scalars))
-        for f in (_layout.assembled_by_rows, _layout.assembled)
+        for f in (_layout.assembled_and_fused, _layout.assembled)
     )
     assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
     assert ours.tobytes() == theirs.tobytes()  # With the signs of zeros.

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from eqx_cc._orders.budget import BudgetExceeded, limited, optional
+from eqx_cc._orders.budget import Budget, BudgetExceeded, limited, optional
 from eqx_cc._sparsity import pattern
-from eqx_cc._sparsity.entries import join
+from eqx_cc._sparsity.entries import join_within
 from eqx_cc._sparsity.positions.affine import Affine, single
 from eqx_cc._sparsity.positions.table import distinct
 from eqx_cc._sparsity.sum import add_terms
@@ -81,13 +81,13 @@ def test_many_steps(name, size, monkeypatch):
         counts["terms"] = max(counts["terms"], len(total.terms))
         return total
 
-    def counted_join(terms, shape):
+    def counted_join(terms, shape, most):
         counts["joins"] += 1
-        return join(terms, shape)
+        return join_within(terms, shape, most)
 
     monkeypatch.setattr(pattern, "_products", counted_products)
     monkeypatch.setattr(pattern, "add_terms", counted_sum)
-    monkeypatch.setattr("eqx_cc._sparsity.sum.join", counted_join)
+    monkeypatch.setattr("eqx_cc._sparsity.sum.join_within", counted_join)
     fun = _repeated(STEPS[name], 20)
     jacobian = eqx_cc.filter_jacobian(fun, structured=True)
     block = jax.eval_shape(jacobian, jax.ShapeDtypeStruct((size,), float))
@@ -129,6 +129,25 @@ def test_distinct(positions):
 
 def test_an_order_of_several_may_be_left_out():
     with optional():
-        raise BudgetExceeded
-    with pytest.raises(BudgetExceeded), limited(1.0), optional():
-        raise BudgetExceeded
+        Budget().spend(1 << 30)
+        raise AssertionError("not reached")
+    with limited(1.0), optional():
+        Budget().spend(2)
+        raise AssertionError("not reached")
+    with pytest.raises(BudgetExceeded), limited(1.0):
+        Budget().spend(2)
+
+
+def test_a_greedy_order_that_takes_too_much_leaves_the_sweeps():
+    """A scan by a tree: the Markowitz order exceeds the budget, the forward one is
+    faster than a sweep of JAX."""
+
+    def scanned(x):
+        def joined(a, b):
+            return a[0] * b[0], b[0] * a[1] + b[1]
+
+        return lax.associative_scan(joined, (jnp.sin(x), x))[1]
+
+    report = eqx_cc.explain(scanned, jnp.linspace(0.1, 1.0, 64))
+    assert "elimination of arrays" in report.way
+    assert report.found_by == "Forward"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from eqx_cc._blocks.add import run_sum
 from eqx_cc._sparsity.containment import are_apart
-from eqx_cc._sparsity.entries import join, positions
+from eqx_cc._sparsity.entries import join, join_within, positions
 from eqx_cc._sparsity.positions.affine import Affine
 from eqx_cc._sparsity.positions.table import tabulated
 from eqx_cc._sparsity.sum import add_terms
@@ -95,11 +95,11 @@ def _random_term(rng) -> Term:
 def test_many_bands_are_not_joined_one_by_one(monkeypatch):
     joined = []
 
-    def counted(terms, shape):
+    def counted(terms, shape, most):
         joined.append(len(terms))
-        return join(terms, shape)
+        return join_within(terms, shape, most)
 
-    monkeypatch.setattr("eqx_cc._sparsity.sum.join", counted)
+    monkeypatch.setattr("eqx_cc._sparsity.sum.join_within", counted)
     bands = [
         Term((Affine(0, ((0, 1),)),), (Affine(k, ((0, 1),)),), (999 - k,), (0,))
         for k in range(0, 40, 2)

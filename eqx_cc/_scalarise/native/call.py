@@ -17,7 +17,7 @@ from ..._jaxpr.shard_map import varies
 from .batch import in_blocks, prefers_fusion, repetition
 from .cse import simplified
 from .emit import staged
-from .layout import assembled, assembled_by_rows, Layout
+from .layout import assembled, assembled_and_fused, Layout
 from .lowering import (
     AbstractNativeFunction,
     MAX_BYTES,
@@ -63,7 +63,7 @@ class ScalarFunction(AbstractNativeFunction):
     def natively(self, call: NativeCall, arrays: Sequence[jax.Array]) -> list[Any]:
         if self._is_tiny and not call.sizes:
             scalars = jex.jaxpr_as_fun(self.scalars)(*arrays)
-            return [assembled_by_rows(layout, scalars) for layout in self.layouts]
+            return [assembled_and_fused(layout, scalars) for layout in self.layouts]
         if not call.sizes or any(self._stages.arrays):
             return call.over_batches(self._one_point, one_by_one)(*arrays)
         batch, size = call.batch, math.prod(call.sizes)
