@@ -62,7 +62,7 @@ class Case:
     @property
     def num_outputs(self) -> int:
         """Number of scalar outputs."""
-        out = jax.eval_shape(*self.at("float32"))
+        out = jax.eval_shape(*self.at(jnp.result_type(float).name))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(out))
 
     @property
