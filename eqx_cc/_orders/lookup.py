@@ -21,8 +21,9 @@ class Automatic(AbstractOrdering):
     [`eqx_cc.optimise`][] and those in the library of the package.
 
     For a graph without a stored order, this is the best of Markowitz, minimal fill,
-    reverse, forward and [`eqx_cc.LearnedRule`][], which takes milliseconds. See
-    [`eqx_cc.OrderCache`][] for where orders are stored.
+    reverse, forward and [`eqx_cc.LearnedRule`][], which takes milliseconds. Forward or
+    reverse is taken at once if it multiplies few arrays by numbers beside what the
+    function itself computes. See [`eqx_cc.OrderCache`][] for where orders are stored.
 
     !!! Example
 
