@@ -13,6 +13,7 @@ from . import (
     kinetics,
     networks,
     published,
+    real_robots,
     robots,
 )
 from ._case import batch_size as batch_size, Case as Case, SETTINGS as SETTINGS
@@ -23,6 +24,7 @@ CASES: dict[str, Case] = {
     for module in (
         published,
         robots,
+        real_robots,
         kinetics,
         grids,
         networks,

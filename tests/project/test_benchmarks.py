@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks import never, runtime
-from benchmarks.cases import Case, CASES, kinetics, robots
+from benchmarks.cases import Case, CASES, kinetics, real_robots, robots
 from benchmarks.cases.coupled import arrowhead, MeanField
 from benchmarks.cases.networks import Attention
 from benchmarks.cases.tasks import TASKS
@@ -25,6 +25,8 @@ from jax.flatten_util import ravel_pytree
 
 
 PUBLISHED = "scalar tasks", "array tasks", "arguments"
+# The cases that need no library of robots, which take long to be imported and traced.
+NAMES = [name for name, case in CASES.items() if case.group != real_robots.GROUP]
 # Whose Jacobian takes seconds to compile, or is large.
 HEAVY = {
     name
@@ -77,7 +79,7 @@ def quick(monkeypatch):
 #
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_shapes_and_types(name):
     case = CASES[name]
     fun, x = case.at("float32")
@@ -89,7 +91,7 @@ def test_shapes_and_types(name):
 
 def _cases_by_weight():
     marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(name, marks=marks[name in HEAVY]) for name in CASES]
+    return [pytest.param(name, marks=marks[name in HEAVY]) for name in NAMES]
 
 
 @pytest.mark.parametrize("name", _cases_by_weight())
@@ -103,7 +105,28 @@ def test_jacobian(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in NAMES])
+def test_jacobian_of_real_robots(name, quick):
+    chosen = {name: contestants()[name] for name in ("eqx_cc", "jax.jacrev")}
+    for row in measure.measure(CASES[name], "call", "float64", chosen, 0.0):
+        assert row.status == "ok", row.reason
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not {"adam arm, bias forces", "MJX arm, bias forces"} <= CASES.keys(),
+    reason="needs adam and MJX",
+)
+def test_libraries_agree_on_an_arm(quick):
+    for name in ("bias forces", "forward dynamics"):
+        (one, x), (two, _) = (
+            CASES[f"{library} arm, {name}"].at("float64") for library in ("adam", "MJX")
+        )
+        np.testing.assert_allclose(jax.jit(one)(x), jax.jit(two)(x), rtol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_products_of_what_is_too_large_to_be_dense(name, quick):
     if CASES[name].is_dense:
         pytest.skip("the test above compares the whole Jacobian")
