@@ -132,7 +132,8 @@ def _scatter_blocks(operands, results, params, *, adds: bool) -> list[Block]:
         blocks.append(_unwritten(operands, results[0], params, adds=adds))
     if operands[2].linear:
         builder = BlockBuilder(operands, 2, results[0])
-        for term in _terms(_transposed(operands, params), operands[1].indices):
+        gather = transposed(operands[0].shape, operands[2].shape, params)
+        for term in _terms(gather, operands[1].indices):
             term["out"], term["inp"] = term["inp"], term["out"]
             if "selection" in term and not params["unique_indices"]:
                 term["mask"] = term.pop("selection")
@@ -141,15 +142,17 @@ def _scatter_blocks(operands, results, params, *, adds: bool) -> list[Block]:
     return blocks
 
 
-def _transposed(operands, params) -> Selection:
+def transposed(
+    shape: tuple[int, ...], updates: tuple[int, ...], params: dict[str, Any]
+) -> Selection:
     """The gather whose transpose a scatter is: from its result to the updates."""
     numbers = params["dimension_numbers"]
-    window = iter(operands[2].shape[axis] for axis in numbers.update_window_dims)
+    window = iter(updates[axis] for axis in numbers.update_window_dims)
     dropped = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
-    axes_ = range(len(operands[0].shape))
+    axes_ = range(len(shape))
     return Selection(
-        operands[0].shape,
-        operands[2].shape,
+        shape,
+        updates,
         lax.GatherDimensionNumbers(
             offset_dims=numbers.update_window_dims,
             collapsed_slice_dims=numbers.inserted_window_dims,
@@ -170,7 +173,8 @@ def _unwritten(operands, result, params, *, adds: bool) -> Block:
     indices = operands[1].indices
     if indices is not None and math.prod(result.shape) <= _MAX_STATIC:
         is_kept = np.ones(result.shape, bool)
-        written = _transposed(operands, params).positions(indices)
+        gather = transposed(operands[0].shape, operands[2].shape, params)
+        written = gather.positions(indices)
         is_kept.flat[written[written >= 0]] = False
         block = known_part(operands, 0, result, is_kept)
         if block is not None:

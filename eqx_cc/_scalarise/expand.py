@@ -44,6 +44,9 @@ from .systems import INVERTING, is_small_system, solved, without_factors
 
 # Beyond this many equations, compiling them takes a minute.
 MAX_EQUATIONS = 4000
+_TOO_MANY = "it has more than {} scalar equations"
+# So many times as many are written, as some turn out to have no use.
+_DEAD = 1.5
 
 
 class NotScalar(Exception):
@@ -87,6 +90,8 @@ def scalarise(
         outputs += entries.flat
         avals += [scalar_aval(aval)] * entries.size
     equations = tuple(live_equations(expansion.equations, outputs))
+    if len(equations) > max_equations:
+        raise NotScalar(_TOO_MANY.format(max_equations))
     scalars = Program(num_inputs, equations, tuple(outputs), tuple(avals))
     is_pure = all(_is_scalar(equation.primitive.name) for equation in equations)
     return ScalarProgram(scalars, expansion.is_strict, is_pure)
@@ -131,8 +136,8 @@ class Expansion:
         self._check(len(self.equations))
 
     def _check(self, count: int) -> None:
-        if count > self._max:
-            raise NotScalar(f"it has more than {self._max} scalar equations")
+        if count > _DEAD * self._max:
+            raise NotScalar(_TOO_MANY.format(self._max))
 
     def inputs(self, aval: Any) -> Atoms:
         """New variables for the entries of an input."""

@@ -16,6 +16,7 @@ from .._jaxpr.avals import aval_of
 from .._jaxpr.known.evaluate import evaluated
 from .._jaxpr.known.moves import moved
 from .._jaxpr.program import Atom
+from .._rules.selection import transposed
 from .entries import as_entries, Atoms, constant, scalar_aval
 
 
@@ -91,6 +92,27 @@ def _set(
         return None  # Two go to the same place, or one is out of bounds.
     table = [*base.flat, *updates.flat]
     return [as_entries([table[k] for k in places.flat], places.shape)]
+
+
+def _added(
+    emit: Emit,
+    eqn: jex.JaxprEqn,
+    arrays: list[Atoms],
+    values: list[np.ndarray | None],
+) -> list[Atoms] | None:
+    """Adds entries at known places, one update after the other.
+
+    `zeros(3).at[[2, 0, 2]].add([a, b, c])` is `[b, 0, a + c]`.
+    """
+    base, _, updates = arrays
+    if values[1] is None:
+        return None
+    gather = transposed(base.shape, updates.shape, eqn.params)
+    result, add = base.copy(), binary(lax.add, eqn)
+    for place, update in zip(gather.positions(values[1]).flat, updates.flat):
+        if place >= 0:  # What is out of bounds is dropped.
+            result.flat[place] = emit(add, (result.flat[place], update))
+    return [result]
 
 
 def is_unique(eqn: jex.JaxprEqn, updates: np.ndarray) -> bool:
@@ -197,6 +219,17 @@ def _reduction(operation: Callable, empty: int) -> ExpansionRule:
     return rule
 
 
+def _logical(operation: Callable, empty: int) -> ExpansionRule:
+    """The same of Booleans."""
+    reduction = _reduction(operation, empty)
+
+    def rule(emit, eqn, arrays, values):
+        is_boolean = aval_of(eqn.outvars[0]).dtype == bool
+        return reduction(emit, eqn, arrays, values) if is_boolean else None
+
+    return rule
+
+
 def _cumsum(emit, eqn, arrays, values) -> list[Atoms]:
     """out[k] = out[k - 1] + in[k]"""
     array, add = arrays[0].copy(), binary(lax.add, eqn)
@@ -218,6 +251,9 @@ RULES |= {
     "dot_general": _dot_general,
     "reduce_sum": _reduction(lax.add, 0),
     "reduce_prod": _reduction(lax.mul, 1),
+    "reduce_and": _logical(lax.bitwise_and, True),
+    "reduce_or": _logical(lax.bitwise_or, False),
     "scatter": _set,
+    "scatter-add": _added,
     "cumsum": _cumsum,
 }
