@@ -53,7 +53,7 @@ def minimise(problem):
         jac=True,
         hess=lambda y: hessian(jnp.asarray(y)).to_scipy(),
         method="Newton-CG",
-        options={"xtol": 1e-8},
+        options={"xtol": 1e-6},
     )
     return solution, hessian(jnp.asarray(solution.x))
 

@@ -108,11 +108,11 @@ def _added(
     if values[1] is None:
         return None
     gather = transposed(base.shape, updates.shape, eqn.params)
-    result, add = base.copy(), binary(lax.add, eqn)
+    entries, add = list(base.flat), binary(lax.add, eqn)
     for place, update in zip(gather.positions(values[1]).flat, updates.flat):
         if place >= 0:  # What is out of bounds is dropped.
-            result.flat[place] = emit(add, (result.flat[place], update))
-    return [result]
+            entries[place] = emit(add, (entries[place], update))
+    return [as_entries(entries, base.shape)]
 
 
 def is_unique(eqn: jex.JaxprEqn, updates: np.ndarray) -> bool:
