@@ -107,15 +107,19 @@ class _ArrayFunction(AbstractNativeFunction):
 
 
 def _accumulated(total: Any, places: Any, values: jax.Array) -> jax.Array:
-    """A vector with values added at places, in a loop: XLA does not compile a scatter
+    """An array with values added at places, in a loop: XLA does not compile a scatter
     inside of a native call, and outside of one it takes far longer to."""
-    flat_places = jnp.asarray(places).reshape(-1)
+    flat_places = lax.full(values.shape, 0, places.dtype)
+    for axis, size in enumerate(total.shape):
+        along = lax.index_in_dim(jnp.asarray(places), axis, 1, keepdims=False)
+        flat_places = flat_places * size + along
 
     def step(i, total):
         place = get(flat_places, i)
         return put(total, lax.add(get(total, place), get(values, i)), place)
 
-    return loop(0, len(values), step, total)
+    flat = lax.reshape(total, (total.size,))
+    return lax.reshape(loop(0, len(values), step, flat), total.shape)
 
 
 def is_small(jaxpr: jex.Jaxpr) -> bool:
@@ -146,10 +150,12 @@ def _is_supported(eqn: jex.JaxprEqn) -> bool:
 
 
 def _is_accumulation(eqn: jex.JaxprEqn) -> bool:
-    """True for numbers that are added to the entries of a vector."""
+    """True for a list of numbers that are added to entries of an array."""
     numbers, mode = eqn.params["dimension_numbers"], eqn.params["mode"]
-    is_of_entries = aval_of(eqn.invars[0]).ndim == 1 and not numbers.update_window_dims
+    axes = tuple(range(aval_of(eqn.invars[0]).ndim))
+    places = numbers.inserted_window_dims, numbers.scatter_dims_to_operand_dims
     is_within = GatherScatterMode.from_any(mode) == _IN_BOUNDS
+    is_of_entries = all(tuple(each) == axes for each in places)
     return is_of_entries and is_within and aval_of(eqn.invars[2]).ndim == 1
 
 

@@ -22,6 +22,7 @@ def long(x):
 
 FUNCTIONS = {
     "elementwise": long,
+    "repeated rows": lambda x: long(x)[None, INDEX] * x[INDEX][:, None],
     "shifts": lambda x: (jnp.roll(x, -1) - jnp.roll(x, 2)) * jnp.roll(x, 1) - x,
     "gathers": lambda x: long(x[INDEX]) * x[INDEX[::-1]] + jnp.cos(x[:5]),
     "repeated entries": lambda x: long(x)[INDEX] + x[0] * x[INDEX],
@@ -55,7 +56,9 @@ def test_as_jacfwd(name, dtype):
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-@pytest.mark.parametrize("name", ["elementwise", "gathers", "sums", "selects"])
+@pytest.mark.parametrize(
+    "name", ["elementwise", "gathers", "repeated entries", "sums", "selects"]
+)
 def test_values_at_the_edge(name, value):
     x = jnp.asarray(POINT).at[3].set(value)
     ours, expected = compiled(FUNCTIONS[name])(x), jax.jacfwd(FUNCTIONS[name])(x)
