@@ -94,12 +94,7 @@ def _set(
     return [as_entries([table[k] for k in places.flat], places.shape)]
 
 
-def _added(
-    emit: Emit,
-    eqn: jex.JaxprEqn,
-    arrays: list[Atoms],
-    values: list[np.ndarray | None],
-) -> list[Atoms] | None:
+def _added(emit, eqn, arrays, values) -> list[Atoms] | None:
     """Adds entries at known places, one update after the other.
 
     `zeros(3).at[[2, 0, 2]].add([a, b, c])` is `[b, 0, a + c]`.

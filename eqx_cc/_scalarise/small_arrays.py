@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.lax import GatherScatterMode
@@ -109,9 +110,10 @@ class _ArrayFunction(AbstractNativeFunction):
 def _accumulated(total: Any, places: Any, values: jax.Array) -> jax.Array:
     """An array with values added at places, in a loop: XLA does not compile a scatter
     inside of a native call, and outside of one it takes far longer to."""
-    flat_places = lax.full(values.shape, 0, places.dtype)
+    places = jnp.asarray(places).astype(np.int32)  # Their type may be too narrow.
+    flat_places = lax.full(values.shape, 0, np.int32)
     for axis, size in enumerate(total.shape):
-        along = lax.index_in_dim(jnp.asarray(places), axis, 1, keepdims=False)
+        along = lax.index_in_dim(places, axis, 1, keepdims=False)
         flat_places = flat_places * size + along
 
     def step(i, total):

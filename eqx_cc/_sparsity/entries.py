@@ -101,21 +101,15 @@ class _Line:
     constant: bool
 
 
-def join(terms: Sequence[Term], shape: tuple[int, ...]) -> Term:
-    """The smallest structure with single-index axes that contains all `terms`.
+def join_within(
+    terms: Sequence[Term], shape: tuple[int, ...], most: int
+) -> Term | None:
+    """The smallest structure with single-index axes that contains all `terms`, or
+    `None` if it stores more than `most` numbers.
 
     Of the partial diagonals `(1 + i, 1 + i)`, `i < 2`, and `(3 + i, 3 + i)`, `i < 3`:
     the diagonal `(1 + i, 1 + i)`, `i < 5`. Of a diagonal and a band: the full matrix.
     """
-    joined = join_within(terms, shape, math.prod(shape))
-    assert joined is not None
-    return joined
-
-
-def join_within(
-    terms: Sequence[Term], shape: tuple[int, ...], most: int
-) -> Term | None:
-    """The same, or `None` if it stores more than `most` numbers."""
     num_out, conj = len(terms[0].out), terms[0].conj
     if any(_is_irregular(form) for term in terms for form in term.axes):
         is_large = math.prod(shape) > most

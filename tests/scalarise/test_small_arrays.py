@@ -55,6 +55,22 @@ def test_as_jacfwd(name, dtype):
     )
 
 
+def test_indices_of_a_narrow_type():
+    """The number of an entry of 20 by 20 does not fit into eight bits."""
+    places = np.array([[19, 18], [3, 2], [19, 18]], np.uint8)
+    numbers = lax.ScatterDimensionNumbers((), (0, 1), (0, 1))
+
+    def fun(x):
+        total, values = jnp.zeros((20, 20), x.dtype), jnp.sin(x[:3]) * x[:3]
+        mode = "promise_in_bounds"
+        y = lax.scatter_add(total, places, values, numbers, mode=mode)
+        return jnp.cos(y[19, 18]) * long(x) + y[3, 2]
+
+    x = jnp.asarray(POINT)
+    ours, expected = compiled(fun)(x), jax.jit(jax.jacfwd(fun))(x)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 @pytest.mark.parametrize(
     "name", ["elementwise", "gathers", "repeated entries", "sums", "selects"]
