@@ -16,7 +16,16 @@ from .._sparsity.recipes import Embedding, Group, Sum, Tiling
 from .._sparsity.term import Kind, Scalar, Term
 from .arrays import as_numbers, common, Masked, scaled, Values
 from .multiply import multiplied
-from .scatter import is_sparse, is_window, scattered, side_by_side, tile, window
+from .scatter import (
+    is_selectable,
+    is_sparse,
+    is_window,
+    scattered,
+    selected,
+    side_by_side,
+    tile,
+    window,
+)
 
 
 def run_update(
@@ -99,14 +108,18 @@ def _add_assembling(group: Group, values: Values, dtype: np.dtype) -> Any:
 
 
 def _add_members(group: Group, values: Values, dtype: np.dtype, is_padded) -> Any:
-    """Adds members that are padded to their target; scatters the others into these."""
+    """Adds members that are padded to their target; selects others of a small sum, and
+    scatters what is left."""
     total, entries, shape = None, [], group.target.value_shape
+    is_sum = any(embedding is None for *_, embedding in group.members)
     for index, scale, embedding in group.members:
         value = _numbers(values[index], dtype)
         if embedding is None:
             total = _plus(total, value, scale)
         elif is_padded(embedding):
             total = _plus_embedded(total, window, embedding, value, scale)
+        elif is_sum and is_selectable(embedding):
+            total = _plus_embedded(total, selected, embedding, value, scale)
         else:
             entries.append((embedding, scaled(value, scale)))
     if entries:

@@ -137,9 +137,15 @@ def scaled(value: Any, scale: Scalar) -> Any:
         value = lax.convert_element_type(value, complex_type(value.dtype))
     if isinstance(value, np.ndarray | np.generic):
         return np.multiply(value, np.asarray(scale, value.dtype))
-    return (
-        lax.neg(value) if scale == -1 else lax.mul(value, lax.full_like(value, scale))
-    )
+    return lax.neg(value) if scale == -1 else lax.mul(value, filled_like(value, scale))
+
+
+def filled_like(value, number: Scalar) -> Any:
+    """An array of one number, of the shape and type of another. A scalar is NumPy's:
+    JAX takes longer to fill it than to multiply by it."""
+    if value.ndim == 0:
+        return np.asarray(number, value.dtype)
+    return lax.full_like(value, number)
 
 
 def complex_type(dtype) -> np.dtype:

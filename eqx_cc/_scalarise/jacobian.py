@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from .._blocks.arrays import as_numbers, scaled
+from .._blocks.arrays import as_numbers, filled_like, scaled
 from .._blocks.block import NumericBlock
 from .._jaxpr.program import Constant, evaluate
 from .._linearise.interpreter import differentiate
@@ -138,4 +138,4 @@ def _number(block: NumericBlock, dtype: Any) -> Any:
     if not computed:
         return constant
     total = ft.reduce(lax.add, [lax.convert_element_type(x, dtype) for x in computed])
-    return total if constant == 0 else lax.add(total, lax.full_like(total, constant))
+    return total if constant == 0 else lax.add(total, filled_like(total, constant))

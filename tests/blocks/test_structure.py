@@ -307,6 +307,37 @@ def test_entries_on_a_full_block_are_scattered_without_flattening_it():
     assert scatter.invars[0].aval.shape == (N, N)
 
 
+PLACES = [2, 2, 2, 1, 0, 1] * 4
+ON_FULL_BLOCKS = {
+    "diagonal": lambda y, x: y + x,
+    "times, less": lambda y, x: x - y * x,
+    "column": lambda y, x: y + x[3],
+    "not a number": lambda y, x: y + jnp.sqrt(x - x[5]),
+    "reversed": lambda y, x: y * x[::-1],
+    "a part": lambda y, x: y.at[2:5].add(x[1:4] ** 2),
+    "table": lambda y, x: y * x[jnp.array(PLACES)],
+    "entry": lambda y, x: y.at[3].set(x[7]),
+    "cube": lambda y, x: jnp.outer(y, y) + jnp.diag(x),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ON_FULL_BLOCKS)
+def test_few_entries_on_small_full_blocks(name, dtype):
+    """They are selected, where an index runs along a whole axis."""
+    weights = jr.normal(jr.key(0), (24, 24))
+
+    def fun(x):
+        return ON_FULL_BLOCKS[name](jnp.sin(weights.astype(dtype) @ x), x)
+
+    x = jnp.linspace(0.1, 1, 24).astype(dtype)
+    jacobian = cc_jacobian(fun, granularity="array")
+    np.testing.assert_allclose(jacobian(x), jax.jacfwd(fun)(x), rtol=1e-5, atol=1e-6)
+    primitives = [e.primitive.name for e in jax.make_jaxpr(jacobian)(x).jaxpr.eqns]
+    if name in ("diagonal", "times, less"):
+        assert "scatter-add" not in primitives and "select_n" in primitives
+
+
 @pytest.mark.parametrize("name", ["arrow", "periodic"])
 def test_structured_programs_do_not_grow(name):
     """As many equations for any number of states, and no array of more elements than
