@@ -62,9 +62,27 @@ def by_rows(
         [vectors] = unit_vectors([aval])
         transposed = lambda *cotangents: pullback(list(cotangents))  # noqa: E731
         images = _images(transposed, outputs, position, vectors)
-        for block, image in zip(blocks, images):
-            block.append(row_values(image, aval.shape))
+        turned: Sequence[jax.Array | None] = [None] * num_inputs
+        if is_complex(aval):
+            turned = _images(transposed, outputs, position, vectors * 1j)
+        for block, image, other in zip(blocks, images, turned):
+            block.append(_rows(image, other, aval.shape))
     return blocks
+
+
+def _rows(image: jax.Array, turned: jax.Array | None, shape: tuple[int, ...]) -> Values:
+    """The values of a block from the images of 1, and of i where its output is complex.
+
+    The image c of a cotangent is the map `t -> Re(c t)`: here from tangents t of an
+    input to the real part of each output, and to minus its imaginary part.
+    """
+    if not jnp.iscomplexobj(image):
+        parts = [image if turned is None else lax.complex(image, -turned)]
+    elif turned is None:
+        parts = [image / 2, jnp.conj(image) / 2]
+    else:
+        parts = [(image - 1j * turned) / 2, (image + 1j * turned).conj() / 2]
+    return sum((row_values(part, shape) for part in parts), ())
 
 
 def _images(

@@ -9,11 +9,9 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
 from .._blocks.arrays import Values
-from .._blocks.unit_vectors import by_rows
 from .._jaxpr.avals import is_inexact, struct
 from .._jaxpr.known.indices import static_variables
 from .._jaxpr.program import (
@@ -28,7 +26,8 @@ from .._jaxpr.program import (
     Program,
 )
 from .._rules import registry_version
-from .._rules.fallback import dense_pairs, Pair
+from .._rules.fallback import Pair
+from .custom_vjp import reverse_rule
 from .entries import Refine
 from .linear_jaxpr import is_known_scalar, linear_blocks, LinearProgram
 
@@ -113,7 +112,7 @@ def _derive(arguments: _Arguments) -> LocalPartials:
         run = lambda arrays: (bind(eqn, arrays), blocks.read(arrays))  # noqa: E731
         return LocalPartials(blocks.pairs, run, refine=blocks.refine)
     if eqn.primitive.name == "custom_vjp_call":
-        return _by_vjp(eqn, active)
+        return LocalPartials(*reverse_rule(eqn, active))
     if eqn.primitive.name == "custom_lin":  # The tangent of one, which only transposes.
         raise TypeError(
             "can't apply forward-mode autodiff (jvp) to a custom_vjp function."
@@ -176,20 +175,3 @@ def _linearise(eqn, active, constants, free) -> tuple[Program, jex.Jaxpr]:
     inputs = [eqn.invars[i].aval for i in active]
     closed = jax.make_jaxpr(forward)(*[struct(eqn.invars[i].aval) for i in free])
     return flatten(closed.jaxpr, closed.consts), linear[-1]
-
-
-def _by_vjp(eqn: jex.JaxprEqn, active) -> LocalPartials:
-    """The dense blocks of an equation that only has a reverse rule."""
-    outputs = [eqn.outvars[i].aval for i in inexact_results(eqn)]
-
-    def run(operands):
-        # A reverse rule may index what it stores by a tracer, which NumPy refuses.
-        arrays = (jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in operands)
-        operands = list(arrays)
-        fun = as_function(eqn, active, operands)
-        primals = [operands[i] for i in active]
-        _, pullback, results = jax.vjp(fun, *primals, has_aux=True)
-        blocks = by_rows(pullback, outputs, len(active))
-        return results, [values for column in blocks for values in column]
-
-    return LocalPartials(dense_pairs(eqn, active), run, fallback=True)

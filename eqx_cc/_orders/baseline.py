@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from .._graph.graph import ComputationalGraph
+from .._graph.infinities import may_discard_infinities
 from .budget import BudgetExceeded, optional
 from .cost import AbstractCost, Traffic
 from .order import Order
@@ -46,7 +47,7 @@ def candidates(graph: ComputationalGraph, cost: AbstractCost) -> list[Order]:
     of the two after a few moves of annealing."""
     sweeps = _sweeps(graph, cost)
     if cheap := _cheap(graph, sweeps):
-        return [_of_fewest_bytes(graph, cheap)]
+        return [_finite(graph, cheap) or _of_fewest_bytes(graph, cheap)]
     simple = [*sweeps, *_greedy(graph, cost)]
     orders = [_best(graph, simple)]
     if _is_settled(graph, simple) or _cheap(graph, simple):
@@ -108,7 +109,16 @@ def _best(graph: ComputationalGraph, orders: Sequence[Order]) -> Order:
     """The order of least cost, and of those of arrays that tie, of fewest bytes."""
     least = min(order.cost for order in orders)
     tied = [order for order in orders if order.cost == least]
+    if (forward := _finite(graph, tied)) is not None:
+        return forward
     return _of_fewest_bytes(graph, tied) if has_arrays(graph) else tied[0]
+
+
+def _finite(graph: ComputationalGraph, orders: Sequence[Order]) -> Order | None:
+    """The forward order, if it is one of these and others may give NaN where it does
+    not."""
+    forward = [order for order in orders if order.found_by == Forward.__name__]
+    return forward[0] if forward and may_discard_infinities(graph) else None
 
 
 def _of_fewest_bytes(graph: ComputationalGraph, orders: Sequence[Order]) -> Order:

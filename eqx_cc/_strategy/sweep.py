@@ -18,6 +18,7 @@ from jaxtyping import Array
 
 from .._blocks.arrays import check_fits
 from .._blocks.unit_vectors import unit_vectors
+from .._graph.infinities import UNBOUNDED
 from .._jaxpr.avals import as_arrays, is_complex, is_inexact
 from .._jaxpr.primitives import facts
 from .._jaxpr.program import bodies, evaluate, Program
@@ -305,13 +306,6 @@ def _split(array: Array, parts: Sequence[Array], axis: int) -> list[Array]:
     return jnp.split(array, ends, axis)
 
 
-# Primitives whose derivative may be infinite, at a pole or by overflow.
-_UNBOUNDED = frozenset(
-    """acos acosh asin atanh cbrt div exp exp2 expm1 integer_pow log log1p log2 pow
-    rsqrt sqrt tan""".split()
-)
-
-
 def may_discard_infinities(program: Program) -> bool:
     """True if the program selects between values that it computed, some of them by
     functions whose derivative may be infinite.
@@ -324,7 +318,7 @@ def may_discard_infinities(program: Program) -> bool:
     selects = is_unbounded = False
     for equation in program.equations:
         name = equation.primitive.name
-        is_unbounded |= name in _UNBOUNDED
+        is_unbounded |= name in UNBOUNDED
         if name == "select_n" and is_inexact(equation.result_avals[0]):
             selects |= not computed.isdisjoint(equation.operands[1:])
         computed.update(equation.results)

@@ -104,3 +104,20 @@ def test_what_is_selected_is_as_infinite_as_it_is():
     fun = lambda x: roots(x)[jnp.array([0, 1]) * one(x)]  # noqa: E731
     ours, expected = eqx_cc.cc_jacobian(fun)(POINT), jax.jacfwd(fun)(POINT)
     np.testing.assert_array_equal(np.isinf(ours), np.isinf(expected))
+
+
+def _guarded(x):
+    """Of two values that are no numbers, none is chosen; the choice is scaled."""
+    return jnp.where(x > 5, jnp.log(x - 5) * jnp.sqrt(x - 5), 1 / x) * jnp.cos(x) - x
+
+
+@pytest.mark.parametrize("count", [3, 12, 40])
+@pytest.mark.parametrize("fun", [jax.scipy.special.spence, _guarded])
+def test_by_default_the_order_is_one_that_discards_infinities(fun, count):
+    """Where it costs little."""
+    x = jnp.linspace(0.4, 2.1, count)
+    jacobian = eqx_cc.filter_jacobian(fun)
+    expected = jax.jacfwd(fun)(x)
+    assert np.all(np.isfinite(expected))
+    for ours in (jacobian(x), jax.jit(jacobian)(x)):
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
