@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._jaxpr.avals import is_complex
 from .._jaxpr.program import Equation, has_split, Program
 from .._jaxpr.shard_map import varies
 from .._orders.orderings import AbstractOrdering, Given
@@ -25,13 +26,29 @@ Granularity: TypeAlias = Literal["auto", "scalar", "array"]
 # expanded into many of scalars are fast as they are, above all in batches (`python -m
 # benchmarks.runtime --group networks grids`). An entry of a linear system may take more
 # scalars: with them, systems of eight rows were three times as fast.
+#
+# Of functions of a few equations, such as `x / norm(x)` and `sin(x) * exp(-x)`, scalars
+# were faster up to about 12 elements. At 24 they took up to twice as long in a loop,
+# and 30 times as long to compile.
 _MAX_ENTRIES = 4096
 _MAX_EQUATIONS = 1200
-_MAX_EXPANSION, _FEW_EQUATIONS = 6, 100
+_MAX_EXPANSION, _FEW_EQUATIONS = 6, 40
 _MAX_SOLVED = 16
 # XLA's time to compile a native call grows with the square of the number of entries
-# that it stores: 2,000 took 14 seconds (an associative scan of 64 numbers).
-_FEW_STORED, _STORED_PER_EQUATION = 600, 4
+# that it stores: 576 took 3 seconds, and 2,000 took 14.
+_FEW_STORED, _STORED_PER_EQUATION = 100, 4
+
+# XLA writes these out: each copy takes 5 to 50 milliseconds to compile, as some of
+# complex numbers do. An equation of arrays may be expanded into so many of them.
+_LONG = frozenset(
+    """bessel_i0e bessel_i1e digamma erf_inv erfc igamma igamma_grad_a igammac lgamma
+    polygamma regularized_incomplete_beta zeta""".split()
+)
+_LONG_IF_COMPLEX = frozenset(
+    """acos acosh asin asinh atan atanh cos cosh div exp exp2 expm1 integer_pow log
+    log1p log2 logistic pow rsqrt sign sin sinh sqrt square tan tanh abs""".split()
+)
+_MAX_LONG = 3
 
 
 def as_granularity(granularity: str) -> Granularity:
@@ -82,6 +99,8 @@ def _by_default(
     # As many equations of arrays take as long to compile.
     limit = min(limit, max(_MAX_EQUATIONS, min(len(program.equations), MAX_EQUATIONS)))
     scalars = scalar_program(program, avals, num_outputs, limit)
+    if scalars and _num_long(scalars.program) > _MAX_LONG * _num_long(program):
+        return None
     most_stored = _FEW_STORED + _STORED_PER_EQUATION * len(program.equations)
     if scalars is None or entries <= most_stored:
         return scalars
@@ -93,6 +112,17 @@ def _max_scalars(equation: Equation) -> int:
     if equation.primitive.name == "custom_linear_solve":
         return _MAX_SOLVED * equation.result_avals[0].size ** 2
     return _MAX_EXPANSION
+
+
+def _num_long(program: Program) -> int:
+    """The number of equations that take long to compile."""
+    return sum(map(_is_long, program.equations))
+
+
+def _is_long(equation: Equation) -> bool:
+    name = equation.primitive.name
+    avals = [*equation.operand_avals, *equation.result_avals]
+    return name in _LONG or (name in _LONG_IF_COMPLEX and any(map(is_complex, avals)))
 
 
 def scalar_program(

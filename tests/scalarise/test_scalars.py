@@ -202,6 +202,32 @@ def test_auto():
     assert num_native(structured, small) == 0
 
 
+def _angles(x):
+    z = x.astype(complex)
+    return jnp.abs(jnp.exp(z) + z[::-1])
+
+
+VECTORISED = {
+    "elementwise": (lambda x: jnp.sin(x) * jnp.exp(-x), 10),
+    "norm": (lambda x: x / jnp.sqrt(jnp.sum(x**2)), 9),
+    "error function": (lambda x: lax.erf_inv(jnp.tanh(x)), 3),
+    "gamma function": (lambda x: lax.lgamma(x) * jnp.sin(x), 3),
+    "complex": (_angles, 2),
+}
+
+
+@pytest.mark.parametrize("name", VECTORISED)
+def test_vectors_stay_arrays(name):
+    """But for short ones, a few equations of them are as fast and compile sooner."""
+    fun, most = VECTORISED[name]
+    jacobian = jax.jit(cc_jacobian(fun))
+    assert num_native(jacobian, jnp.linspace(0.1, 0.8, most)) == 1
+    for size in (max(16, 2 * most), 24):
+        x = jnp.linspace(0.1, 0.8, size)
+        assert num_native(jacobian, x) == 0
+        close(jacobian(x), jax.jacfwd(fun)(x))
+
+
 def test_captured_arrays_are_taken_apart():
     """What is captured is traced, as by `jax.jit` around a closure."""
 
