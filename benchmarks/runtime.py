@@ -2,7 +2,8 @@
 
     python -m benchmarks.runtime --group headline
 
-prints the table of goals, and what was measured;
+prints the table of goals, and what was measured (`--group peers` has the sparse
+Jacobians, next to those of packages that colour patterns);
 
     python -m benchmarks.runtime [--group NAME ...] [--case TEXT ...]
         [--setting NAME ...] [--dtype NAME ...] [--contestant NAME ...]
@@ -19,6 +20,7 @@ what is timed.
 """
 
 import argparse
+import itertools
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -31,11 +33,13 @@ from .cases import Case, CASES, SETTINGS
 from .harness import rows as files
 from .harness.contestants import contestants
 from .harness.measure import measure, Row
-from .reports import headline, tables
+from .reports import headline, peers, tables
 from .reports.plots import plot
 
 
 HEADLINE = "headline"
+# Groups of chosen cases, settings and contestants.
+_CHOSEN = {HEADLINE: headline.BLOCKS, "peers": peers.BLOCKS}
 
 
 def _options() -> argparse.Namespace:
@@ -43,7 +47,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.runtime",
         description="How long Jacobians take, next to those of other ways to them.",
     )
-    groups = [*dict.fromkeys(case.group for case in CASES.values()), HEADLINE]
+    groups = [*dict.fromkeys(case.group for case in CASES.values()), *_CHOSEN]
     several: dict[str, Any] = {"action": "extend", "nargs": "+", "metavar": "NAME"}
     parser.add_argument("--group", default=[], choices=groups, **several)
     parser.add_argument("--case", default=[], **several)
@@ -61,19 +65,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _headline_blocks() -> Iterator[tuple[Case, str, tuple[str, ...]]]:
-    for cases, setting, names in headline.BLOCKS:
+def _chosen_blocks(group: str) -> Iterator[tuple[Case, str, tuple[str, ...]]]:
+    for cases, setting, names in _CHOSEN[group]:
         yield from ((CASES[case], setting, names) for case in cases)
 
 
 def _blocks(options: argparse.Namespace) -> Iterator[tuple[Case, str, tuple[str, ...]]]:
     """Cases with a setting and the contestants, as the options choose."""
-    if HEADLINE in options.group:
-        blocks = _headline_blocks()
+    chosen = [group for group in options.group if group in _CHOSEN]
+    if chosen:
+        blocks = itertools.chain.from_iterable(map(_chosen_blocks, chosen))
     else:
         names = tuple(contestants())
         blocks = ((c, s, names) for c in CASES.values() for s in SETTINGS)
-    groups = set(options.group) - {HEADLINE}
+    groups = set(options.group) - set(chosen)
     for case, setting, names in blocks:
         wanted = not options.case or any(text in case.name for text in options.case)
         wanted &= not groups or case.group in groups

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 
 from .cases.linearised import LINEARISED, with_jax
 from .cases.stiff import Problem, PROBLEMS
-from .harness.root_finders import FINDERS, solve
+from .harness.root_finders import COLOURED, FINDERS, solve
 from .harness.rows import add
 from .reports.shares import shares
 from .reports.tables import seconds
@@ -166,11 +166,15 @@ def contestants(name: str, mode: str) -> list[str]:
     """All but those that would take minutes."""
     if mode == "linearised":
         return ["jax.jacfwd", "eqx_cc"]
-    size = PROBLEMS[name]().start.size
+    size, is_mesh = PROBLEMS[name]().start.size, name.startswith("mesh")
     listed = [c for c in FINDERS if mode == "gradient" or "preacc" not in c]
     if mode != "forward" or size > 500:
         listed.remove("diffrax")
-    return ["CCChord"] if size > 2000 else listed
+    if not is_mesh:
+        listed.remove(COLOURED)
+    if size > 2000:
+        return [c for c in listed if c in ("CCChord", COLOURED)]
+    return listed
 
 
 def jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, list[str]]]:

@@ -20,7 +20,7 @@ def delaunay(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MeshReaction:
-    """A population that grows, competes and diffuses (the equation of Fisher), with
+    """Two phases that separate, at 1 and -1 (the equation of Allen and Cahn), with
     masses lumped at the nodes."""
 
     def __init__(self, size: int, diffusion: float = 1e-3, growth: float = 5.0):
@@ -39,4 +39,4 @@ class MeshReaction:
         stiffness = jnp.asarray(self.stiffness, u.dtype)
         flow = jnp.einsum("tij,tj->ti", stiffness, u[self.triangles])
         outflow = jnp.zeros_like(u).at[self.triangles].add(flow)
-        return self.growth * u * (1 - u) - outflow / jnp.asarray(self.masses, u.dtype)
+        return self.growth * (u - u**3) - outflow / jnp.asarray(self.masses, u.dtype)

@@ -16,6 +16,7 @@ import lineax as lx
 import optimistix as optx
 
 from ..cases.stiff import Problem
+from .coloured import coloured
 
 
 class Repaired(diffrax.VeryChord):
@@ -49,16 +50,18 @@ class Repaired(diffrax.VeryChord):
         return failed | (enough & (small | diverged | converged)), result
 
 
+COLOURED = "asdex and KLU"
 FINDERS = [
-    *("diffrax", "repaired", "EliminationSolver", "CCChord"),
+    *("diffrax", "repaired", COLOURED, "EliminationSolver", "CCChord"),
     # The gradient's own linear systems too, which no root finder reaches.
     "CCChord, preaccumulated",
 ]
 
 
-def finder(contestant: str, method: str, **tols: Any) -> Any:
-    """The root finder, which takes the tolerances of the steps if it has none."""
-    linear, kwargs = lx.AutoLinearSolver(well_posed=None), {}
+def finder(contestant: str, method: str, linear: Any = None, **tols: Any) -> Any:
+    """The root finder, which takes the tolerances of the steps if it has none; `linear`
+    is a linear solver for a problem."""
+    linear, kwargs = linear or lx.AutoLinearSolver(well_posed=None), {}
     if contestant == "diffrax":
         kind = diffrax.VeryChord
     elif contestant.startswith("CCChord"):
@@ -82,7 +85,8 @@ def solve(
     """The solution of `diffrax.diffeqsolve`, by the contestant's root finder unless
     another is given."""
     if root_finder is None:
-        root_finder = finder(contestant, method)
+        linear = coloured(problem) if contestant == COLOURED else None
+        root_finder = finder(contestant, method, linear)
     field = problem.field
     if contestant.endswith("preaccumulated"):
         field = eqx_cc.preaccumulate(field)

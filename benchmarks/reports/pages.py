@@ -16,14 +16,13 @@ from typing import Any
 from ..harness.measure import Row
 from ..never import report
 from ..orders import PUBLISHED_COUNTS
+from . import peers
 from .answers import summary
 from .headline import (
     ARM,
     BLOCKS,
     BRUSSELATOR,
     compiling,
-    LARGE,
-    MEAN_FIELD,
     Measurements,
     SCALAR,
 )
@@ -46,8 +45,8 @@ def _document(name: str) -> Any:
 
 
 @ft.cache
-def measurements() -> Measurements:
-    rows = [Row(**row) for row in _document("headline")["rows"]]
+def measurements(name: str = "headline") -> Measurements:
+    rows = [Row(**row) for row in _document(name)["rows"]]
     return Measurements(rows, "float64")
 
 
@@ -115,21 +114,9 @@ def _calls() -> str:
     for case in BLOCKS[4][0] + BLOCKS[7][0]:
         names = "jax.jacfwd", "jax.jacrev", "eqx_cc"
         cells = [_time(case, "call", name) for name in names]
-        peers = [_time(case, "call", name) for name in ("asdex", "floor")]
-        lines.append([case, *cells, _times(speed_up(case, "call")), *peers])
-    return table([*_HEADS, "asdex", "floor"], lines)
-
-
-def _structured() -> str:
-    heads = ["Jacobian", "dense, by JAX", "eqx_cc", "asdex", "sparsejac", "floor"]
-    lines = []
-    for case in (BRUSSELATOR, LARGE, MEAN_FIELD):
-        modes = (_median(case, "loop", m) for m in ("jax.jacfwd", "jax.jacrev"))
-        best = min((m for m in modes if not math.isnan(m)), default=None)
-        names = _SPARSE, "asdex bcoo", "sparsejac", "floor structured"
-        cells = [_time(case, "loop", name) for name in names]
-        lines.append([case, seconds(best), *cells])
-    return table(heads, lines)
+        floor = _time(case, "call", "floor")
+        lines.append([case, *cells, _times(speed_up(case, "call")), floor])
+    return table([*_HEADS, "floor"], lines)
 
 
 def _batches() -> str:
@@ -164,21 +151,10 @@ def _compile() -> str:
 
 
 def _peers() -> str:
-    by = measurements().by
-    dense = by(BRUSSELATOR, "call", "asdex", "eqx_cc")
-    bands = [by(BRUSSELATOR, "loop", n, _SPARSE) for n in ("asdex bcoo", "sparsejac")]
-    arrow = by("arrowhead, 1,024 states", "call", "asdex", "eqx_cc")
-    mean = by(MEAN_FIELD, "call", "asdex", "eqx_cc")
-    casadi = by(ARM, "loop", "CasADi", "eqx_cc")
+    casadi = measurements().by(ARM, "loop", "CasADi", "eqx_cc")
     return (
-        "Times relative to eqx_cc, from the [benchmarks](benchmarks.md). For a 1-D "
-        f"Brusselator of 1,024 states, asdex takes {dense:.2g} times as long for the "
-        f"dense Jacobian; for the bands alone, asdex takes {bands[0]:.2g} times as "
-        f"long, and sparsejac {bands[1]:.2g} times. For functions that need many "
-        f"colours, asdex takes {arrow:.2g} (an arrowhead) and {mean:.2g} (a mean "
-        "field) times as long. "
-        f"Compiled C code of CasADi is faster: it takes {casadi:.2g} times as long for "
-        "the arm. graphax has not been timed."
+        f"{peers.sentence(measurements('peers'))} Compiled C code of CasADi is faster: "
+        f"it takes {casadi:.2g} times as long for the arm. graphax has not been timed."
     )
 
 
@@ -233,7 +209,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "summary": _summary,
     "loops": _loops,
     "calls": _calls,
-    "structured": _structured,
+    "structured": lambda: peers.bands_table(measurements("peers")),
+    "irregular": lambda: peers.irregular_table(measurements("peers")),
     "batches": _batches,
     "compile": _compile,
     "peers": _peers,

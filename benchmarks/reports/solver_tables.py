@@ -39,6 +39,20 @@ def _forward(rows) -> str:
     return table(heads, lines)
 
 
+def _meshes(rows) -> str:
+    """Times of solves on unstructured meshes, with the steps that each took."""
+    names = "repaired", "asdex and KLU", "EliminationSolver", "CCChord"
+    lines = []
+    for problem in _problems(rows, "forward"):
+        if problem.startswith("mesh"):
+            found = [_row(rows, problem, "forward", name) for name in names]
+            steps = dict.fromkeys(str(row["steps"]) for row in found if row)
+            cells = [seconds(row["median"]) if row else "" for row in found]
+            lines.append([problem, " or ".join(steps), *cells])
+    heads = ["nodes", "steps", "repaired", "with asdex's colouring and KLU"]
+    return table([*heads, "`EliminationSolver`", "`CCChord`"], lines)
+
+
 def _others(mode: str, names: Sequence[str], heads: Sequence[str]) -> Callable:
     def make(rows) -> str:
         lines = [
@@ -100,6 +114,7 @@ def speed_up(rows, problem: str) -> float | None:
 _GRADIENT = "CCChord", "CCChord, preaccumulated"
 TABLES: dict[str, Callable] = {
     "forward": _forward,
+    "meshes": _meshes,
     "gradient": _others("gradient", _GRADIENT, ["`CCChord`", "and `preaccumulate`"]),
     "batch": _others(
         "batch", ["EliminationSolver", "CCChord"], ["`EliminationSolver`", "`CCChord`"]

@@ -19,7 +19,7 @@ from benchmarks.cases.networks import Attention
 from benchmarks.cases.tasks import TASKS
 from benchmarks.harness import measure, rows as files, timing
 from benchmarks.harness.contestants import contestants, Transform
-from benchmarks.reports import headline
+from benchmarks.reports import headline, peers
 from helpers import assert_jacobian_close, relative_error
 from jax.flatten_util import ravel_pytree
 
@@ -413,9 +413,25 @@ def test_goals():
     assert said == "eqx_cc: geometric mean 6x of 2, least 3.00x (RoeFlux_1d)"
     assert goal["arrowhead 1,024"] == "not measured"
     assert headline.Measurements(rows[2:], "float64").row(*_key(rows[2])) is None
-    for cases, setting, names in headline.BLOCKS:
+    for cases, setting, names in headline.BLOCKS + peers.BLOCKS:
         assert set(names) <= set(contestants())
         assert all(CASES[case].fits(setting) for case in cases)
+
+
+def test_table_of_irregular_jacobians():
+    """The cases in which asdex takes longest come first."""
+    rows = []
+    for case, times in {
+        "truss, 1,000 nodes": (4e-6, 2e-6),
+        "BCOO, 800 rows": (8e-6, 1e-6),
+    }.items():
+        for name, time in zip((peers.ASDEX, peers.OURS), times):
+            rows.append(_row(case=case, setting="call", contestant=name, median=time))
+    text = peers.irregular_table(headline.Measurements(rows, "float64"))
+    lines = text.splitlines()
+    assert lines[2].startswith("| BCOO, 800 rows |  | 1 us | 8 us |  | 8 |")
+    assert "| truss, 1,000 nodes |  | 2 us | 4 us |  | 2 |" in lines[3]
+    assert lines[-1].startswith("| geometric mean of 2 |") and "| 4 |" in lines[-1]
 
 
 def _key(row):
