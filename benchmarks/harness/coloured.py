@@ -52,12 +52,12 @@ def coloured(problem: Problem) -> Coloured:
     """The solver for the systems of a problem, the identity less a Jacobian."""
     asdex: Any = importlib.import_module("asdex")
     shifted = lambda y: y + problem.field(y)  # noqa: E731
-    found = asdex.jacobian_coloring(shifted, jnp.asarray(problem.start), mode="fwd")
-    rows, columns = np.asarray(found.sparsity.to_bcoo().indices).T.astype(np.int32)
-    positions = Positions(rows, columns, found.sparsity.m, found.sparsity.n)
+    coloring = asdex.jacobian_coloring(shifted, jnp.asarray(problem.start), mode="fwd")
+    rows, columns = np.asarray(coloring.sparsity.to_bcoo().indices).T.astype(np.int32)
+    positions = Positions(rows, columns, coloring.sparsity.m, coloring.sparsity.n)
     return Coloured(
         NativeKLU.of(positions),
         positions,
-        int(found.num_colors),
-        jnp.asarray(found.colors),
+        int(coloring.num_colors),
+        jnp.asarray(coloring.colors),
     )

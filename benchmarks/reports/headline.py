@@ -70,7 +70,7 @@ class Goal:
     measured: Callable[[Measurements], str]
 
 
-def _best(measurements: Measurements, case: str, setting: str) -> str:
+def by_jax(measurements: Measurements, case: str, setting: str) -> str:
     """The better baseline's time."""
     rows = [measurements.row(case, setting, name) for name in _DENSE[:2]]
     return seconds(min((r.median or math.inf for r in rows if r), default=None))
@@ -84,7 +84,9 @@ def _speed(case: str, setting: str, names: Sequence[str] = OURS) -> Callable:
         for name in names:
             row = measurements.row(case, setting, name)
             if row is not None and row.ratio is not None:
-                times = f"{_best(measurements, case, setting)} -> {seconds(row.median)}"
+                times = (
+                    f"{by_jax(measurements, case, setting)} -> {seconds(row.median)}"
+                )
                 texts.append(f"{name} {row.ratio:.3g}x ({times})")
         return "; ".join(texts) or "not measured"
 

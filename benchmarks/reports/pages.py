@@ -31,7 +31,7 @@ from .policy_tables import function_table, held_out_table
 from .rule_tables import agent_table, rule_table, search_table
 from .sentences import values
 from .solver_tables import released, TABLES as SOLVER_TABLES
-from .tables import seconds, table
+from .tables import factor, seconds, table
 
 
 FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "benchmarks"
@@ -66,10 +66,6 @@ def speed_up(case: str, setting: str, contestant: str = "eqx_cc") -> float:
     return best / _median(case, setting, contestant)
 
 
-def _times(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2g}" if value < 99 else f"{value:.0f}"
-
-
 #
 # Jacobians
 #
@@ -93,7 +89,7 @@ def _summary() -> str:
     for words, case, setting, ours in _SHORT:
         names = "jax.jacfwd", "jax.jacrev", ours
         cells = [_time(case, setting, name) for name in names]
-        lines.append([words, *cells, _times(speed_up(case, setting, ours))])
+        lines.append([words, *cells, factor(speed_up(case, setting, ours))])
     return table(_HEADS, lines)
 
 
@@ -105,7 +101,7 @@ def _loops() -> str:
         cells = [_time(case, "loop", name) for name in names]
         ratios = [speed_up(case, "loop", n) for n in ("eqx_cc", "eqx_cc measured")]
         last = _time(case, "loop", "CasADi")
-        lines.append([case, *cells, *map(_times, ratios), last])
+        lines.append([case, *cells, *map(factor, ratios), last])
     return table(heads, lines)
 
 
@@ -115,7 +111,7 @@ def _calls() -> str:
         names = "jax.jacfwd", "jax.jacrev", "eqx_cc"
         cells = [_time(case, "call", name) for name in names]
         floor = _time(case, "call", "floor")
-        lines.append([case, *cells, _times(speed_up(case, "call")), floor])
+        lines.append([case, *cells, factor(speed_up(case, "call")), floor])
     return table([*_HEADS, "floor"], lines)
 
 
@@ -129,8 +125,8 @@ def _batches() -> str:
             for name in ("eqx_cc", "eqx_cc measured")
         ]
         ratios.append(row)
-        lines.append([case, *map(_times, row)])
-    means = [_times(statistics.geometric_mean(column)) for column in zip(*ratios)]
+        lines.append([case, *map(factor, row)])
+    means = [factor(statistics.geometric_mean(column)) for column in zip(*ratios)]
     heads = ["task", "of a vector", "measured", "of arguments", "measured"]
     return table(heads, [*lines, ["geometric mean", *means]])
 
@@ -160,12 +156,12 @@ def _peers() -> str:
 
 def _greeks() -> str:
     names = "BlackScholes", "BlackScholes_Jacobian"
-    loops = [_times(speed_up(name, "loop")) for name in names]
+    loops = [factor(speed_up(name, "loop")) for name in names]
     batches = []
     for name in names:
         cases = f"{name}, arguments", name
         ratios = sorted(speed_up(case, "batch 65536") for case in cases)
-        batches.append(" to ".join(map(_times, ratios)))
+        batches.append(" to ".join(map(factor, ratios)))
     return (
         f"In a loop they are {loops[0]} and {loops[1]} times as fast as the better of "
         f"JAX's modes, and in batches of 65,536 points {batches[0]} and {batches[1]} "

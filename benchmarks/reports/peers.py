@@ -3,20 +3,27 @@
 import statistics
 
 from ..cases import CASES
-from .headline import ARROWHEAD, BRUSSELATOR, LARGE, MEAN_FIELD, Measurements
-from .tables import compile_seconds, seconds, table
+from ..harness.contestants import BASELINES
+from .headline import (
+    ARROWHEAD,
+    BRUSSELATOR,
+    by_jax,
+    LARGE,
+    MEAN_FIELD,
+    Measurements,
+)
+from .tables import compile_seconds, factor, seconds, table
 
 
 IRREGULAR = tuple(name for name, case in CASES.items() if case.group == "sparse")
 OURS, ASDEX = "eqx_cc structured", "asdex bcoo"
-_MODES = "jax.jacfwd", "jax.jacrev"
 _SPARSE = OURS, ASDEX, "sparsejac", "floor structured"
 
 # What has to be measured: cases, setting, contestants.
 BLOCKS = (
-    (IRREGULAR, "call", (*_MODES, OURS, ASDEX, "sparsejac")),
-    ((BRUSSELATOR, ARROWHEAD, MEAN_FIELD), "call", (*_MODES, "eqx_cc", "asdex")),
-    ((BRUSSELATOR, MEAN_FIELD), "loop", (*_MODES, *_SPARSE)),
+    (IRREGULAR, "call", (*BASELINES, OURS, ASDEX, "sparsejac")),
+    ((BRUSSELATOR, ARROWHEAD, MEAN_FIELD), "call", (*BASELINES, "eqx_cc", "asdex")),
+    ((BRUSSELATOR, MEAN_FIELD), "loop", (*BASELINES, *_SPARSE)),
     ((LARGE,), "loop", _SPARSE),
 )
 
@@ -27,7 +34,7 @@ def bands_table(measurements: Measurements) -> str:
     lines = []
     for case in (BRUSSELATOR, LARGE, MEAN_FIELD):
         cells = [_time(measurements, case, "loop", name) for name in _SPARSE]
-        lines.append([case, _by_jax(measurements, case, "loop"), *cells])
+        lines.append([case, by_jax(measurements, case, "loop"), *cells])
     return table(heads, lines)
 
 
@@ -40,9 +47,9 @@ def irregular_table(measurements: Measurements) -> str:
         lines.append(
             [
                 case,
-                _by_jax(measurements, case, "call"),
+                by_jax(measurements, case, "call"),
                 *(_time(measurements, case, "call", name) for name in _SPARSE[:3]),
-                _factor(ratio),
+                factor(ratio),
                 _preparing(measurements, case),
             ]
         )
@@ -55,22 +62,9 @@ def irregular_table(measurements: Measurements) -> str:
     return table(heads, [*(lines[i] for i in order), last])
 
 
-def _factor(ratio: float | None) -> str:
-    if not ratio:
-        return ""
-    return f"{ratio:.2g}" if ratio < 99 else f"{ratio:.0f}"
-
-
 def _time(measurements: Measurements, case: str, setting: str, name: str) -> str:
     row = measurements.row(case, setting, name)
     return "" if row is None else seconds(row.median)
-
-
-def _by_jax(measurements: Measurements, case: str, setting: str) -> str:
-    """The time of the better of JAX's modes."""
-    rows = [measurements.row(case, setting, name) for name in _MODES]
-    times = [row.median for row in rows if row is not None and row.median]
-    return seconds(min(times, default=None))
 
 
 def _preparing(measurements: Measurements, case: str) -> str:

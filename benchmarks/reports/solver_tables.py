@@ -45,9 +45,9 @@ def _meshes(rows) -> str:
     lines = []
     for problem in _problems(rows, "forward"):
         if problem.startswith("mesh"):
-            found = [_row(rows, problem, "forward", name) for name in names]
-            steps = dict.fromkeys(str(row["steps"]) for row in found if row)
-            cells = [seconds(row["median"]) if row else "" for row in found]
+            measured = [_row(rows, problem, "forward", name) for name in names]
+            steps = dict.fromkeys(str(row["steps"]) for row in measured if row)
+            cells = [seconds(row["median"]) if row else "" for row in measured]
             lines.append([problem, " or ".join(steps), *cells])
     heads = ["nodes", "steps", "repaired", "with asdex's colouring and KLU"]
     return table([*heads, "`EliminationSolver`", "`CCChord`"], lines)

@@ -1,5 +1,6 @@
 """Tables in Markdown, and units."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from ..harness.measure import Row
@@ -17,6 +18,13 @@ def seconds(value: float | None) -> str:
         if value >= scale:
             return f"{value / scale:.3g} {unit}"
     return f"{value * 1e9:.3g} ns"
+
+
+def factor(value: float | None) -> str:
+    """By how many times; empty if nobody knows."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.2g}" if value < 99 else f"{value:.0f}"
 
 
 def size(value: int | None) -> str:

@@ -186,6 +186,12 @@ def take(value: Any, recipe: Take) -> Any:
     return transposed(_sliced(value, recipe.forms, sizes), indices)
 
 
+def taken(values: Values, recipes: Sequence[Take]) -> Values:
+    """Each of the values of a block, read by its recipe."""
+    pairs = zip(values, recipes)
+    return tuple(v if v is None else take(v, recipe) for v, recipe in pairs)
+
+
 def _is_compact(form: Form, sizes: dict[int, int]) -> bool:
     """True if a form is one strided index, or a row-major flattening of several."""
     if not isinstance(form, Affine):

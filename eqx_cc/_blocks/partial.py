@@ -18,7 +18,7 @@ from .._sparsity.sum import densify
 from . import convert
 from .add import run_sum, run_update
 from .algebra import applied, composed, entrywise, numeric, times
-from .arrays import check_fits, Masked, take, Values
+from .arrays import check_fits, Masked, taken, Values
 from .coordinates import Entries
 from .spy import spy
 
@@ -192,9 +192,7 @@ class Partial(eqx.Module):
         self._check_unbatched()
         block = entrywise(self)
         pattern, takes = block.pattern.transpose
-        values = tuple(
-            None if v is None else take(v, t) for v, t in zip(block.values, takes)
-        )
+        values = taken(block.values, takes)
         factors = tuple((right.T, left.T) for left, right in block.factors)
         entries = self.entries and self.entries.transposed(
             math.prod(self.in_shape), math.prod(self.out_shape)

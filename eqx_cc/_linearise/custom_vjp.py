@@ -1,5 +1,5 @@
-"""Functions with a reverse rule of their own (`jax.custom_vjp`): the blocks of that
-rule, where it is a linear program."""
+"""Functions with a custom reverse rule (`jax.custom_vjp`): the blocks of that rule,
+where it is a linear program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
-from .._blocks.arrays import take, Values
+from .._blocks.arrays import taken, Values
 from .._blocks.unit_vectors import by_rows
 from .._jaxpr.avals import avals_of, is_complex, is_inexact, struct
 from .._jaxpr.program import (
@@ -52,17 +51,12 @@ def reverse_rule(eqn: jex.JaxprEqn, active: Sequence[int]) -> ReverseRule:
             return _transposed(eqn, active, forward, inside)
 
     def run(operands):
-        values = evaluate(forward, _arrays(operands))
+        values = evaluate(forward, operands)
         pull = jex.jaxpr_as_fun(ClosedJaxpr(pullback, values[count:]))
         blocks = by_rows(lambda cotangents: pull(*cotangents), outputs, len(active))
         return values[:count], [values for column in blocks for values in column]
 
     return ReverseRule(dense_pairs(eqn, active), run, is_dense=True)
-
-
-def _arrays(operands: Sequence[Any]) -> list[Any]:
-    # A reverse rule may index what it stores by a tracer, which NumPy refuses.
-    return [jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in operands]
 
 
 def _traced(eqn: jex.JaxprEqn, active: Sequence[int]) -> tuple[Program, jex.Jaxpr]:
@@ -95,12 +89,8 @@ def _transposed(
         takes.append(reads)
 
     def run(operands):
-        values = evaluate(forward, _arrays(operands))
-        blocks = [
-            tuple(v if v is None else take(v, read) for v, read in zip(block, reads))
-            for block, reads in zip(inside.run(values[count:]), takes)
-        ]
-        return values[:count], blocks
+        values = evaluate(forward, operands)
+        return values[:count], list(map(taken, inside.run(values[count:]), takes))
 
     return ReverseRule(pairs, run, is_dense=False)
 

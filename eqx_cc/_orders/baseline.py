@@ -117,8 +117,10 @@ def _best(graph: ComputationalGraph, orders: Sequence[Order]) -> Order:
 def _finite(graph: ComputationalGraph, orders: Sequence[Order]) -> Order | None:
     """The forward order, if it is one of these and others may give NaN where it does
     not."""
-    forward = [order for order in orders if order.found_by == Forward.__name__]
-    return forward[0] if forward and may_discard_infinities(graph) else None
+    if not may_discard_infinities(graph):
+        return None
+    forward = tuple(Forward()(graph))
+    return next((order for order in orders if tuple(order) == forward), None)
 
 
 def _of_fewest_bytes(graph: ComputationalGraph, orders: Sequence[Order]) -> Order:

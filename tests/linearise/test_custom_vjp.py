@@ -1,4 +1,4 @@
-"""Functions with a reverse rule of their own: its structure is that of the Jacobian,
+"""Functions with a custom reverse rule: its structure is that of the Jacobian,
 and whatever it does with cotangents is what `jax.jacrev` makes of it."""
 
 import functools as ft
