@@ -7,9 +7,12 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from .._jaxpr.closed import is_traced
+from .._jaxpr.known.captured import constant_array
 from .._sparsity.positions.affine import Affine
 from .._sparsity.positions.table import ravelled
 from .._sparsity.recipes import Embedding
@@ -153,6 +156,10 @@ def scattered(shape: tuple[int, ...], total, entries) -> jax.Array:
     `entries` are pairs of an embedding and a value.
     """
     flat = [_flat_entries(shape, embedding, value) for embedding, value in entries]
+    if total is None:
+        total, flat = _constant_part(shape, flat)
+        if total is not None and not flat:
+            return total
     values = side_by_side([value for _, value in flat], 0)
     flat_positions = np.concatenate([positions for positions, _ in flat])
     is_unique = _are_distinct(flat_positions, math.prod(shape))
@@ -164,6 +171,23 @@ def scattered(shape: tuple[int, ...], total, entries) -> jax.Array:
     total, values = common(total, values)
     positions = np.unravel_index(flat_positions, shape) if shape else ()
     return _add_at(total, positions, values, is_unique=is_unique)
+
+
+def _constant_part(shape: tuple[int, ...], flat):
+    """The sum of those entries that are constants, computed while tracing, and the
+    other entries; None for the sum if it is not worth an array."""
+    if not any(is_traced(value) for _, value in flat):
+        return None, flat
+    known = [(places, constant_array(value)) for places, value in flat]
+    constants = [(places, array) for places, array in known if array is not None]
+    size = math.prod(shape)
+    if sum(len(places) for places, _ in constants) < max(size / 4, 1):
+        return None, flat
+    total = np.zeros(size, np.result_type(*(array.dtype for _, array in constants)))
+    for places, array in constants:
+        np.add.at(total, places, array)
+    rest = [entry for entry, (_, array) in zip(flat, known) if array is None]
+    return jnp.asarray(total.reshape(shape)), rest
 
 
 def _add_at(total, positions, values, *, is_unique: bool) -> jax.Array:

@@ -90,3 +90,22 @@ def checkify_operands(operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[
     """
     [last] = [i for i, x in enumerate(operands) if isinstance(x, frozenset)]
     return operands[: last + 1], operands[last + 1 :]
+
+
+def constant_or_tracer(tracer: Any) -> Any:
+    """The constant that a tracer stands for, or the tracer that it is in the trace
+    around it; the tracer itself if it is neither.
+
+    A part of JAX's tracers in every release, but not documented.
+    """
+    return tracer.full_lower() if hasattr(tracer, "full_lower") else tracer
+
+
+def origin(tracer: Any) -> Any:
+    """The equation of which a tracer is a result, with the tracers of its operands as
+    `in_tracers`.
+
+    Private in every release; None where it has gone elsewhere, and of tracers that
+    have none, as arguments.
+    """
+    return getattr(tracer, "parent", None) if hasattr(tracer, "val") else None

@@ -17,6 +17,7 @@ from jaxtyping import Array, Num, PyTree
 
 from .._blocks.arrays import DoesNotFit
 from .._jaxpr.closed import captured_tracers, TracedFunction
+from .._jaxpr.known.captured import known_constants
 from .._jaxpr.program import flatten
 from .._jaxpr.shard_map import is_split
 from .._orders.budget import BudgetExceeded, DEFAULT_BUDGET, limited
@@ -123,7 +124,7 @@ def scalar_pattern(fun: Callable, x: PyTree) -> Positions | None:
     None of any other function."""
     fun, leaves = of_leaves(fun, x)
     closed = TracedFunction(fun, leaves).closed
-    program = flatten(closed.jaxpr, closed.consts)
+    program = flatten(closed.jaxpr, known_constants(closed))
     if any(map(is_split, [*leaves, *captured_tracers(program)])):
         return None
     scalars = scalar_program(program, closed.in_avals, len(closed.out_avals))

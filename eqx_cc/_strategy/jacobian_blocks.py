@@ -17,6 +17,8 @@ from .._blocks.arrays import DoesNotFit
 from .._blocks.partial import Partial
 from .._jaxpr.avals import struct
 from .._jaxpr.closed import is_traced
+from .._jaxpr.known.captured import known_constants
+from .._jaxpr.known.uniform import without_uniform_factors
 from .._jaxpr.program import flatten, has_split, Program
 from .._orders.cache import OrderCache
 from .._orders.lookup import Automatic, Measured
@@ -168,7 +170,8 @@ def trace_function(
     def auxiliary(arrays):
         return eqx.combine(jtu.tree_unflatten(tree, arrays), static)
 
-    return flatten(closed.jaxpr, closed.consts), num_outputs, auxiliary
+    program = flatten(closed.jaxpr, known_constants(closed))
+    return without_uniform_factors(program), num_outputs, auxiliary
 
 
 def _check_sizes(arrays: Sequence[Any]) -> None:

@@ -180,3 +180,60 @@ def test_a_term_with_an_entry_twice_does_not_hold_the_sum():
     for terms in ([twice, other], [other, twice]):
         (group,) = add_terms(terms, (9, 1)).groups
         assert group.target.structure == other.structure
+
+
+TRIANGLES = np.random.default_rng(0).integers(0, 30, (60, 3))
+STIFFNESS = np.random.default_rng(1).normal(size=(60, 3, 3))
+MASSES = np.linspace(1.0, 2.0, 30)
+
+
+def _diffusion(u, dtype=None):
+    matrices = jnp.asarray(STIFFNESS, dtype or u.dtype)
+    flow = jnp.einsum("tij,tj->ti", matrices, u[TRIANGLES])
+    outflow = jnp.zeros_like(u, dtype).at[TRIANGLES].add(flow)
+    return u - u**3 - outflow / jnp.asarray(MASSES, u.dtype)
+
+
+def _scattered(closed) -> int:
+    """The entries that a jaxpr scatters."""
+    scatters = [e for e in closed.jaxpr.eqns if e.primitive.name == "scatter-add"]
+    return sum(e.invars[2].aval.size for e in scatters)
+
+
+@pytest.mark.parametrize("transform", ["jit", "vmap", "loop"])
+def test_constant_part_of_a_sum(transform):
+    def dense(u):
+        return eqx_cc.filter_jacobian(_diffusion, structured=True)(u).todense()
+
+    def run(fun):
+        if transform == "vmap":
+            return lambda u: jax.jit(jax.vmap(fun))(jnp.stack([u, 2 * u]))
+        if transform == "loop":
+            return lambda u: lax.map(fun, jnp.stack([u, 2 * u]))
+        return jax.jit(fun)
+
+    u = jnp.linspace(-1.0, 1.0, 30)
+    expected = run(jax.jacfwd(_diffusion))(u)
+    np.testing.assert_allclose(run(dense)(u), expected, atol=1e-12)
+
+
+def test_constant_part_is_added_up_while_tracing():
+    def data(u):
+        return eqx_cc.filter_jacobian(_diffusion, structured=True)(u).data
+
+    u = jnp.linspace(-1.0, 1.0, 30)
+    of_the_value, of_the_diagonal = TRIANGLES.size, u.size
+    scattered = _scattered(jax.make_jaxpr(data)(u))
+    assert scattered == of_the_value + of_the_diagonal
+    eager = eqx_cc.filter_jacobian(_diffusion, structured=True)(u)
+    np.testing.assert_allclose(jax.jit(data)(u), eager.data, rtol=1e-12)
+
+
+@jax.numpy_dtype_promotion("standard")
+def test_constant_part_of_another_type():
+    u = jnp.linspace(-1.0, 1.0, 30, dtype="float32")
+    fun = lambda u: _diffusion(u, "float64")  # noqa: E731
+    block = jax.jit(eqx_cc.filter_jacobian(fun, structured=True))(u)
+    expected = jax.jacfwd(fun)(u)
+    assert block.dtype == expected.dtype
+    np.testing.assert_allclose(block.todense(), expected, rtol=1e-5, atol=1e-6)

@@ -16,14 +16,22 @@ from .moves import moved
 
 def evaluated(eqn: jex.JaxprEqn, arrays: Sequence[Any]) -> list[np.ndarray]:
     """The results of an equation of constants."""
+    results = evaluated_by_numpy(eqn, arrays)
+    if results is not None:
+        return results
+    with computed_while_tracing():
+        return [np.asarray(result) for result in bind(eqn, arrays)]
+
+
+def evaluated_by_numpy(
+    eqn: jex.JaxprEqn, arrays: Sequence[Any]
+) -> list[np.ndarray] | None:
+    """The results of an equation of constants; None where NumPy has not the same for
+    certain."""
     with computed_while_tracing():
         operands = [_as_numpy(a, v.aval) for a, v in zip(arrays, eqn.invars)]
     results = _by_numpy(eqn, operands)
-    if results is None:
-        with computed_while_tracing():
-            results = bind(eqn, arrays)
-            return [np.asarray(result) for result in results]
-    return [np.asarray(result) for result in results]
+    return None if results is None else [np.asarray(result) for result in results]
 
 
 def _as_numpy(array: Any, aval: Any) -> np.ndarray:
@@ -81,6 +89,15 @@ def _select_n(arrays, params):
     if which.dtype.kind != "b" or len(cases) != 2:
         return None
     return np.where(which, cases[1], cases[0])
+
+
+def _integer_pow(arrays, params):
+    [array], exponent = arrays, params["y"]
+    if exponent == -1 and array.dtype.kind == "f":
+        result = np.divide(array.dtype.type(1), array)
+        tiny = (abs(result) < np.finfo(result.dtype).tiny) & np.isfinite(array)
+        return None if np.any(tiny) else result  # XLA may have zeros.
+    return np.square(array) if exponent == 2 else None
 
 
 def _iota(arrays, params):
@@ -156,9 +173,7 @@ _OF_NUMBERS: dict[str, Callable] = {
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,
     "gather": gathered,
-    "integer_pow": lambda arrays, params: (
-        np.square(arrays[0]) if params["y"] == 2 else None
-    ),
+    "integer_pow": _integer_pow,
     "iota": _iota,
     "pad": _pad,
     "rem": _remainder,

@@ -53,7 +53,7 @@ def static_results(
         return _moved(equation, indices)
     if not facts(equation.primitive.name).makes_indices:
         return None
-    if not all(map(_is_index, equation.result_avals)):
+    if not all(map(is_index, equation.result_avals)):
         return None
     operands = _known_operands(equation, indices)
     return None if operands is None else evaluated(equation.eqn, operands)
@@ -149,7 +149,7 @@ def static_value(operand: Atom, indices: Mapping[int, np.ndarray]) -> np.ndarray
     if isinstance(operand, int):
         value = indices.get(operand)
         return None if value is None or value.dtype.kind == "f" else value
-    if isinstance(operand.value, Tracer) or not _is_index(operand.aval):
+    if isinstance(operand.value, Tracer) or not is_index(operand.aval):
         return None
     return np.asarray(operand.value)
 
@@ -181,6 +181,7 @@ def _sparse(array) -> np.ndarray | None:
     return is_nonzero if 2 * np.count_nonzero(is_nonzero) <= is_nonzero.size else None
 
 
-def _is_index(aval) -> bool:
+def is_index(aval) -> bool:
+    """True of integers and Booleans that are few enough to be known."""
     is_integer = is_numeric(aval) and aval.dtype.kind in "iub"
     return is_integer and aval.size <= _MAX_INDICES

@@ -15,6 +15,7 @@ from jax import lax
 from ..._blocks.arrays import as_numbers, take
 from ..._blocks.block import added, NumericBlock
 from ..._jaxpr.avals import avals_of, struct
+from ..._jaxpr.known.uniform import without_uniform_factors
 from ..._jaxpr.program import evaluate, flatten, Program
 from ..._jaxpr.releases import ClosedJaxpr
 from ..._sparsity.pattern import Pattern
@@ -65,7 +66,7 @@ class Body:
         differentiate: Differentiate,
         known: Known,
     ):
-        program = flatten(jaxpr.jaxpr, jaxpr.consts)
+        program = without_uniform_factors(flatten(jaxpr.jaxpr, jaxpr.consts))
         run = lambda *inputs: differentiate(program, inputs, list(active), known)  # noqa: E731
         inputs = [struct(aval) for aval in avals_of(jaxpr.jaxpr.invars)]
         closed, shapes = jax.make_jaxpr(run, return_shape=True)(*inputs)
