@@ -84,11 +84,11 @@ class _History:
         but constants, or on too much."""
         value = constant_or_tracer(tracer)
         if isinstance(value, Tracer):
-            known = self._follow(value)
-            return value.val if known else None
-        if isinstance(tracer.val, jex.Var):
-            self.constants[tracer.val] = value
-        return tracer.val
+            return value.val if self._follow(value) else None
+        atom = getattr(tracer, "val", None)
+        if isinstance(atom, jex.Var):
+            self.constants[atom] = value
+        return atom if isinstance(atom, jex.Var | jex.Literal) else None
 
     def _follow(self, tracer: Any) -> bool:
         """Adds the equations of a tracer; False if it depends on anything else."""
