@@ -173,7 +173,7 @@ def contestants(name: str, mode: str) -> list[str]:
     if not is_mesh:
         listed.remove(COLOURED)
     if size > 2000:
-        return [c for c in listed if c in ("CCChord", COLOURED)]
+        return [c for c in listed if c in ("CCChord", "EliminationSolver", COLOURED)]
     return listed
 
 
@@ -184,10 +184,16 @@ def jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, list[str]]]:
             large = mode != "linearised" and PROBLEMS[name]().start.size > 128
             if large and mode != "forward":
                 continue
-            if any(text in name for text in options.problem or [""]):
+            if _is_wanted(name, options.problem):
                 listed = contestants(name, mode)
                 wanted = options.contestant or listed
                 yield name, mode, [c for c in listed if c in wanted]
+
+
+def _is_wanted(name: str, texts: list[str]) -> bool:
+    """True for the problem of a name, or for all whose names have a text in them."""
+    texts = texts or [""]
+    return any(text == name or text in name and text not in PROBLEMS for text in texts)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ _LAYOUT: set[Primitive] = {
     lax.split_p,
     lax.squeeze_p,
     lax.transpose_p,
-    *available_primitives("stack_p"),
+    *available_primitives("stack_p", "unstack_p"),
 }
 # How many of their operands are elements, where others are positions.
 _ELEMENTS = {lax.gather_p: 1, lax.dynamic_slice_p: 1}

@@ -74,8 +74,18 @@ def looked_up(problem: Problem, cache: OrderCache) -> Prepared | None:
     name = winner(cache, _key(problem))
     if name is not None and name in methods:
         with contextlib.suppress(*_INAPPLICABLE), limited(DEFAULT_BUDGET):
-            return prepare(methods[name], problem)
+            return _prepared(methods[name], problem)
     return None
+
+
+def _prepared(method: AbstractMethod, problem: Problem) -> Prepared:
+    """The method for a problem, as it was timed: a program of scalars is one native
+    call, and slower within another one."""
+    if isinstance(method, ScalarElimination):
+        scalars = problem.scalars(method.order)
+        if scalars is not None:
+            return Prepared(replace(method, scalars=scalars), problem)
+    return prepare(method, problem)
 
 
 def measure(problem: Problem, cache: OrderCache) -> str | None:
