@@ -192,8 +192,9 @@ def jobs(options: argparse.Namespace) -> Iterator[tuple[str, str, list[str]]]:
 
 def _is_wanted(name: str, texts: list[str]) -> bool:
     """True for the problem of a name, or for all whose names have a text in them."""
-    texts = texts or [""]
-    return any(text == name or text in name and text not in PROBLEMS for text in texts)
+    if not texts or name in texts:
+        return True
+    return any(text in name for text in texts if text not in PROBLEMS)
 
 
 def main() -> None:

@@ -20,10 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._jaxpr.avals import aval_of, is_numeric
+from .._jaxpr.avals import aval_of, avals_of, is_numeric
 from .._jaxpr.known.evaluate import evaluated
 from .._jaxpr.primitives import facts, is_elementwise
-from .._jaxpr.program import Atom, Constant, Equation, flatten, live_equations, Program
+from .._jaxpr.program import (
+    Atom,
+    bodies,
+    Constant,
+    Equation,
+    flatten,
+    live_equations,
+    Program,
+)
 from .._jaxpr.releases import ClosedJaxpr
 from .entries import (
     as_entries,
@@ -93,14 +101,26 @@ def scalarise(
     if len(equations) > max_equations:
         raise NotScalar(_TOO_MANY.format(max_equations))
     scalars = Program(num_inputs, equations, tuple(outputs), tuple(avals))
-    is_pure = all(_is_scalar(equation.primitive.name) for equation in equations)
+    is_pure = all(_is_scalar(equation.eqn) for equation in equations)
     return ScalarProgram(scalars, expansion.is_strict, is_pure)
 
 
-def _is_scalar(name: str) -> bool:
+def _is_scalar(eqn: jex.JaxprEqn) -> bool:
     """True if an equation is of scalars, takes one out of an array, or belongs to the
     inverse of a small matrix."""
-    return is_elementwise(name) or name in ("slice", "squeeze", *INVERTING)
+    name = eqn.primitive.name
+    if is_elementwise(name) or name in ("slice", "squeeze", *INVERTING):
+        return True
+    return facts(name).kind == "custom_jvp" and _has_no_arrays(eqn)
+
+
+def _has_no_arrays(eqn: jex.JaxprEqn) -> bool:
+    """True of a function of scalars with a derivative of its own, as JAX 0.12's `exp(-x
+    * x)` is, the derivative of `erf`."""
+    variables = [*eqn.invars, *eqn.outvars]
+    inner = [inside for body in bodies(eqn) for inside in body.eqns]
+    is_simple = all(not bodies(inside) for inside in inner)
+    return is_simple and all(aval.shape == () for aval in avals_of(variables))
 
 
 def _live(program: Program, num_outputs: int) -> list[Equation]:

@@ -581,3 +581,18 @@ def test_hessian():
     close(ours, jax.hessian(fun)(Q))
     third = filter_jacobian(eqx_cc.filter_hessian(fun), granularity="scalar")
     close(jax.jit(third)(jnp.asarray(Q)), jax.jacfwd(jax.hessian(fun))(Q))
+
+
+def _normal(x):
+    """Prices by the normal distribution: the derivative of `erf` is a function with a
+    derivative of its own in JAX 0.12."""
+    return jnp.sum(lax.erf(x[:2] * x[2]) * x[2]) + lax.erfc(x[0] - x[1])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_gradients_of_the_error_function_are_scalars(dtype):
+    x = jnp.array([0.3, -0.8, 1.4], dtype)
+    hessian = eqx_cc.filter_jacobian(jax.grad(_normal))
+    assert num_native(hessian, x) == 1
+    actual, expected = jax.jit(hessian)(x), jax.hessian(_normal)(x)
+    np.testing.assert_allclose(actual, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
