@@ -67,7 +67,7 @@ KNOWN = {
     "linearised": _linearised,
     "normalised": _normalised,
     "sorted": _sorted,
-    "in a loop of its own": _loop_inside,
+    "in a loop inside": _loop_inside,
 }
 UNKNOWN = {
     "too many equations": _counted,

@@ -585,7 +585,7 @@ def test_hessian():
 
 def _normal(x):
     """As prices by the normal distribution: the derivative of `erf` is a function of
-    scalars with a derivative of its own in JAX 0.12."""
+    scalars with a custom derivative in JAX 0.12."""
     a, b, c = x
     return lax.erf(a * c) * c + lax.erf(b * c) * a + lax.erfc(a - b)
 

@@ -383,7 +383,7 @@ def test_what_rounding_leaves_of_singular_matrices(size, getkey):
     """No pivot is zero, but for one row. Regular ones are solved next to them.
 
     One after the other: the LU of a batch waits for threads that it takes from the pool
-    that it runs in, and two of them may wait for each other (seen with jaxlib 0.10.0).
+    that it runs in, and two of them may wait for each other (with jaxlib 0.10.0).
     """
 
     @ft.partial(jax.jit, static_argnums=1)

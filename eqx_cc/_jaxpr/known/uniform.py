@@ -64,7 +64,8 @@ class _Folder:
             return self._product(equation, *numbers)
         dtype = equation.result_avals[0].dtype
         if len(numbers) == 1 and dtype in _DTYPES:
-            self._numbers[equation.results[0]] = dtype.type(numbers[0])
+            with np.errstate(all="ignore"):
+                self._numbers[equation.results[0]] = dtype.type(numbers[0])
         return equation
 
     def _number(self, operand: Atom, aval: Any) -> Any:
