@@ -115,8 +115,8 @@ def _is_scalar(eqn: jex.JaxprEqn) -> bool:
 
 
 def _has_no_arrays(eqn: jex.JaxprEqn) -> bool:
-    """True of a function of scalars with a custom derivative, as the derivative of `erf`
-    is in JAX 0.12."""
+    """True of a function of scalars with a custom derivative, as the derivative of
+    `erf` is in JAX 0.12."""
     variables = [*eqn.invars, *eqn.outvars]
     inner = [inside for body in bodies(eqn) for inside in body.eqns]
     is_simple = all(not bodies(inside) for inside in inner)
