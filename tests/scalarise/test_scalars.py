@@ -100,34 +100,6 @@ def test_large_results_are_plain(monkeypatch):
     close(compiled(x), jnp.diag(jnp.cos(x)))
 
 
-def _is_native(fun, xs) -> bool:
-    jacobian = jax.vmap(cc_jacobian(fun, granularity="scalar"))
-    compiled = jax.jit(jacobian).lower(xs).compile()
-    close(compiled(xs), jax.vmap(jax.jacfwd(fun))(xs))
-    return "small_call" in (compiled.as_text() or "")
-
-
-def test_batches_of_single_numbers_are_vectors():
-    """Unless what they share is dear."""
-
-    def dear(x):
-        y = jnp.sin(jnp.cos(jnp.exp(x[0])) * x[1])
-        return [k * y + x[k % 2] * y**2 for k in range(12)]
-
-    xs = jnp.linspace(0.1, 1.0, 8), jnp.linspace(1.0, 2.0, 8)
-    assert not _is_native(lambda x: (x[0] * x[1], x[0] + jnp.sin(x[1])), xs)
-    assert _is_native(dear, xs)
-
-
-def test_large_batches_that_share_little_are_plain(monkeypatch):
-    """Where there are threads for what is computed twice."""
-    fun = lambda x: jnp.sin(x) * jnp.cos(x[::-1])  # noqa: E731
-    for threads, size, native in ((8, 4096, False), (8, 2, True), (1, 4096, True)):
-        monkeypatch.setattr(_batch, "_num_threads", lambda n=threads: n)
-        jax.clear_caches()
-        assert _is_native(fun, _batches(1, size)) == native
-
-
 def test_plain_on_other_platforms():
     text = jax.jit(jacobian).trace(Q).lower(lowering_platforms=("cuda",)).as_text()
     assert "small_call" not in text
@@ -594,6 +566,47 @@ def _normal(x):
 def test_gradients_of_the_error_function_are_scalars(dtype):
     x = jnp.array([0.3, -0.8, 1.4], dtype)
     hessian = eqx_cc.filter_jacobian(jax.grad(_normal))
-    assert num_native(hessian, x) == 1
+    [function] = native_functions(hessian, x)
+    assert isinstance(function, ScalarFunction) and not any(function._stages.arrays)
     actual, expected = jax.jit(hessian)(x), jax.hessian(_normal)(x)
     np.testing.assert_allclose(actual, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
+
+
+@jax.custom_jvp
+def tripled(x):
+    return jnp.sin(x) * jnp.exp(x)
+
+
+@tripled.defjvp
+def _(primals, tangents):
+    return tripled(*primals), 3.0 * tangents[0] * jnp.cos(primals[0])
+
+
+@jax.custom_jvp
+def constant(x):
+    return jnp.ones_like(x) + 1.0
+
+
+@constant.defjvp
+def _(primals, tangents):
+    return constant(*primals), jnp.cos(primals[0]) * tangents[0]
+
+
+@pytest.mark.parametrize("vary", [lambda f: f, jax.vmap])
+def test_rules_inside(vary):
+    """Read in place for values; the derivatives of what is computed are by the rules.
+    A body may not need its argument."""
+
+    def fun(x):
+        a, b, c = x
+        rate = jax.grad(tripled)(a * b) + tripled(b) * tripled(c)
+        return jnp.stack([rate * a, constant(b) * constant(c), rate * c])
+
+    x = _batches(8, 2) if vary is jax.vmap else Q
+    for order in range(1, 3):
+        ours, reference = fun, fun
+        for _ in range(order):
+            ours, reference = filter_jacobian(ours), jax.jacfwd(reference)
+        if vary is not jax.vmap:
+            assert num_native(ours, x) == 1
+        close(*jax.jit(lambda x: (vary(ours)(x), vary(reference)(x)))(x))

@@ -4,15 +4,14 @@ In a block every scalar is a vector. Loops over these are compiled to vector
 instructions, 1.1 to 2 times as fast as one point after the other, and what a stage
 stores stays in the cache.
 
-All of it runs on one thread: XLA splits neither a native call nor, as their buffers are
-small, several loops over threads. So large batches of programs that share little are
-left to JAX's own operations, the more so the more threads there are.
+All of it runs on one thread: XLA splits neither a native call nor, as they share
+memory, several loops over threads. Where there are more threads, large batches are left
+to `vectors`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,51 +23,12 @@ from ..._jaxpr.avals import aval_of
 from .emit import staged, Writer
 from .layout import Layout
 from .lowering import MAX_BYTES
-from .stages import is_reading, Stages, weight_of
+from .stages import is_reading, Stages
 
 
 # Points of a block: what it takes stays in the nearer caches, and its loops are long
 # enough for vector instructions (64 to 256 take equally long).
 _WIDTH = 128
-# Points of a batch from which on XLA splits its operations over all threads.
-_MIN_THREADED = 4096
-# How much more may be computed for each thread, where results are vectors already
-# (`python -m benchmarks.runtime --group arguments`).
-_VECTORS = 4
-
-
-def prefers_fusion(
-    jaxpr: jex.Jaxpr, layouts: Sequence[Layout], num_points: int
-) -> bool:
-    """True if XLA's fusions outside of native calls are the faster way for a batch:
-    each result alone, by all threads, with what results share computed for each."""
-    threads = _num_threads() if num_points >= _MIN_THREADED else 1
-    if all(math.prod(layout.shape) == 1 for layout in layouts):
-        return repetition(jaxpr) <= _VECTORS * (threads + 1)
-    return threads > 1 and repetition(jaxpr) <= threads
-
-
-def _num_threads() -> int:
-    return os.cpu_count() or 1
-
-
-def repetition(jaxpr: jex.Jaxpr) -> float:
-    """The work if outputs share nothing, relative to the work if they share all.
-
-    With weights of 32 for `s = sin(x)` and 1 for each of the outputs `s * y` and
-    `s * z`, it is (33 + 33) / 34.
-    """
-    weights = [weight_of(eqn) for eqn in jaxpr.eqns]
-    dependence: dict[jex.Var, int] = {}  # On equations, as bits.
-    for number, eqn in enumerate(jaxpr.eqns):
-        bits = 1 << number
-        for v in eqn.invars:
-            if isinstance(v, jex.Var):
-                bits |= dependence.get(v, 0)
-        dependence.update(dict.fromkeys(eqn.outvars, bits))
-    outputs = [dependence.get(v, 0) for v in jaxpr.outvars if isinstance(v, jex.Var)]
-    work = sum(w for bits in outputs for i, w in enumerate(weights) if bits >> i & 1)
-    return work / max(1, sum(weights))
 
 
 def in_blocks(

@@ -14,8 +14,8 @@ from jax import lax
 
 from ..._jaxpr.releases import ClosedJaxpr
 from ..._jaxpr.shard_map import varies
-from .batch import in_blocks, prefers_fusion, repetition
-from .cse import simplified
+from .batch import in_blocks
+from .cse import simplified, without_rules
 from .emit import staged
 from .layout import assembled, assembled_and_fused, Layout
 from .lowering import (
@@ -25,7 +25,8 @@ from .lowering import (
     NativeCall,
     one_by_one,
 )
-from .stages import is_scalar, Stages, stages, weight_of
+from .stages import is_scalar, repetition, Stages, stages, weight_of
+from .vectors import in_vectors, prefers_vectors
 
 
 # A function is fused with the loop around it where it has at most so many rows and
@@ -62,22 +63,29 @@ class ScalarFunction(AbstractNativeFunction):
 
     def natively(self, call: NativeCall, arrays: Sequence[jax.Array]) -> list[Any]:
         if self._is_tiny and not call.sizes:
-            scalars = jex.jaxpr_as_fun(self.scalars)(*arrays)
+            scalars = jex.jaxpr_as_fun(ClosedJaxpr(self._values, []))(*arrays)
             return [assembled_and_fused(layout, scalars) for layout in self.layouts]
-        if not call.sizes or any(self._stages.arrays):
+        if not call.sizes:
+            return self._one_point(*arrays)
+        size = math.prod(call.sizes)
+        if prefers_vectors(self._stages, self.layouts, size):
+            return self._over_points(in_vectors, call, arrays)
+        if any(self._stages.arrays):
             return call.over_batches(self._one_point, one_by_one)(*arrays)
+        return self._over_points(in_blocks, call, arrays)
+
+    def _over_points(
+        self, run: Callable, call: NativeCall, arrays: Sequence[jax.Array]
+    ) -> list[Any]:
+        """What `run` makes of all batches as one."""
         batch, size = call.batch, math.prod(call.sizes)
         flags = [mapped[::-1] for mapped in zip(*call.mapped)]
         flat = [_flattened(a, batch, mapped) for a, mapped in zip(arrays, flags)]
-        is_mapped = list(map(any, flags))
-        results = in_blocks(self._stages, self.layouts, size, is_mapped, flat)
+        results = run(self._stages, self.layouts, size, list(map(any, flags)), flat)
         return [lax.reshape(r, (*batch, *r.shape[1:])) for r in results]
 
     def prefers_native(self, sizes: tuple[Any, ...]) -> bool:
         if not all(isinstance(size, int) for size in sizes):
-            return False
-        size = math.prod(sizes)
-        if sizes and prefers_fusion(self.scalars.jaxpr, self.layouts, size):
             return False
         arrays = [*self.in_avals, *self.layouts]
         return all(math.prod(x.shape) * x.dtype.itemsize <= MAX_BYTES for x in arrays)
@@ -92,15 +100,20 @@ class ScalarFunction(AbstractNativeFunction):
             return False
         if sum(map(math.prod, shapes)) > _FEW_ENTRIES:
             return False
-        eqns = self.scalars.eqns
+        eqns = self._values.eqns
         work = sum(map(weight_of, eqns))
         if not all(map(is_scalar, eqns)) or work > _LITTLE_WORK:
             return False
-        return work * repetition(self.scalars.jaxpr) <= _LITTLE_WORK
+        return work * repetition(self._values) <= _LITTLE_WORK
+
+    @cached_property
+    def _values(self) -> jex.Jaxpr:
+        """The jaxpr for values alone, of which no derivative is taken."""
+        return without_rules(self.scalars.jaxpr)
 
     @cached_property
     def _stages(self) -> Stages:
-        return stages(self.scalars.jaxpr)
+        return stages(self._values)
 
     @cached_property
     def _one_point(self) -> Callable:

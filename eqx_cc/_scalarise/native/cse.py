@@ -18,6 +18,22 @@ import numpy as np
 from jax import lax
 
 from ..._jaxpr.avals import aval_of
+from ..._jaxpr.primitives import facts
+from ..._jaxpr.program import evaluate, EVALUATING, flatten
+
+
+def without_rules(jaxpr: jex.Jaxpr) -> jex.Jaxpr:
+    """A jaxpr without constants for values alone: functions with a derivative of their
+    own are read in place, and share what they have in common."""
+    kinds = {facts(eqn.primitive.name).kind for eqn in jaxpr.eqns}
+    if kinds.isdisjoint(EVALUATING):
+        return jaxpr
+    program = flatten(jaxpr, (), EVALUATING)
+    structs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jaxpr.invars]
+    closed = jax.make_jaxpr(lambda *arrays: evaluate(program, arrays))(*structs)
+    inlined, arrays = simplified(closed.jaxpr, [*closed.consts, *structs])
+    # A native function uses all its arguments.
+    return inlined if arrays == structs else jaxpr
 
 
 def simplified(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.Jaxpr, list[Any]]:

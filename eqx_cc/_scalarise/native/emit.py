@@ -91,7 +91,7 @@ class _Emission:
             return array if index is None else self._writer.read(array, index)
 
         # What is not stored takes next to nothing: the cut of an array, a sign.
-        for each in self._needed(eqn.invars)[0]:
+        for each in self._program.needed(eqn.invars, self._sources)[0]:
             results = self._writer.add(each, list(map(value, each.invars)))
             sources.update((v, (r, None)) for v, r in zip(each.outvars, results))
         return self._writer.add(eqn, list(map(value, eqn.invars)))
@@ -129,7 +129,8 @@ class _Emission:
     def _call(self, variables: Sequence[Any], finish: Callable) -> list[jex.Var]:
         """The results of `finish(body, value)`, which writes what it makes of the
         values of `variables`, in a call."""
-        equations, arrays = self._needed(variables)
+        equations, used = self._program.needed(variables, self._sources)
+        arrays = list(dict.fromkeys(self._sources[v][0] for v in used))
         inside = {array: jex.Var(array.aval) for array in arrays}
         body = Writer(list(inside.values()))
         env: dict[jex.Var, Any] = {}
@@ -151,25 +152,6 @@ class _Emission:
         outer = Writer([jex.Var(v.aval) for v in arrays])
         whole = outer.done(outer.call(closed, outer.inputs, native=False))
         return self._writer.call(whole, self._writer.barrier(arrays), native=True)
-
-    def _needed(self, variables: Sequence[Any]) -> tuple[list[Any], list[jex.Var]]:
-        """The equations that variables take, and the arrays that these read."""
-        arrays: dict[jex.Var, None] = {}
-        queue, visited, numbers = list(variables), set(), set()
-        while queue:
-            v = queue.pop()
-            if isinstance(v, jex.Literal) or v in visited:
-                continue
-            visited.add(v)
-            if v in self._sources:
-                arrays[self._sources[v][0]] = None
-                continue
-            number = self._program.number[v]
-            if number not in numbers:
-                numbers.add(number)
-                queue += self._program.jaxpr.eqns[number].invars
-        equations = [self._program.jaxpr.eqns[number] for number in sorted(numbers)]
-        return equations, list(arrays)
 
 
 def _stacked(body: Writer, values: Iterable[Any], count: int, shape, dtype) -> jex.Var:

@@ -17,14 +17,20 @@ it at every stage.)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import jax.extend.core as jex
 
 from ..._jaxpr.avals import aval_of
 from ..._jaxpr.primitives import facts, is_elementwise
 
+
+# What takes numbers to a number besides elementwise operations. Of arrays, the one adds
+# an axis where the new type is narrower, and the other repeats coefficients.
+_OF_NUMBERS = frozenset({"bitcast_convert_type", "polynomial"})
 
 # A value is stored if it is used twice and computing it takes more than this many
 # multiplications; `python -m benchmarks.runtime --setting loop` tells what that takes.
@@ -47,6 +53,26 @@ class Stages:
     def number(self) -> dict[jex.Var, int]:
         """The number of the equation of each variable."""
         return {v: i for i, eqn in enumerate(self.jaxpr.eqns) for v in eqn.outvars}
+
+    def needed(
+        self, variables: Sequence[Any], known: Container[jex.Var]
+    ) -> tuple[list[jex.JaxprEqn], list[jex.Var]]:
+        """The equations that variables take, and what is known that these read."""
+        used: dict[jex.Var, None] = {}
+        queue, visited, numbers = list(variables), set(), set()
+        while queue:
+            v = queue.pop()
+            if isinstance(v, jex.Literal) or v in visited:
+                continue
+            visited.add(v)
+            if v in known:
+                used[v] = None
+                continue
+            number = self.number[v]
+            if number not in numbers:
+                numbers.add(number)
+                queue += self.jaxpr.eqns[number].invars
+        return [self.jaxpr.eqns[number] for number in sorted(numbers)], list(used)
 
 
 def stages(jaxpr: jex.Jaxpr) -> Stages:
@@ -114,6 +140,25 @@ def weight_of(eqn: jex.JaxprEqn) -> int:
     return facts(eqn.primitive.name).weight
 
 
+def repetition(jaxpr: jex.Jaxpr) -> float:
+    """The work if outputs share nothing, relative to the work if they share all.
+
+    With weights of 32 for `s = sin(x)` and 1 for each of the outputs `s * y` and
+    `s * z`, it is (33 + 33) / 34.
+    """
+    weights = [weight_of(eqn) for eqn in jaxpr.eqns]
+    dependence: dict[jex.Var, int] = {}  # On equations, as bits.
+    for number, eqn in enumerate(jaxpr.eqns):
+        bits = 1 << number
+        for v in eqn.invars:
+            if isinstance(v, jex.Var):
+                bits |= dependence.get(v, 0)
+        dependence.update(dict.fromkeys(eqn.outvars, bits))
+    outputs = [dependence.get(v, 0) for v in jaxpr.outvars if isinstance(v, jex.Var)]
+    work = sum(w for bits in outputs for i, w in enumerate(weights) if bits >> i & 1)
+    return work / max(1, sum(weights))
+
+
 def is_scalar(eqn: jex.JaxprEqn) -> bool:
     """True if an equation is of scalars, or reads one out of an array. An array of one
     entry is a scalar too."""
@@ -121,7 +166,8 @@ def is_scalar(eqn: jex.JaxprEqn) -> bool:
         return False
     if is_reading(eqn):
         return True
-    if not is_elementwise(eqn.primitive.name):
+    name = eqn.primitive.name
+    if not is_elementwise(name) and name not in _OF_NUMBERS:
         return False
     return all(aval_of(v).shape == () for v in [*eqn.invars, *eqn.outvars])
 
