@@ -107,3 +107,11 @@ def test_work_that_is_repeated_counts(monkeypatch):
     monkeypatch.setattr(_call, "_LITTLE_WORK", 5)
     [function] = native_functions(eqx_cc.filter_jacobian(oregonator), jnp.ones(3))
     assert not function._is_tiny
+
+
+def test_many_results_are_a_native_call():
+    """Each would be a loop, which computes what they share."""
+    for count, tiny in ((4, True), (5, False)):
+        fun = lambda x, n=count: [jnp.sin(x) * k for k in range(1, n + 1)]  # noqa: E731
+        [function] = native_functions(eqx_cc.filter_jacobian(fun), jnp.asarray(0.5))
+        assert function._is_tiny == tiny

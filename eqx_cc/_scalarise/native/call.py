@@ -12,7 +12,7 @@ import jax
 import jax.extend.core as jex
 from jax import lax
 
-from ..._jaxpr.releases import ClosedJaxpr
+from ..._jaxpr.releases import ClosedJaxpr, FUSES_CONCATENATIONS
 from ..._jaxpr.shard_map import varies
 from .batch import in_blocks
 from .cse import simplified, without_rules
@@ -33,8 +33,12 @@ from .vectors import in_vectors, prefers_vectors
 # entries, so many of which are computed, and so much work with what is computed again
 # for other rows. Of 33 functions of two to ten states, a native call was slower than
 # `jax.jacfwd` in loops for 18 (down to 0.55 times as fast), and this is as fast for all
-# but three (0.85). XLA does not fuse a concatenation of more rows.
-_FEW_ROWS, _FEW_ENTRIES, _FEW_COMPUTED, _LITTLE_WORK = 8, 64, 24, 1500
+# but three (0.85). Releases that do not fuse all entries fuse no more than 8 rows. Many
+# results are many loops, each of which computes what they share.
+_FEW_ROWS, _FEW_ENTRIES, _FEW_COMPUTED = (
+    (128, 128, 32) if FUSES_CONCATENATIONS else (8, 64, 24)
+)
+_LITTLE_WORK, _FEW_RESULTS = 1000, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,7 @@ class ScalarFunction(AbstractNativeFunction):
         shapes = [layout.shape for layout in self.layouts]
         rows = sum(math.prod(shape[:-1]) for shape in shapes if len(shape) > 1)
         computed = sum(len(layout.sources) for layout in self.layouts)
-        if rows > _FEW_ROWS or computed > _FEW_COMPUTED:
+        if rows > _FEW_ROWS or computed > _FEW_COMPUTED or len(shapes) > _FEW_RESULTS:
             return False
         if sum(map(math.prod, shapes)) > _FEW_ENTRIES:
             return False
