@@ -26,7 +26,7 @@ _MIN_THREADED = 4096
 # So many vectors that are stored cost as much as one more thread saves: they go through
 # the memory, where a native call has them in a cache. Four times as many where results
 # are vectors in any case, which a native call has to put together.
-_STORED = 10
+_STORED = 13
 # Where they are, vectors are faster on one thread too if results share so little.
 _LITTLE_SHARED = 8
 
