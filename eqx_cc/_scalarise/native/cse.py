@@ -29,7 +29,8 @@ def without_rules(jaxpr: jex.Jaxpr) -> jex.Jaxpr:
     if kinds.isdisjoint(EVALUATING):
         return jaxpr
     program = flatten(jaxpr, (), EVALUATING)
-    structs = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jaxpr.invars]
+    avals = map(aval_of, jaxpr.invars)
+    structs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
     closed = jax.make_jaxpr(lambda *arrays: evaluate(program, arrays))(*structs)
     inlined, arrays = simplified(closed.jaxpr, [*closed.consts, *structs])
     # A native function uses all its arguments.
