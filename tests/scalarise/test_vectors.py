@@ -1,5 +1,6 @@
 """Batches of programs of scalars: as vectors by all threads, or in native calls."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,6 +116,18 @@ def test_arrays_between_scalars(by_threads):
 
     run = lambda way: jax.vmap(way(fun))  # noqa: E731
     close(*jax.jit(lambda x: (run(of_scalars)(x), run(jax.jacfwd)(x)))(points(4)))
+
+
+@pytest.mark.parametrize("threads", [1, 64])
+def test_branches_for_the_whole_batch(by_threads, monkeypatch, threads):
+    """An error that no point has is not raised, as one would be if its branch ran."""
+    monkeypatch.setattr(_vectors, "_num_threads", lambda: threads)
+
+    def fun(x):
+        return eqx.error_if(jnp.sin(x), jnp.any(x > 10.0), "too large") ** 2
+
+    run = lambda way: jax.jit(jax.vmap(way(fun)))(points(4))  # noqa: E731
+    close(run(of_scalars), run(jax.jacfwd))
 
 
 def test_integers_and_no_inputs(by_threads):

@@ -40,6 +40,10 @@ _FEW_ROWS, _FEW_ENTRIES, _FEW_COMPUTED = (
 )
 _LITTLE_WORK, _FEW_RESULTS = 1000, 4
 
+# So much may be computed again by JAX's operations for a batch, where there are threads
+# for it and equations of arrays, which may depend on the whole batch.
+_LITTLE_REPEATED = 2
+
 
 @dataclass(frozen=True, eq=False)
 class ScalarFunction(AbstractNativeFunction):
@@ -71,12 +75,12 @@ class ScalarFunction(AbstractNativeFunction):
             return [assembled_and_fused(layout, scalars) for layout in self.layouts]
         if not call.sizes:
             return self._one_point(*arrays)
-        size = math.prod(call.sizes)
-        if prefers_vectors(self._stages, self.layouts, size):
-            return self._over_points(in_vectors, call, arrays)
+        in_threads = prefers_vectors(self._stages, self.layouts, math.prod(call.sizes))
         if any(self._stages.arrays):
+            if in_threads and repetition(self._values) <= _LITTLE_REPEATED:
+                return call.plain(*arrays)
             return call.over_batches(self._one_point, one_by_one)(*arrays)
-        return self._over_points(in_blocks, call, arrays)
+        return self._over_points(in_vectors if in_threads else in_blocks, call, arrays)
 
     def _over_points(
         self, run: Callable, call: NativeCall, arrays: Sequence[jax.Array]

@@ -58,7 +58,9 @@ def in_vectors(
 ) -> list[jax.Array]:
     """The results of a program of scalars for every point of a batch.
 
-    The operands that are `mapped` have an axis of points in front.
+    The operands that are `mapped` have an axis of points in front. There are no
+    equations of arrays: what they do may depend on whether all points have the same
+    operand, as a branch of `jax.lax.cond` does, and what is stored varies.
     """
     known = dict(zip(program.jaxpr.invars, arrays))
     axes = {v: 0 if m else None for v, m in zip(program.jaxpr.invars, mapped)}
@@ -75,11 +77,9 @@ def in_vectors(
         with set_xla_metadata(inlineable="false"):
             return jax.jit(run)(*(known[v] for v in used))
 
-    for stored, equations in zip(program.stored, program.arrays):
-        variables = [*stored, *(v for eqn in equations for v in eqn.outvars)]
-        if variables:
-            known.update(zip(variables, called(variables, list)))
-            axes.update(dict.fromkeys(variables, 0))
+    for stored in filter(None, program.stored):
+        known.update(zip(stored, called(stored, list)))
+        axes.update(dict.fromkeys(stored, 0))
     return called(
         program.jaxpr.outvars,
         lambda scalars: [assembled(layout, scalars) for layout in layouts],
