@@ -142,10 +142,14 @@ def dear(x):
     return [k * y + x[k % 2] * y**2 for k in range(12)]
 
 
+def turned(x):
+    return jnp.sin(x) * jnp.cos(x[::-1])
+
+
 def long(x):
     """A chain of values that would all be stored."""
     for _ in range(9):
-        x = jnp.sin(x) * jnp.cos(x[::-1])
+        x = turned(x)
     return x
 
 
@@ -156,7 +160,10 @@ def long(x):
         (long, 2, 4096, True),  # Too many for what a thread saves.
         (long, 32, 4096, False),
         (long, 32, 2, True),
-        (lambda x: jnp.sin(x) * jnp.cos(x[::-1]), 2, 4096, False),
+        (turned, 1, 4096, True),
+        (turned, 2, 4096, False),
+        (turned, 8, 4096, False),
+        (turned, 8, 2, True),
         (lambda x: [x[0] * x[1], x[0] + jnp.sin(x[1])], 1, 8, False),
         (dear, 1, 8, True),
         (dear, 2, 4096, False),

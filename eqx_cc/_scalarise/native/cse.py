@@ -23,8 +23,8 @@ from ..._jaxpr.program import evaluate, EVALUATING, flatten
 
 
 def without_rules(jaxpr: jex.Jaxpr) -> jex.Jaxpr:
-    """A jaxpr without constants for values alone: functions with a derivative of their
-    own are read in place, and share what they have in common."""
+    """A jaxpr without constants for values alone: functions with a custom derivative
+    are read in place, and share what they have in common."""
     kinds = {facts(eqn.primitive.name).kind for eqn in jaxpr.eqns}
     if kinds.isdisjoint(EVALUATING):
         return jaxpr
@@ -47,14 +47,24 @@ def simplified(jaxpr: jex.Jaxpr, arrays: Sequence[Any]) -> tuple[jex.Jaxpr, list
     equations, needed = _live(merged.equations, outputs)
     pairs = zip([*jaxpr.constvars, *jaxpr.invars], arrays)
     used = [(v, array) for v, array in pairs if v in needed]
-    jaxpr = jaxpr.replace(
+    jaxpr = part_of(jaxpr, [v for v, _ in used], outputs, equations)
+    return jaxpr, [array for _, array in used]
+
+
+def part_of(
+    jaxpr: jex.Jaxpr,
+    inputs: Sequence[jex.Var],
+    outputs: Sequence[Any],
+    equations: Sequence[jex.JaxprEqn],
+) -> jex.Jaxpr:
+    """A jaxpr of some equations, without constants."""
+    return jaxpr.replace(
         constvars=[],
-        invars=[v for v, _ in used],
-        outvars=outputs,
-        eqns=equations,
+        invars=list(inputs),
+        outvars=list(outputs),
+        eqns=list(equations),
         debug_info=jaxpr.debug_info.with_unknown_names(),
     )
-    return jaxpr, [array for _, array in used]
 
 
 def _live(equations: Sequence[jex.JaxprEqn], outputs: Sequence[Any]):

@@ -17,6 +17,7 @@ import jax.extend.core as jex
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from ..._jaxpr.releases import ClosedJaxpr
+from .cse import part_of
 from .layout import assembled, Layout
 from .stages import repetition, Stages
 
@@ -66,9 +67,10 @@ def in_vectors(
     axes = {v: 0 if m else None for v, m in zip(program.jaxpr.invars, mapped)}
 
     def called(variables: Sequence[Any], finish: Callable) -> list[jax.Array]:
-        """What `finish` makes of variables at each point, in a call of its own."""
+        """What `finish` makes of variables at each point, in a separate call."""
         equations, used = program.needed(variables, known)
-        evaluated = _function(program.jaxpr, used, variables, equations)
+        part = part_of(program.jaxpr, used, variables, equations)
+        evaluated = jex.jaxpr_as_fun(ClosedJaxpr(part, []))
         run = jax.vmap(
             lambda *values: finish(evaluated(*values)),
             in_axes=tuple(axes[v] for v in used),
@@ -84,20 +86,3 @@ def in_vectors(
         program.jaxpr.outvars,
         lambda scalars: [assembled(layout, scalars) for layout in layouts],
     )
-
-
-def _function(
-    jaxpr: jex.Jaxpr,
-    inputs: Sequence[jex.Var],
-    outputs: Sequence[Any],
-    equations: Sequence[jex.JaxprEqn],
-) -> Callable:
-    """A part of a jaxpr as a function."""
-    part = jaxpr.replace(
-        constvars=[],
-        invars=list(inputs),
-        outvars=list(outputs),
-        eqns=list(equations),
-        debug_info=jaxpr.debug_info.with_unknown_names(),
-    )
-    return jex.jaxpr_as_fun(ClosedJaxpr(part, []))
